@@ -1,0 +1,14 @@
+//! Newtypes every Tarpon crate shares.
+//!
+//! Plain values only: no I/O, no clock, no allocation. The names are LVS's own (see `docs/ARCHITECTURE.md`, "Words").
+#![forbid(unsafe_code)]
+
+mod address;
+mod id;
+mod lvs;
+mod tick;
+
+pub use address::{InterfaceName, IpNet, IpNetError, MacAddr, MacAddrError, VlanId};
+pub use id::{InterfaceId, PortId, ServerId, ServiceId, WorkerId};
+pub use lvs::{Family, ForwardingMethod, Mark, Protocol, Scheduler, Weight};
+pub use tick::Tick;

@@ -1,0 +1,116 @@
+//! LVS's own notions.
+
+use serde::{Deserialize, Serialize};
+use std::{fmt, str::FromStr};
+
+/// Address family of a service or connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Family {
+    /// IPv4.
+    Ipv4,
+    /// IPv6.
+    Ipv6,
+}
+
+/// A transport protocol a virtual service can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// TCP, IP protocol 6.
+    Tcp,
+    /// UDP, IP protocol 17.
+    Udp,
+}
+
+impl Protocol {
+    /// The IANA protocol number.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Tcp => 6,
+            Self::Udp => 17,
+        }
+    }
+}
+
+/// How packets reach a real server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ForwardingMethod {
+    /// NAT: destination address and port rewritten, replies rewritten back (`ipvsadm -m`).
+    Masq,
+    /// Direct routing: only the destination MAC changes (`ipvsadm -g`).
+    Route,
+    /// IP-in-IP tunnel (`ipvsadm -i`).
+    Tunnel,
+}
+
+/// A scheduling algorithm, by IPVS's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scheduler {
+    /// Round robin.
+    Rr,
+    /// Weighted round robin.
+    Wrr,
+    /// Least connection.
+    Lc,
+    /// Weighted least connection (ipvsadm's default).
+    Wlc,
+}
+
+macro_rules! names {
+    ($type:ident, $what:literal, $($variant:ident = $name:literal),+) => {
+        impl $type {
+            /// Every value, in the order shown to people.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// The name in configuration, API and listings.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name),+ }
+            }
+        }
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.name())
+            }
+        }
+        impl FromStr for $type {
+            type Err = String;
+            fn from_str(text: &str) -> Result<Self, String> {
+                match text {
+                    $($name => Ok(Self::$variant),)+
+                    _ => Err(format!(concat!("unknown ", $what, " `{}`; one of: {}"), text, [$($name),+].join(", "))),
+                }
+            }
+        }
+    };
+}
+
+names!(Family, "address family", Ipv4 = "ipv4", Ipv6 = "ipv6");
+names!(Protocol, "protocol", Tcp = "tcp", Udp = "udp");
+names!(ForwardingMethod, "forwarding method", Masq = "masq", Route = "route", Tunnel = "tunnel");
+names!(Scheduler, "scheduler", Rr = "rr", Wrr = "wrr", Lc = "lc", Wlc = "wlc");
+
+/// A firewall mark. 0 means "no mark".
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Mark(pub u32);
+
+/// A real server's weight, 0 to 2147483647 (ipvsadm(8)); 0 quiesces it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Weight(pub u32);
+
+impl Weight {
+    /// The largest weight IPVS takes.
+    pub const MAX: Self = Self(2_147_483_647);
+}
+
+impl Default for Weight {
+    fn default() -> Self {
+        Self(1)
+    }
+}
