@@ -30,7 +30,15 @@ const LEVELS: &[(&str, u8)] = &[
 const UNSAFE_ALLOWED: &[&str] = &["dpdk-sys", "dpdk", "host", "rcu", "flowtable"];
 
 /// Crates that must not read a clock: time is an argument there.
-const CLOCKLESS: &[&str] = &["types", "wire", "rcu", "flowtable", "config", "api", "engine"];
+const CLOCKLESS: &[&str] = &[
+    "types",
+    "wire",
+    "rcu",
+    "flowtable",
+    "config",
+    "api",
+    "engine",
+];
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -38,11 +46,21 @@ fn root() -> PathBuf {
 
 fn metadata() -> serde_json::Value {
     let out = Command::new(env!("CARGO"))
-        .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
+        .args([
+            "metadata",
+            "--format-version",
+            "1",
+            "--no-deps",
+            "--offline",
+        ])
         .current_dir(root())
         .output()
         .expect("cargo metadata runs");
-    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    assert!(
+        out.status.success(),
+        "{}",
+        String::from_utf8_lossy(&out.stderr)
+    );
     serde_json::from_slice(&out.stdout).expect("cargo metadata prints JSON")
 }
 
@@ -108,7 +126,9 @@ fn arrows_only_point_downward() {
         }
         seen += 1;
         let Some(&level) = levels.get(name) else {
-            wrong.push(format!("crate `{name}` has no level in tests/architecture.rs"));
+            wrong.push(format!(
+                "crate `{name}` has no level in tests/architecture.rs"
+            ));
             continue;
         };
         for dependency in package["dependencies"].as_array().expect("dependencies") {
@@ -128,15 +148,34 @@ fn arrows_only_point_downward() {
 
 #[test]
 fn unsafe_stands_only_where_it_is_fenced() {
-    let pure = crate_names().into_iter().filter(|n| !UNSAFE_ALLOWED.contains(&n.as_str()));
-    let found = offending(pure, &["unsafe {", "unsafe fn", "unsafe impl", "unsafe extern"]);
-    assert!(found.is_empty(), "unsafe outside {UNSAFE_ALLOWED:?}:\n{}", found.join("\n"));
+    let pure = crate_names()
+        .into_iter()
+        .filter(|n| !UNSAFE_ALLOWED.contains(&n.as_str()));
+    let found = offending(
+        pure,
+        &["unsafe {", "unsafe fn", "unsafe impl", "unsafe extern"],
+    );
+    assert!(
+        found.is_empty(),
+        "unsafe outside {UNSAFE_ALLOWED:?}:\n{}",
+        found.join("\n")
+    );
 }
 
 #[test]
 fn nothing_below_level_three_reads_a_clock() {
     let present = crate_names();
-    let pure = CLOCKLESS.iter().map(|n| (*n).to_owned()).filter(|n| present.contains(n));
-    let found = offending(pure, &["Instant::now", "SystemTime::now", "_rdtsc", "thread::sleep"]);
-    assert!(found.is_empty(), "clocks below level 3:\n{}", found.join("\n"));
+    let pure = CLOCKLESS
+        .iter()
+        .map(|n| (*n).to_owned())
+        .filter(|n| present.contains(n));
+    let found = offending(
+        pure,
+        &["Instant::now", "SystemTime::now", "_rdtsc", "thread::sleep"],
+    );
+    assert!(
+        found.is_empty(),
+        "clocks below level 3:\n{}",
+        found.join("\n")
+    );
 }

@@ -51,7 +51,11 @@ impl FromStr for MacAddr {
             let part = parts.next().filter(|p| p.len() == 2).ok_or_else(wrong)?;
             *byte = u8::from_str_radix(part, 16).map_err(|_| wrong())?;
         }
-        if parts.next().is_some() { Err(wrong()) } else { Ok(Self(bytes)) }
+        if parts.next().is_some() {
+            Err(wrong())
+        } else {
+            Ok(Self(bytes))
+        }
     }
 }
 
@@ -86,9 +90,17 @@ impl IpNet {
     /// # Errors
     /// [`IpNetError::Prefix`] when it is longer.
     pub fn new(address: IpAddr, prefix: u8) -> Result<Self, IpNetError> {
-        let (family, max) = if address.is_ipv4() { ("IPv4", 32) } else { ("IPv6", 128) };
+        let (family, max) = if address.is_ipv4() {
+            ("IPv4", 32)
+        } else {
+            ("IPv6", 128)
+        };
         if prefix > max {
-            return Err(IpNetError::Prefix { prefix: prefix.to_string(), family, max });
+            return Err(IpNetError::Prefix {
+                prefix: prefix.to_string(),
+                family,
+                max,
+            });
         }
         Ok(Self { address, prefix })
     }
@@ -119,7 +131,10 @@ impl IpNet {
             IpAddr::V4(a) => IpAddr::V4(Ipv4Addr::from_bits(a.to_bits() & mask4(self.prefix))),
             IpAddr::V6(a) => IpAddr::V6(Ipv6Addr::from_bits(a.to_bits() & mask6(self.prefix))),
         };
-        Self { address, prefix: self.prefix }
+        Self {
+            address,
+            prefix: self.prefix,
+        }
     }
 
     /// Whether `other` lies in this prefix (never across families).
@@ -134,11 +149,19 @@ impl IpNet {
 }
 
 const fn mask4(prefix: u8) -> u32 {
-    if prefix == 0 { 0 } else { u32::MAX << (32 - prefix) }
+    if prefix == 0 {
+        0
+    } else {
+        u32::MAX << (32 - prefix)
+    }
 }
 
 const fn mask6(prefix: u8) -> u128 {
-    if prefix == 0 { 0 } else { u128::MAX << (128 - prefix) }
+    if prefix == 0 {
+        0
+    } else {
+        u128::MAX << (128 - prefix)
+    }
 }
 
 impl fmt::Display for IpNet {
@@ -157,12 +180,22 @@ impl FromStr for IpNet {
     type Err = IpNetError;
     /// `ADDRESS/PREFIX`, or a bare address as a host.
     fn from_str(text: &str) -> Result<Self, IpNetError> {
-        let (address, prefix) = text.split_once('/').map_or((text, None), |(a, p)| (a, Some(p)));
-        let address: IpAddr = address.parse().map_err(|_| IpNetError::Address(address.to_owned()))?;
-        let Some(prefix) = prefix else { return Ok(Self::host(address)) };
+        let (address, prefix) = text
+            .split_once('/')
+            .map_or((text, None), |(a, p)| (a, Some(p)));
+        let address: IpAddr = address
+            .parse()
+            .map_err(|_| IpNetError::Address(address.to_owned()))?;
+        let Some(prefix) = prefix else {
+            return Ok(Self::host(address));
+        };
         let number = prefix.parse::<u8>().unwrap_or(u8::MAX);
         Self::new(address, number).map_err(|error| match error {
-            IpNetError::Prefix { family, max, .. } => IpNetError::Prefix { prefix: prefix.to_owned(), family, max },
+            IpNetError::Prefix { family, max, .. } => IpNetError::Prefix {
+                prefix: prefix.to_owned(),
+                family,
+                max,
+            },
             other @ IpNetError::Address(_) => other,
         })
     }
@@ -184,7 +217,11 @@ impl VlanId {
 impl TryFrom<u16> for VlanId {
     type Error = String;
     fn try_from(id: u16) -> Result<Self, String> {
-        if (1..=4094).contains(&id) { Ok(Self(id)) } else { Err(format!("VLAN id {id} is out of range; 1 to 4094")) }
+        if (1..=4094).contains(&id) {
+            Ok(Self(id))
+        } else {
+            Err(format!("VLAN id {id} is out of range; 1 to 4094"))
+        }
     }
 }
 
@@ -224,7 +261,12 @@ mod tests {
         assert!(net.contains("192.0.2.255".parse().unwrap()));
         assert!(!net.contains("192.0.3.0".parse().unwrap()));
         assert!(!net.contains("::1".parse().unwrap()));
-        assert!("0.0.0.0/0".parse::<IpNet>().unwrap().contains("255.255.255.255".parse().unwrap()));
+        assert!(
+            "0.0.0.0/0"
+                .parse::<IpNet>()
+                .unwrap()
+                .contains("255.255.255.255".parse().unwrap())
+        );
     }
 
     #[test]
@@ -233,10 +275,16 @@ mod tests {
             "10.0.0.1/33".parse::<IpNet>().unwrap_err().to_string(),
             "`/33` is not a prefix length for IPv4; 0 to 32"
         );
-        assert_eq!("10.0.0/8".parse::<IpNet>().unwrap_err().to_string(), "`10.0.0` is not an IP address");
+        assert_eq!(
+            "10.0.0/8".parse::<IpNet>().unwrap_err().to_string(),
+            "`10.0.0` is not an IP address"
+        );
         assert!("02:00:00:00:00".parse::<MacAddr>().is_err());
         assert!("02:00:00:00:00:01:02".parse::<MacAddr>().is_err());
-        assert_eq!("02:00:00:00:00:0a".parse::<MacAddr>().unwrap().to_string(), "02:00:00:00:00:0a");
+        assert_eq!(
+            "02:00:00:00:00:0a".parse::<MacAddr>().unwrap().to_string(),
+            "02:00:00:00:00:0a"
+        );
         assert!(VlanId::try_from(4095).is_err());
     }
 }

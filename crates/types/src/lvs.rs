@@ -91,11 +91,26 @@ macro_rules! names {
 
 names!(Family, "address family", Ipv4 = "ipv4", Ipv6 = "ipv6");
 names!(Protocol, "protocol", Tcp = "tcp", Udp = "udp");
-names!(ForwardingMethod, "forwarding method", Masq = "masq", Route = "route", Tunnel = "tunnel");
-names!(Scheduler, "scheduler", Rr = "rr", Wrr = "wrr", Lc = "lc", Wlc = "wlc");
+names!(
+    ForwardingMethod,
+    "forwarding method",
+    Masq = "masq",
+    Route = "route",
+    Tunnel = "tunnel"
+);
+names!(
+    Scheduler,
+    "scheduler",
+    Rr = "rr",
+    Wrr = "wrr",
+    Lc = "lc",
+    Wlc = "wlc"
+);
 
 /// A firewall mark. 0 means "no mark".
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct Mark(pub u32);
 

@@ -16,7 +16,10 @@ impl Tick {
 
     /// The low 32 bits: what a connection entry stores. Wraps after 49 days; compare with [`Tick::since_low_ms`].
     #[must_use]
-    #[expect(clippy::cast_possible_truncation, reason = "the low half is what is asked for")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the low half is what is asked for"
+    )]
     pub const fn low(self) -> u32 {
         self.0 as u32
     }
@@ -24,7 +27,10 @@ impl Tick {
     /// Milliseconds from a stored low half to `self`, exact while the true distance is under 24 days. A stamp from
     /// another worker whose clock read was a little later counts as 0, not as 49 days.
     #[must_use]
-    #[expect(clippy::cast_sign_loss, reason = "negative distances are clamped to 0 first")]
+    #[expect(
+        clippy::cast_sign_loss,
+        reason = "negative distances are clamped to 0 first"
+    )]
     pub const fn since_low_ms(self, stamp: u32) -> u32 {
         let distance = self.low().wrapping_sub(stamp) as i32;
         if distance < 0 { 0 } else { distance as u32 }

@@ -1,0 +1,227 @@
+//! Counters of one worker: a single writer each, folded by readers.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+macro_rules! drop_reasons {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal),+ $(,)?) => {
+        /// Why a frame was dropped. The reason *is* the counter.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(u8)]
+        pub enum DropReason { $($(#[doc = $doc])+ $variant),+ }
+
+        impl DropReason {
+            /// Every reason, in the order of the counters.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// The counter's name.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name),+ }
+            }
+
+            /// What it means, in one sentence.
+            #[must_use]
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$variant => concat!($($doc),+)),+ }
+            }
+        }
+    };
+}
+
+drop_reasons! {
+    /// The frame ends inside its Ethernet header or VLAN tag.
+    EthernetTruncated = "ethernet_truncated",
+    /// Addressed to another station's MAC.
+    NotOurMac = "not_our_mac",
+    /// Tagged with a VLAN no interface of the port has, or untagged on a port that has only VLANs.
+    UnknownVlan = "unknown_vlan",
+    /// An ARP packet with wrong lengths, types or addresses.
+    ArpMalformed = "arp_malformed",
+    /// An ARP packet that asks for, or tells, nothing of ours.
+    ArpNotForUs = "arp_not_for_us",
+    /// The frame ends inside the IP header, or the header's lengths contradict each other or the frame.
+    IpMalformed = "ip_malformed",
+    /// The IPv4 header checksum is wrong.
+    IpChecksum = "ip_checksum",
+    /// A source address no packet may have (multicast, broadcast, loopback, or one of our own).
+    IpSource = "ip_source",
+    /// An IPv6 extension header chain that is malformed, or longer than the parser follows.
+    Ipv6Extensions = "ipv6_extensions",
+    /// The packet ends inside its TCP, UDP or ICMP header.
+    L4Malformed = "l4_malformed",
+    /// An ICMP or ICMPv6 packet with a wrong checksum.
+    IcmpChecksum = "icmp_checksum",
+    /// A neighbour discovery packet that fails RFC 4861's validation.
+    NdMalformed = "nd_malformed",
+    /// An ICMP error or message about nothing we know, for the director itself.
+    IcmpIgnored = "icmp_ignored",
+    /// Time to live or hop limit used up (answered with time exceeded, if the rate allows).
+    TtlExceeded = "ttl_exceeded",
+    /// Larger than the way out takes, and not to be fragmented (answered with fragmentation needed or packet too big).
+    TooBig = "too_big",
+    /// No route to the destination (answered with unreachable).
+    NoRoute = "no_route",
+    /// Forwarding between the ports is off.
+    ForwardingOff = "forwarding_off",
+    /// The next hop did not answer ARP or neighbour solicitation (answered with host unreachable).
+    NeighbourUnreachable = "neighbour_unreachable",
+    /// Too many packets already wait for that next hop's address, or for any.
+    NeighbourQueueFull = "neighbour_queue_full",
+    /// The table of neighbours is full.
+    NeighbourTableFull = "neighbour_table_full",
+    /// A fragment, not handled here yet.
+    Fragment = "fragment",
+    /// Broadcast or multicast that nobody here listens to.
+    Multicast = "multicast",
+    /// A virtual service with no usable real server (answered with port unreachable).
+    NoServer = "no_server",
+    /// A connection whose real server was removed, kept in case it returns (expire_nodest_conn=0).
+    ServerRemoved = "server_removed",
+    /// A TCP packet of no known connection, answered with a reset where one is due.
+    NoConnection = "no_connection",
+    /// A closed port of a director's address (answered with a reset or port unreachable).
+    PortClosed = "port_closed",
+    /// The connection table is full: a new connection was refused.
+    TableFull = "table_full",
+    /// One client endpoint has as many connections as the limit allows.
+    EndpointLimit = "endpoint_limit",
+    /// Two workers met the same new connection again and again; the sender will retry.
+    ConnectionBusy = "connection_busy",
+    /// A request answered by the director itself: echo, ARP or neighbour solicitation; the answer counts as generated.
+    Answered = "answered",
+    /// A neighbour's answer, or an announcement, taken in.
+    Learned = "learned",
+    /// For the host stack, but that port has none.
+    NoHost = "no_host",
+    /// For the host stack, but its queue is full.
+    HostQueueFull = "host_queue_full",
+    /// The port did not take the frame for sending.
+    TxRefused = "tx_refused",
+    /// No free frame buffer to build a packet in.
+    NoBuffer = "no_buffer",
+    /// A rewrite did not fit the frame: no headroom, or a header split over segments.
+    NoRoom = "no_room",
+    /// Dropped by the director's own shutdown or removal of what it waited for.
+    Shutdown = "shutdown",
+}
+
+const REASONS: usize = DropReason::ALL.len();
+
+/// A counter with a single writer: incremented without a locked instruction, read by anyone.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds `n`. Only the owning worker may call it.
+    #[inline]
+    pub fn add(&self, n: u64) {
+        self.0.store(self.0.load(Relaxed).wrapping_add(n), Relaxed);
+    }
+
+    /// Takes `n` back. Only the owning worker may call it.
+    #[inline]
+    pub fn sub(&self, n: u64) {
+        self.0.store(self.0.load(Relaxed).wrapping_sub(n), Relaxed);
+    }
+
+    /// The value now.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// Packets and bytes (of whole Ethernet frames) through one port, as one worker saw them.
+#[derive(Debug, Default)]
+pub struct PortCounters {
+    /// Frames received.
+    pub rx_packets: Counter,
+    /// Bytes received.
+    pub rx_bytes: Counter,
+    /// Frames handed over for sending, less those refused.
+    pub tx_packets: Counter,
+    /// Bytes handed over for sending.
+    pub tx_bytes: Counter,
+}
+
+/// Everything one worker counts.
+#[derive(Debug)]
+#[repr(align(64))]
+pub struct WorkerCounters {
+    /// Frames received on ports.
+    pub rx: Counter,
+    /// Frames the engine built itself.
+    pub generated: Counter,
+    /// Frames taken from the host stack.
+    pub from_host: Counter,
+    /// Frames handed to ports, less those refused.
+    pub tx: Counter,
+    /// Frames given to the host stack, less those refused.
+    pub punted: Counter,
+    /// Frames held now: waiting for a neighbour, or for another worker's insertion.
+    pub held: Counter,
+    /// Answers and errors not sent because their rate limit was reached (no frame existed yet).
+    pub rate_limited: Counter,
+    /// Per port, in the order of the configuration.
+    pub ports: Box<[PortCounters]>,
+    dropped: [Counter; REASONS],
+}
+
+/// The two sides of the identity every test asserts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Conservation {
+    /// rx + generated + from_host
+    pub entered: u64,
+    /// tx + punted + dropped + held
+    pub left: u64,
+}
+
+impl Conservation {
+    /// Whether nothing was lost or invented.
+    #[must_use]
+    pub const fn holds(&self) -> bool {
+        self.entered == self.left
+    }
+}
+
+impl WorkerCounters {
+    /// All zero, for `ports` ports.
+    #[must_use]
+    pub fn new(ports: usize) -> Self {
+        Self {
+            rx: Counter::default(),
+            generated: Counter::default(),
+            from_host: Counter::default(),
+            tx: Counter::default(),
+            punted: Counter::default(),
+            held: Counter::default(),
+            rate_limited: Counter::default(),
+            ports: (0..ports).map(|_| PortCounters::default()).collect(),
+            dropped: std::array::from_fn(|_| Counter::default()),
+        }
+    }
+
+    /// Counts `n` frames dropped for `reason`.
+    #[inline]
+    pub fn drop_n(&self, reason: DropReason, n: u64) {
+        if let Some(counter) = self.dropped.get(reason as usize) {
+            counter.add(n);
+        }
+    }
+
+    /// Frames dropped for `reason` so far.
+    #[must_use]
+    pub fn dropped(&self, reason: DropReason) -> u64 {
+        self.dropped.get(reason as usize).map_or(0, Counter::get)
+    }
+
+    /// Both sides of the identity. Exact when read by the owner between two calls; a reader elsewhere may catch it midway.
+    #[must_use]
+    pub fn conservation(&self) -> Conservation {
+        let dropped: u64 = self.dropped.iter().map(Counter::get).sum();
+        Conservation {
+            entered: self.rx.get() + self.generated.get() + self.from_host.get(),
+            left: self.tx.get() + self.punted.get() + self.held.get() + dropped,
+        }
+    }
+}

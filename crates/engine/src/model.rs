@@ -1,0 +1,191 @@
+//! What the control side wants: plain data, compiled by `Director::apply` into the snapshot the workers read.
+//!
+//! Level-triggered: a `Desired` is always the whole picture. What is the same as before keeps its connections,
+//! counters and scheduling state; identity is the service's [`ServiceKey`] and the server's address and port.
+
+use std::net::{IpAddr, SocketAddr};
+use types::{
+    Family, ForwardingMethod, InterfaceName, IpNet, MacAddr, Mark, PortId, Protocol, Scheduler,
+    VlanId, Weight,
+};
+
+/// The whole desired state.
+#[derive(Clone, Debug, Default)]
+pub struct Desired {
+    /// Layer-3 interfaces; `InterfaceId` is the index.
+    pub interfaces: Vec<Interface>,
+    /// Static routes; connected ones follow from the interfaces' addresses.
+    pub routes: Vec<Route>,
+    /// Virtual services.
+    pub services: Vec<Service>,
+    /// Addresses the director answers for beside its interfaces' and services' own.
+    pub vips: Vec<IpAddr>,
+    /// Settings, by their kernel names.
+    pub settings: Settings,
+}
+
+/// A layer-3 interface: a port, or one VLAN of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interface {
+    /// As configured.
+    pub name: InterfaceName,
+    /// The port it is on.
+    pub port: PortId,
+    /// The 802.1Q tag; `None` for untagged frames.
+    pub vlan: Option<VlanId>,
+    /// The port's MAC.
+    pub mac: MacAddr,
+    /// Bytes of an IP packet at most.
+    pub mtu: u16,
+    /// Own addresses with their prefixes.
+    pub addresses: Vec<IpNet>,
+    /// Whether a host stack stands behind it (TAP): it then answers for the interface's own addresses.
+    pub host: bool,
+    /// What the port computes by itself.
+    pub offloads: Offloads,
+}
+
+/// Checksums a port fills in on transmit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Offloads {
+    /// IPv4 header.
+    pub tx_ipv4: bool,
+    /// TCP and UDP.
+    pub tx_l4: bool,
+}
+
+/// A static route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Destination prefix.
+    pub to: IpNet,
+    /// The gateway; `None`: on link.
+    pub via: Option<IpAddr>,
+    /// Index into [`Desired::interfaces`]; may be left to the connected route that covers `via`.
+    pub interface: Option<types::InterfaceId>,
+}
+
+/// What a virtual service catches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ServiceKey {
+    /// One protocol on one address; port 0 is every port (persistent services only).
+    Address {
+        /// TCP or UDP.
+        protocol: Protocol,
+        /// VIP and port.
+        address: SocketAddr,
+    },
+    /// Everything that carries a firewall mark.
+    Mark {
+        /// The mark, not 0.
+        mark: Mark,
+        /// The family of the packets.
+        family: Family,
+    },
+}
+
+/// A virtual service.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Service {
+    /// What it catches; unique.
+    pub key: ServiceKey,
+    /// The scheduling algorithm.
+    pub scheduler: Scheduler,
+    /// Persistence by client address.
+    pub persistence: Option<Persistence>,
+    /// Real servers, oldest first (IPVS walks them newest first).
+    pub servers: Vec<Server>,
+}
+
+/// Persistence: clients of one network go on to the same server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Persistence {
+    /// Lifetime of a template after its last new connection, seconds.
+    pub timeout_s: u32,
+    /// ANDed with the client's address. IPv4: the low 32 bits, any pattern; IPv6: a prefix mask.
+    pub netmask: u128,
+}
+
+/// A real server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// Address and port. With `Route` and `Tunnel` the packets keep the service's port.
+    pub address: SocketAddr,
+    /// How packets get there.
+    pub method: ForwardingMethod,
+    /// Weight; 0 quiesces.
+    pub weight: Weight,
+    /// No new connections at this many or more (active + inactive); 0 is off.
+    pub upper_threshold: u32,
+    /// New connections again below this many; 0 is three quarters of the upper.
+    pub lower_threshold: u32,
+}
+
+/// Settings by their kernel names (`net.ipv4.vs.*`, `ipvsadm --set`), and the director's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Behave as Linux 6.1 does where it and the documentation part (persistence templates re-armed to 60 s and keeping it).
+    pub compat_ipvs: bool,
+    /// Forward packets that are for nobody here between the interfaces (`net.ipv4.ip_forward`).
+    pub ip_forward: bool,
+    /// A connection whose server was removed: drop its packets in silence (false) or expire it at its next packet (true).
+    pub expire_nodest_conn: bool,
+    /// A persistence template to a server of weight 0 is given up.
+    pub expire_quiescent_template: bool,
+    /// Bit 0: a SYN on a closing connection is scheduled anew; bit 1: also in FIN_WAIT under direct routing.
+    pub conn_reuse_mode: u8,
+    /// Schedule any TCP packet, not only SYN.
+    pub sloppy_tcp: bool,
+    /// Answer stray packets from a real server's service port with port unreachable.
+    pub nat_icmp_send: bool,
+    /// Honour path MTU in tunnels (DF copied to the outer header).
+    pub pmtu_disc: bool,
+    /// ESTABLISHED, seconds (`--set`, first value; default 900).
+    pub timeout_tcp_s: u32,
+    /// FIN_WAIT, seconds (`--set`, second; default 120).
+    pub timeout_tcp_fin_s: u32,
+    /// UDP, seconds (`--set`, third; default 300).
+    pub timeout_udp_s: u32,
+    /// ICMP errors, echo replies and resets sent a second by each worker; `None` is no limit (replay).
+    pub icmp_rate: Option<u32>,
+    /// TTL of packets the director builds itself.
+    pub default_ttl: u8,
+    /// Connections one client endpoint (address and port) may have at once.
+    pub endpoint_connections: u32,
+}
+
+impl Settings {
+    /// Linux 6.1's own defaults: `compat = "ipvs"`.
+    #[must_use]
+    pub const fn ipvs() -> Self {
+        Self {
+            compat_ipvs: true,
+            ip_forward: true,
+            expire_nodest_conn: false,
+            expire_quiescent_template: false,
+            conn_reuse_mode: 1,
+            sloppy_tcp: false,
+            nat_icmp_send: false,
+            pmtu_disc: true,
+            timeout_tcp_s: 900,
+            timeout_tcp_fin_s: 120,
+            timeout_udp_s: 300,
+            icmp_rate: Some(1000),
+            default_ttl: 64,
+            endpoint_connections: 64,
+        }
+    }
+}
+
+impl Default for Settings {
+    /// The defaults users ask for: see `docs/ARCHITECTURE.md`, "Behaviour profiles".
+    fn default() -> Self {
+        Self {
+            compat_ipvs: false,
+            expire_nodest_conn: true,
+            expire_quiescent_template: true,
+            nat_icmp_send: true,
+            ..Self::ipvs()
+        }
+    }
+}
