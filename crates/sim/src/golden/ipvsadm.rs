@@ -1,0 +1,334 @@
+//! The `ipvsadm` commands recordings contain, carried out on a list of services in the engine's words.
+//!
+//! Only what recordings need; the whole of ipvsadm is the CLI's business.
+
+use engine::model::{Persistence, Server, Service, ServiceKey, Settings};
+use std::net::{IpAddr, SocketAddr};
+use thiserror::Error;
+use types::{Family, ForwardingMethod, Mark, Protocol, Weight};
+
+/// Why a command was not carried out.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum CommandError {
+    /// ipvsadm itself would refuse, with this message and exit status 255.
+    #[error("{0}")]
+    Refused(&'static str),
+    /// Not supported by this replay (yet): the recording cannot be compared from here on.
+    #[error("not supported: {0}")]
+    Unsupported(String),
+}
+
+/// The services as the commands so far have left them, oldest first.
+#[derive(Clone, Debug, Default)]
+pub struct Table {
+    /// Services with their servers.
+    pub services: Vec<Service>,
+}
+
+const NO_SERVICE: CommandError = CommandError::Refused("No such service");
+const SERVICE_EXISTS: CommandError = CommandError::Refused("Service already exists");
+const NO_DESTINATION: CommandError = CommandError::Refused("No such destination");
+const DESTINATION_EXISTS: CommandError = CommandError::Refused("Destination already exists");
+
+struct Line<'a> {
+    verb: &'a str,
+    key: Option<ServiceKey>,
+    server: Option<&'a str>,
+    scheduler: Option<&'a str>,
+    persistence_s: Option<u32>,
+    netmask: Option<&'a str>,
+    method: Option<ForwardingMethod>,
+    weight: Option<u32>,
+    upper: u32,
+    lower: u32,
+    timeouts: Option<[u32; 3]>,
+}
+
+impl Table {
+    /// Carries out the words after `ipvsadm`.
+    ///
+    /// # Errors
+    /// What ipvsadm would refuse, and what is not supported here.
+    pub fn run(&mut self, words: &[&str], settings: &mut Settings) -> Result<(), CommandError> {
+        let line = parse(words)?;
+        match line.verb {
+            "-A" => self.add_service(&line),
+            "-E" => self.edit_service(&line),
+            "-D" => {
+                let index = self.position(&line)?;
+                self.services.remove(index);
+                Ok(())
+            }
+            "-C" => {
+                self.services.clear();
+                Ok(())
+            }
+            "-a" => self.add_server(&line),
+            "-e" => self.edit_server(&line),
+            "-d" => {
+                let (service, index) = self.server(&line)?;
+                service.servers.remove(index);
+                Ok(())
+            }
+            "--set" => {
+                let [tcp, fin, udp] = line.timeouts.ok_or_else(|| unsupported(words))?;
+                set(&mut settings.timeout_tcp_s, tcp);
+                set(&mut settings.timeout_tcp_fin_s, fin);
+                set(&mut settings.timeout_udp_s, udp);
+                Ok(())
+            }
+            _ => Err(unsupported(words)),
+        }
+    }
+
+    fn position(&self, line: &Line<'_>) -> Result<usize, CommandError> {
+        self.services
+            .iter()
+            .position(|s| Some(s.key) == line.key)
+            .ok_or(NO_SERVICE)
+    }
+
+    fn server(&mut self, line: &Line<'_>) -> Result<(&mut Service, usize), CommandError> {
+        let index = self.position(line)?;
+        let service = &mut self.services[index];
+        let address = server_address(&service.key, line)?;
+        let found = service
+            .servers
+            .iter()
+            .position(|s| s.address == address)
+            .ok_or(NO_DESTINATION)?;
+        Ok((service, found))
+    }
+
+    fn add_service(&mut self, line: &Line<'_>) -> Result<(), CommandError> {
+        if self.position(line).is_ok() {
+            return Err(SERVICE_EXISTS);
+        }
+        let key = line.key.ok_or(NO_SERVICE)?;
+        let scheduler = scheduler(line.scheduler.unwrap_or("wlc"))?;
+        self.services.push(Service {
+            key,
+            scheduler,
+            persistence: persistence(&key, line)?,
+            servers: Vec::new(),
+        });
+        Ok(())
+    }
+
+    fn edit_service(&mut self, line: &Line<'_>) -> Result<(), CommandError> {
+        let index = self.position(line)?;
+        let service = &mut self.services[index];
+        service.scheduler = scheduler(line.scheduler.unwrap_or("wlc"))?;
+        service.persistence = persistence(&service.key, line)?;
+        Ok(())
+    }
+
+    fn add_server(&mut self, line: &Line<'_>) -> Result<(), CommandError> {
+        let index = self.position(line)?;
+        let service = &mut self.services[index];
+        let address = server_address(&service.key, line)?;
+        if service.servers.iter().any(|s| s.address == address) {
+            return Err(DESTINATION_EXISTS);
+        }
+        service.servers.push(server(address, line));
+        Ok(())
+    }
+
+    fn edit_server(&mut self, line: &Line<'_>) -> Result<(), CommandError> {
+        let (service, index) = self.server(line)?;
+        service.servers[index] = server(service.servers[index].address, line);
+        Ok(())
+    }
+}
+
+fn set(value: &mut u32, to: u32) {
+    if to != 0 {
+        *value = to;
+    }
+}
+
+fn unsupported(words: &[&str]) -> CommandError {
+    CommandError::Unsupported(format!("ipvsadm {}", words.join(" ")))
+}
+
+fn server(address: SocketAddr, line: &Line<'_>) -> Server {
+    Server {
+        address,
+        method: line.method.unwrap_or(ForwardingMethod::Route),
+        weight: Weight(line.weight.unwrap_or(1)),
+        upper_threshold: line.upper,
+        lower_threshold: line.lower,
+    }
+}
+
+fn scheduler(name: &str) -> Result<types::Scheduler, CommandError> {
+    name.parse()
+        .map_err(|_| CommandError::Unsupported(format!("scheduler {name}")))
+}
+
+fn persistence(key: &ServiceKey, line: &Line<'_>) -> Result<Option<Persistence>, CommandError> {
+    let v4 = match key {
+        ServiceKey::Address { address, .. } => address.is_ipv4(),
+        ServiceKey::Mark { family, .. } => *family == Family::Ipv4,
+    };
+    let netmask = match line.netmask {
+        None if v4 => u128::from(u32::MAX),
+        None => u128::MAX,
+        Some(text) if v4 => text
+            .parse::<std::net::Ipv4Addr>()
+            .map(|a| u128::from(a.to_bits()))
+            .map_err(|_| CommandError::Unsupported(format!("netmask {text}")))?,
+        Some(text) => {
+            let prefix: u32 = text
+                .parse()
+                .map_err(|_| CommandError::Unsupported(format!("prefix {text}")))?;
+            u128::MAX.checked_shl(128 - prefix.min(128)).unwrap_or(0)
+        }
+    };
+    Ok(line
+        .persistence_s
+        .map(|timeout_s| Persistence { timeout_s, netmask }))
+}
+
+/// A server named without a port has the service's.
+fn server_address(key: &ServiceKey, line: &Line<'_>) -> Result<SocketAddr, CommandError> {
+    let text = line.server.ok_or(NO_DESTINATION)?;
+    let port = match key {
+        ServiceKey::Address { address, .. } => address.port(),
+        ServiceKey::Mark { .. } => 0,
+    };
+    text.parse::<SocketAddr>()
+        .or_else(|_| {
+            text.trim_matches(['[', ']'])
+                .parse::<IpAddr>()
+                .map(|ip| SocketAddr::new(ip, port))
+        })
+        .map_err(|_| CommandError::Unsupported(format!("server {text}")))
+}
+
+fn parse<'a>(words: &[&'a str]) -> Result<Line<'a>, CommandError> {
+    let mut line = Line {
+        verb: "",
+        key: None,
+        server: None,
+        scheduler: None,
+        persistence_s: None,
+        netmask: None,
+        method: None,
+        weight: None,
+        upper: 0,
+        lower: 0,
+        timeouts: None,
+    };
+    let mut left = words.iter().copied().peekable();
+    while let Some(word) = left.next() {
+        let mut value = || left.next().ok_or_else(|| unsupported(words));
+        match word {
+            "-A" | "-E" | "-D" | "-C" | "-a" | "-e" | "-d" => line.verb = word,
+            "--set" => {
+                line.verb = word;
+                line.timeouts = Some([number(value()?)?, number(value()?)?, number(value()?)?]);
+            }
+            "-t" => line.key = Some(address_key(Protocol::Tcp, value()?)?),
+            "-u" => line.key = Some(address_key(Protocol::Udp, value()?)?),
+            "-f" => {
+                line.key = Some(ServiceKey::Mark {
+                    mark: Mark(number(value()?)?),
+                    family: Family::Ipv4,
+                })
+            }
+            "-6" => {
+                if let Some(ServiceKey::Mark { family, .. }) = &mut line.key {
+                    *family = Family::Ipv6;
+                }
+            }
+            "-r" => line.server = Some(value()?),
+            "-s" => line.scheduler = Some(value()?),
+            "-p" => {
+                let given = left.peek().and_then(|w| w.parse().ok());
+                if given.is_some() {
+                    left.next();
+                }
+                line.persistence_s = Some(given.unwrap_or(300));
+            }
+            "-M" => line.netmask = Some(value()?),
+            "-m" => line.method = Some(ForwardingMethod::Masq),
+            "-g" => line.method = Some(ForwardingMethod::Route),
+            "-i" => line.method = Some(ForwardingMethod::Tunnel),
+            "-w" => line.weight = Some(number(value()?)?),
+            "-x" => line.upper = number(value()?)?,
+            "-y" => line.lower = number(value()?)?,
+            _ => return Err(unsupported(words)),
+        }
+    }
+    Ok(line)
+}
+
+fn number(text: &str) -> Result<u32, CommandError> {
+    text.parse()
+        .map_err(|_| CommandError::Unsupported(format!("number {text}")))
+}
+
+fn address_key(protocol: Protocol, text: &str) -> Result<ServiceKey, CommandError> {
+    let address = text
+        .parse::<SocketAddr>()
+        .or_else(|_| {
+            text.trim_matches(['[', ']'])
+                .parse::<IpAddr>()
+                .map(|ip| SocketAddr::new(ip, 0))
+        })
+        .map_err(|_| CommandError::Unsupported(format!("service {text}")))?;
+    Ok(ServiceKey::Address { protocol, address })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(table: &mut Table, text: &str) -> Result<(), CommandError> {
+        let words: Vec<&str> = text.split_whitespace().collect();
+        table.run(&words, &mut Settings::ipvs())
+    }
+
+    #[test]
+    fn services_and_servers_come_change_and_go() {
+        let mut table = Table::default();
+        run(
+            &mut table,
+            "-A -t 10.0.0.100:80 -s rr -p 100 -M 255.255.255.0",
+        )
+        .unwrap();
+        run(&mut table, "-a -t 10.0.0.100:80 -r 10.1.0.11:8080 -m -w 3").unwrap();
+        run(&mut table, "-a -t 10.0.0.100:80 -r 10.1.0.12 -i").unwrap();
+        let service = &table.services[0];
+        assert_eq!(
+            service.persistence,
+            Some(Persistence {
+                timeout_s: 100,
+                netmask: 0xffff_ff00
+            })
+        );
+        assert_eq!(service.servers[1].address.to_string(), "10.1.0.12:80");
+        assert_eq!(
+            run(&mut table, "-A -t 10.0.0.100:80 -s rr"),
+            Err(SERVICE_EXISTS)
+        );
+        assert_eq!(
+            run(&mut table, "-a -t 10.0.0.100:80 -r 10.1.0.12:80 -i"),
+            Err(DESTINATION_EXISTS)
+        );
+        assert_eq!(
+            run(&mut table, "-d -t 10.0.0.100:80 -r 10.1.0.13"),
+            Err(NO_DESTINATION)
+        );
+        assert_eq!(run(&mut table, "-D -u 10.0.0.100:80"), Err(NO_SERVICE));
+        run(&mut table, "-e -t 10.0.0.100:80 -r 10.1.0.11:8080 -g -w 0").unwrap();
+        assert_eq!(table.services[0].servers[0].method, ForwardingMethod::Route);
+        run(&mut table, "-D -t 10.0.0.100:80").unwrap();
+        assert!(table.services.is_empty());
+        assert!(matches!(
+            run(&mut table, "-A -t 10.0.0.100:80 -s rr -b sh-port"),
+            Err(CommandError::Unsupported(_))
+        ));
+    }
+}

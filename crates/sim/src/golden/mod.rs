@@ -1,0 +1,10 @@
+//! Recordings of Linux's IPVS, replayed through the engine on virtual time and compared byte for byte.
+//!
+//! A recording is a list of steps: commands, settings, frames with exactly the frames they caused, and looks at the
+//! tables. Each step carries its time; the replay sets its clock to it.
+
+mod ipvsadm;
+mod recording;
+
+pub use ipvsadm::{CommandError, Table};
+pub use recording::{ConnectionRow, Op, OutFrame, Recording, RecordingError, Step, Topology};

@@ -1,0 +1,11 @@
+//! A deterministic world around the engine: frames in vectors instead of mbufs, recorders instead of ports, a virtual
+//! clock, and the runner that replays recordings of Linux's IPVS through the engine.
+#![forbid(unsafe_code)]
+
+pub mod golden;
+
+mod frame;
+mod recorder;
+
+pub use frame::VecFrame;
+pub use recorder::{Recorder, Sent};
