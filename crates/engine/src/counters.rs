@@ -49,6 +49,8 @@ drop_reasons! {
     Ipv6Extensions = "ipv6_extensions",
     /// The packet ends inside its TCP, UDP or ICMP header.
     L4Malformed = "l4_malformed",
+    /// A TCP or UDP packet for the director itself with a wrong checksum.
+    L4Checksum = "l4_checksum",
     /// An ICMP or ICMPv6 packet with a wrong checksum.
     IcmpChecksum = "icmp_checksum",
     /// A neighbour discovery packet that fails RFC 4861's validation.
@@ -162,6 +164,8 @@ pub struct WorkerCounters {
     pub held: Counter,
     /// Answers and errors not sent because their rate limit was reached (no frame existed yet).
     pub rate_limited: Counter,
+    /// Packets not built because no frame buffer was free (no frame existed yet).
+    pub alloc_failed: Counter,
     /// Per port, in the order of the configuration.
     pub ports: Box<[PortCounters]>,
     dropped: [Counter; REASONS],
@@ -196,6 +200,7 @@ impl WorkerCounters {
             punted: Counter::default(),
             held: Counter::default(),
             rate_limited: Counter::default(),
+            alloc_failed: Counter::default(),
             ports: (0..ports).map(|_| PortCounters::default()).collect(),
             dropped: std::array::from_fn(|_| Counter::default()),
         }

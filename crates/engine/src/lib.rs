@@ -7,9 +7,25 @@
 
 pub mod model;
 
+mod context;
 mod counters;
+mod fib;
+mod forward;
+mod fragment_out;
+mod icmp;
+mod local;
+mod localstack;
+mod model_error;
+mod neighbour;
+mod net;
 mod output;
 mod packet;
+mod ratelimit;
+mod shared;
+mod snapshot;
+mod transmit;
+mod waiting;
 
 pub use counters::{Conservation, DropReason, PortCounters, WorkerCounters};
+pub use model_error::ModelError;
 pub use output::{BURST, Output};

@@ -1,6 +1,12 @@
 //! What the parse stage finds out about a frame: offsets and facts, checked once, so that later stages cannot overrun.
 
-use types::InterfaceId;
+use crate::{DropReason, net::Net};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use types::{InterfaceId, PortId};
+use wire::{
+    Arp, Ethernet, Frame, FromBytes, Ipv4, Ipv6, RxChecksum, Tcp, Udp, VlanTag, checksum, ethernet,
+    ipv4, ipv6, protocol,
+};
 
 /// An IP packet in a frame. All offsets are from the frame's first byte, lie in the first segment, and were checked
 /// against its length: `l4 + l4_header` bytes are there.
@@ -39,6 +45,44 @@ pub(crate) enum Addresses {
     V6 { source: u128, destination: u128 },
 }
 
+impl Addresses {
+    /// The source.
+    #[must_use]
+    #[inline]
+    pub const fn source(&self) -> IpAddr {
+        match *self {
+            Self::V4 { source, .. } => IpAddr::V4(Ipv4Addr::from_bits(source)),
+            Self::V6 { source, .. } => IpAddr::V6(Ipv6Addr::from_bits(source)),
+        }
+    }
+
+    /// The destination.
+    #[must_use]
+    #[inline]
+    pub const fn destination(&self) -> IpAddr {
+        match *self {
+            Self::V4 { destination, .. } => IpAddr::V4(Ipv4Addr::from_bits(destination)),
+            Self::V6 { destination, .. } => IpAddr::V6(Ipv6Addr::from_bits(destination)),
+        }
+    }
+}
+
+impl Packet {
+    /// Bytes of IP header, options and extension headers included.
+    #[must_use]
+    #[inline]
+    pub const fn header_len(&self) -> u16 {
+        self.l4.saturating_sub(self.l3 as u16)
+    }
+
+    /// Bytes behind the IP header and its extension headers.
+    #[must_use]
+    #[inline]
+    pub const fn payload_len(&self) -> u16 {
+        self.ip_len.saturating_sub(self.header_len())
+    }
+}
+
 /// Whether a packet is a fragment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fragment {
@@ -48,4 +92,273 @@ pub(crate) enum Fragment {
     First,
     /// A later one: no layer-4 header.
     Later,
+}
+
+/// What a received frame is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Parsed {
+    /// An IP packet.
+    Ip(Packet),
+    /// A well-formed ARP packet that starts at `at`.
+    Arp {
+        /// The interface it came in on.
+        interface: InterfaceId,
+        /// Bytes before it.
+        at: u8,
+    },
+    /// Nothing the engine knows: for the host stack.
+    Punt,
+    /// Nothing anybody wants.
+    Drop(DropReason),
+}
+
+/// Looks at a received frame once. Padding behind the packet is left where it is.
+#[inline]
+pub(crate) fn parse<F: Frame>(frame: &F, port: PortId, net: &Net) -> Parsed {
+    match try_parse(frame, port, net) {
+        Ok(parsed) => parsed,
+        Err(reason) => Parsed::Drop(reason),
+    }
+}
+
+#[inline]
+fn try_parse<F: Frame>(frame: &F, port: PortId, net: &Net) -> Result<Parsed, DropReason> {
+    let head = frame.head();
+    let (ether, rest) =
+        Ethernet::ref_from_prefix(head).map_err(|_| DropReason::EthernetTruncated)?;
+    let link_group = ether.destination[0] & 1 == 1;
+    if !link_group
+        && net
+            .port_mac(port)
+            .is_none_or(|mac| mac.0 != ether.destination)
+    {
+        return Err(DropReason::NotOurMac);
+    }
+    let mut ethertype = ether.ethertype.get();
+    let mut vlan = frame.stripped_vlan().map(ethernet::vlan_id);
+    let mut l3 = 14u8;
+    let mut body = rest;
+    if ethertype == ethernet::VLAN && vlan.is_none() {
+        let (tag, behind) =
+            VlanTag::ref_from_prefix(rest).map_err(|_| DropReason::EthernetTruncated)?;
+        vlan = Some(ethernet::vlan_id(tag.control.get()));
+        ethertype = tag.ethertype.get();
+        l3 = 18;
+        body = behind;
+    }
+    let place = Place {
+        interface: net
+            .interface_of(port, vlan)
+            .ok_or(DropReason::UnknownVlan)?,
+        l3,
+        link_group,
+        behind: frame.total_len().saturating_sub(usize::from(l3)),
+    };
+    match ethertype {
+        ethernet::IPV4 => ipv4_packet(body, frame.rx_ip_checksum(), place).map(Parsed::Ip),
+        ethernet::IPV6 => ipv6_packet(body, place).map(Parsed::Ip),
+        ethernet::ARP => match Arp::ref_from_prefix(body) {
+            Ok((arp, _)) if arp.is_ipv4_over_ethernet() => Ok(Parsed::Arp {
+                interface: place.interface,
+                at: l3,
+            }),
+            _ => Err(DropReason::ArpMalformed),
+        },
+        _ => Ok(Parsed::Punt),
+    }
+}
+
+/// What is known of a packet before its own bytes are looked at.
+#[derive(Clone, Copy)]
+struct Place {
+    interface: InterfaceId,
+    l3: u8,
+    link_group: bool,
+    /// Bytes from the IP header to the end of the frame, over all segments.
+    behind: usize,
+}
+
+/// Reads an IP packet that starts at `l3` of a frame of our own making, or one held or rewritten since it was parsed.
+pub(crate) fn reparse<F: Frame>(frame: &F, l3: u8, interface: InterfaceId) -> Option<Packet> {
+    let body = frame.head().get(usize::from(l3)..)?;
+    let place = Place {
+        interface,
+        l3,
+        link_group: false,
+        behind: frame.total_len().saturating_sub(usize::from(l3)),
+    };
+    match body.first()? >> 4 {
+        4 => ipv4_packet(body, RxChecksum::Good, place).ok(),
+        6 => ipv6_packet(body, place).ok(),
+        _ => None,
+    }
+}
+
+#[inline]
+fn ipv4_packet(body: &[u8], checked: RxChecksum, place: Place) -> Result<Packet, DropReason> {
+    let (ip, _) = Ipv4::ref_from_prefix(body).map_err(|_| DropReason::IpMalformed)?;
+    let header_len = ip.header_len();
+    let total = ip.total_len.get();
+    if ip.version() != 4
+        || header_len < ipv4::LEN
+        || usize::from(total) < header_len
+        || usize::from(total) > place.behind
+    {
+        return Err(DropReason::IpMalformed);
+    }
+    let (header, l4) = body
+        .split_at_checked(header_len)
+        .ok_or(DropReason::IpMalformed)?;
+    let good = match checked {
+        RxChecksum::Good => true,
+        RxChecksum::Bad => false,
+        RxChecksum::Unknown | RxChecksum::Partial => checksum::of(header) == 0,
+    };
+    if !good {
+        return Err(DropReason::IpChecksum);
+    }
+    let (source, destination) = (ip.source.get(), ip.destination.get());
+    if forbidden_source4(source, destination) {
+        return Err(DropReason::IpSource);
+    }
+    let fragment = match ip.fragment.get() & (ipv4::MORE_FRAGMENTS | ipv4::OFFSET_MASK) {
+        0 => Fragment::No,
+        f if f & ipv4::OFFSET_MASK == 0 => Fragment::First,
+        _ => Fragment::Later,
+    };
+    let ports = upper(ip.protocol, l4, usize::from(total) - header_len, fragment)?;
+    Ok(Packet {
+        interface: place.interface,
+        addresses: Addresses::V4 {
+            source,
+            destination,
+        },
+        l3: place.l3,
+        l4: u16::from(place.l3) + u16::try_from(header_len).unwrap_or(0),
+        ip_len: total,
+        protocol: ip.protocol,
+        source_port: ports.source,
+        destination_port: ports.destination,
+        tcp_flags: ports.flags,
+        fragment,
+        link_group: place.link_group,
+    })
+}
+
+#[inline]
+fn ipv6_packet(body: &[u8], place: Place) -> Result<Packet, DropReason> {
+    let (ip, _) = Ipv6::ref_from_prefix(body).map_err(|_| DropReason::IpMalformed)?;
+    let total = usize::from(ip.payload_len.get()) + ipv6::LEN;
+    let ip_len = u16::try_from(total).map_err(|_| DropReason::IpMalformed)?;
+    if ip.version() != 6 || total > place.behind {
+        return Err(DropReason::IpMalformed);
+    }
+    let (source, destination) = (ip.source(), ip.destination());
+    if forbidden_source6(source) {
+        return Err(DropReason::IpSource);
+    }
+    // The packet's part of the first segment: without padding, and no further than the chain of headers may go.
+    let packet = body.get(..total).unwrap_or(body);
+    let above =
+        ipv6::upper_layer(packet, ip.next_header).map_err(|_| DropReason::Ipv6Extensions)?;
+    let fragment = match above.fragment {
+        None => Fragment::No,
+        Some(true) => Fragment::First,
+        Some(false) => Fragment::Later,
+    };
+    let l4 = packet
+        .get(above.offset..)
+        .ok_or(DropReason::Ipv6Extensions)?;
+    let ports = upper(above.protocol, l4, total - above.offset, fragment)?;
+    Ok(Packet {
+        interface: place.interface,
+        addresses: Addresses::V6 {
+            source,
+            destination,
+        },
+        l3: place.l3,
+        l4: u16::from(place.l3)
+            + u16::try_from(above.offset).map_err(|_| DropReason::Ipv6Extensions)?,
+        ip_len,
+        protocol: above.protocol,
+        source_port: ports.source,
+        destination_port: ports.destination,
+        tcp_flags: ports.flags,
+        fragment,
+        link_group: place.link_group,
+    })
+}
+
+#[derive(Clone, Copy, Default)]
+struct Ports {
+    source: u16,
+    destination: u16,
+    flags: u8,
+}
+
+/// Checks that the upper-layer header is there and takes the ports from it. `len`: bytes the packet says it has behind
+/// the IP header. A first fragment may be too short for its header: it has no ports then.
+#[inline]
+fn upper(number: u8, l4: &[u8], len: usize, fragment: Fragment) -> Result<Ports, DropReason> {
+    if fragment == Fragment::Later {
+        return Ok(Ports::default());
+    }
+    let l4 = l4.get(..len).unwrap_or(l4);
+    let found = match number {
+        protocol::TCP => tcp_ports(l4),
+        protocol::UDP => udp_ports(l4, len, fragment),
+        protocol::ICMP | protocol::ICMPV6 => (l4.len() >= wire::icmp::LEN).then(Ports::default),
+        _ => return Ok(Ports::default()),
+    };
+    match (found, fragment) {
+        (Some(ports), _) => Ok(ports),
+        (None, Fragment::First) => Ok(Ports::default()),
+        (None, _) => Err(DropReason::L4Malformed),
+    }
+}
+
+#[inline]
+fn tcp_ports(l4: &[u8]) -> Option<Ports> {
+    let (tcp, _) = Tcp::ref_from_prefix(l4).ok()?;
+    let header = tcp.header_len();
+    (header >= wire::tcp::LEN && header <= l4.len()).then(|| Ports {
+        source: tcp.source.get(),
+        destination: tcp.destination.get(),
+        flags: tcp.flags,
+    })
+}
+
+#[inline]
+fn udp_ports(l4: &[u8], len: usize, fragment: Fragment) -> Option<Ports> {
+    let (udp, _) = Udp::ref_from_prefix(l4).ok()?;
+    let said = usize::from(udp.len.get());
+    (fragment == Fragment::First || (said >= wire::udp::LEN && said <= len)).then(|| Ports {
+        source: udp.source.get(),
+        destination: udp.destination.get(),
+        flags: 0,
+    })
+}
+
+/// Sources no packet on a link may have (RFC 1812 5.3.7); 0.0.0.0 may ask groups and everybody (DHCP, IGMP).
+#[inline]
+const fn forbidden_source4(source: u32, destination: u32) -> bool {
+    match source >> 24 {
+        0 => source != 0 || destination < 0xe000_0000,
+        127 | 224..=255 => true,
+        _ => false,
+    }
+}
+
+/// Multicast and loopback sources (RFC 4291 2.5.3, 2.7).
+#[inline]
+const fn forbidden_source6(source: u128) -> bool {
+    source >> 120 == 0xff || source == 1
+}
+
+/// Whether the source is one of our own addresses, or a segment's broadcast: no packet from outside has those.
+pub(crate) fn is_martian(net: &Net, packet: &Packet) -> bool {
+    match packet.addresses {
+        Addresses::V4 { source, .. } => net.local4(source).is_some(),
+        Addresses::V6 { source, .. } => net.local6(source).is_some(),
+    }
 }

@@ -1,0 +1,20 @@
+//! What one worker owns.
+
+use crate::{WorkerCounters, ratelimit::RateLimits, waiting::Waiting};
+use std::sync::Arc;
+use wire::Frame;
+
+/// State of one worker.
+#[derive(Debug)]
+pub(crate) struct Local<F: Frame> {
+    /// What it counts; readers hold the same `Arc`.
+    pub counters: Arc<WorkerCounters>,
+    /// Limits on answers and errors.
+    pub limits: RateLimits,
+    /// Frames held until their next hop's MAC is known.
+    pub waiting: Waiting<F>,
+    /// The slot of the neighbour table its sweep has come to.
+    pub sweep: usize,
+    /// IPv4 identification of the next packet it builds itself.
+    pub ip_id: u16,
+}

@@ -1,0 +1,12 @@
+//! What control publishes: compiled from the desired state, immutable, read by all workers.
+
+use crate::{model::Settings, net::Net};
+
+/// One published state of the director.
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    /// Interfaces, addresses, routes.
+    pub net: Net,
+    /// Settings, as wanted.
+    pub settings: Settings,
+}
