@@ -1,0 +1,106 @@
+//! What a port cannot do, in plain words.
+
+use std::fmt;
+
+/// Something a port cannot do. Its text is a sentence without the port's name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Limitation {
+    /// Fewer receive queues than asked for.
+    RxQueues {
+        /// Asked for.
+        wanted: u16,
+        /// What there is.
+        got: u16,
+    },
+    /// Fewer transmit queues than asked for.
+    TxQueues {
+        /// Asked for.
+        wanted: u16,
+        /// What there is.
+        got: u16,
+    },
+    /// Several receive queues, but nothing that spreads flows over them.
+    NoRss,
+    /// Received checksums are not checked.
+    NoRxChecksum,
+    /// Some checksums are not filled in.
+    NoTxChecksum {
+        /// Lacking: IPv4 headers.
+        ipv4: bool,
+        /// Lacking: TCP.
+        tcp: bool,
+        /// Lacking: UDP.
+        udp: bool,
+    },
+    /// Chained frames cannot be sent.
+    NoMultiSegment,
+    /// Frames larger than a buffer cannot be received in a chain.
+    NoScatter {
+        /// Bytes in a buffer.
+        buffer: u32,
+    },
+    /// The MTU of the device cannot be changed.
+    MtuFixed {
+        /// What it was meant to be.
+        wanted: u16,
+    },
+    /// Promiscuous mode was asked for and refused.
+    NoPromiscuous,
+    /// Link state is not reported.
+    NoLinkState,
+    /// The kernel below reassembles IP fragments before the port sees them.
+    ReassemblesFragments,
+    /// The kernel's far end on the same machine leaves checksums unfinished.
+    UnfinishedChecksums,
+}
+
+impl fmt::Display for Limitation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::RxQueues { wanted, got } => {
+                write!(f, "{got} receive queue(s) instead of {wanted}; some workers receive nothing from it")
+            }
+            Self::TxQueues { wanted, got } => write!(f, "{got} transmit queue(s) instead of {wanted}; workers share them"),
+            Self::NoRss => f.write_str("no RSS; its own way of spreading flows over the queues is used"),
+            Self::NoRxChecksum => f.write_str("no checking of received checksums; done in software"),
+            Self::NoTxChecksum { ipv4, tcp, udp } => {
+                let missing = [(*ipv4, "IPv4 header"), (*tcp, "TCP"), (*udp, "UDP")];
+                let names: Vec<&str> = missing.iter().filter(|(lacks, _)| *lacks).map(|(_, name)| *name).collect();
+                write!(f, "no checksum offload for {} on transmit; done in software", names.join(", "))
+            }
+            Self::NoMultiSegment => f.write_str("no transmission of chained buffers; they are copied together in software"),
+            Self::NoScatter { buffer } => {
+                write!(f, "no reception into chained buffers; frames larger than {buffer} bytes are lost")
+            }
+            Self::MtuFixed { wanted } => write!(f, "its MTU cannot be changed; make sure it is {wanted} or more"),
+            Self::NoPromiscuous => f.write_str("no promiscuous mode; it receives only frames for its own MAC address"),
+            Self::NoLinkState => f.write_str("its link state is not reported; it counts as up"),
+            Self::ReassemblesFragments => {
+                f.write_str("the kernel reassembles IP fragments before they arrive here")
+            }
+            Self::UnfinishedChecksums => f.write_str(
+                "senders on the same machine leave TCP and UDP checksums unfinished; turn that off at the far end with \
+                 `ethtool -K INTERFACE tx off`",
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Limitation;
+
+    #[test]
+    fn only_what_is_lacking_is_named() {
+        let text = Limitation::NoTxChecksum {
+            ipv4: true,
+            tcp: false,
+            udp: true,
+        }
+        .to_string();
+        assert_eq!(
+            text,
+            "no checksum offload for IPv4 header, UDP on transmit; done in software"
+        );
+    }
+}

@@ -1,0 +1,97 @@
+//! Link state, from the driver or, where the driver does not know, from the kernel's interface below.
+
+use std::{
+    ffi::CString,
+    os::fd::{AsRawFd, FromRawFd, OwnedFd},
+};
+
+/// The state of a port's link.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Link {
+    /// Carrier.
+    pub up: bool,
+    /// Megabits per second, where there is such a thing.
+    pub speed_mbps: Option<u32>,
+    /// Both directions at once.
+    pub full_duplex: bool,
+}
+
+impl Link {
+    /// What the driver says.
+    pub(crate) fn of_port(port: u16) -> Option<Self> {
+        let (mut speed, mut up, mut full) = (0, 0, 0);
+        // SAFETY: three places to write to; an unknown port is an error.
+        let result = unsafe {
+            dpdk_sys::edge_link_get_nowait(port, &raw mut speed, &raw mut up, &raw mut full)
+        };
+        // u32::MAX is DPDK's "unknown", 0 its "none".
+        let speed_mbps = Some(speed).filter(|&speed| speed != 0 && speed != u32::MAX);
+        (result == 0).then_some(Self {
+            up: up != 0,
+            speed_mbps,
+            full_duplex: full != 0,
+        })
+    }
+}
+
+/// Whether the kernel's interface `name`, in this network namespace, is up and has a carrier. `None` if that cannot be told.
+pub(crate) fn carrier(name: &str) -> Option<bool> {
+    let request = interface_call(name, libc::SIOCGIFFLAGS, |_| ())?;
+    // SAFETY: SIOCGIFFLAGS has filled in the flags.
+    let flags = i32::from(unsafe { request.ifr_ifru.ifru_flags });
+    Some(flags & libc::IFF_UP != 0 && flags & libc::IFF_RUNNING != 0)
+}
+
+/// Raises the MTU of the kernel's interface to at least `mtu`. False if it is lower and stays so.
+pub(crate) fn raise_mtu(name: &str, mtu: u16) -> bool {
+    let Some(request) = interface_call(name, libc::SIOCGIFMTU, |_| ()) else {
+        return false;
+    };
+    // SAFETY: SIOCGIFMTU has filled in the MTU.
+    let now = unsafe { request.ifr_ifru.ifru_mtu };
+    now >= mtu.into()
+        || interface_call(name, libc::SIOCSIFMTU, |request| {
+            request.ifr_ifru.ifru_mtu = mtu.into()
+        })
+        .is_some()
+}
+
+/// One of the kernel's calls about an interface: name in, answer out.
+fn interface_call(
+    name: &str,
+    call: libc::Ioctl,
+    fill: impl FnOnce(&mut libc::ifreq),
+) -> Option<libc::ifreq> {
+    let bytes = CString::new(name).ok()?.into_bytes_with_nul();
+    // SAFETY: all zeroes is a valid ifreq.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    if bytes.len() > request.ifr_name.len() {
+        return None;
+    }
+    for (to, from) in request.ifr_name.iter_mut().zip(bytes) {
+        *to = from.cast_signed();
+    }
+    fill(&mut request);
+    // SAFETY: an ordinary socket.
+    let socket = unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) };
+    if socket < 0 {
+        return None;
+    }
+    // SAFETY: a new descriptor, nobody else's.
+    let socket = unsafe { OwnedFd::from_raw_fd(socket) };
+    // SAFETY: the calls made here read and write an ifreq.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), call, &raw mut request) };
+    (result == 0).then_some(request)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::carrier;
+
+    #[test]
+    fn the_kernel_knows_its_interfaces() {
+        assert!(carrier("lo").is_some());
+        assert_eq!(carrier("no-such-if0"), None);
+        assert_eq!(carrier("a-name-that-is-far-too-long"), None);
+    }
+}

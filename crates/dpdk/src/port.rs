@@ -1,0 +1,336 @@
+//! An open port: configured, running, handing out its queues.
+
+use crate::{
+    Capabilities, Device, Eal, Limitation, Link, Mempool, PortError, PortStats, ProbedPort,
+    RxQueue, TxQueue, link, log, probe::Attached, setup::Setup, stats,
+};
+use std::{cell::Cell, marker::PhantomData, sync::Arc};
+use types::MacAddr;
+
+/// Offloads to use where the port has them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Offloads {
+    /// Check received checksums.
+    pub rx_checksum: bool,
+    /// Fill in checksums on transmit.
+    pub tx_checksum: bool,
+    /// Strip VLAN tags on receive.
+    pub vlan_strip: bool,
+    /// Spread received flows over several queues by RSS.
+    pub rss: bool,
+}
+
+impl Default for Offloads {
+    /// Everything but VLAN stripping: tags are read from the frame at no cost.
+    fn default() -> Self {
+        Self {
+            rx_checksum: true,
+            tx_checksum: true,
+            vlan_strip: false,
+            rss: true,
+        }
+    }
+}
+
+/// How to open a port.
+#[derive(Clone, Debug)]
+pub struct PortConfig {
+    /// The device.
+    pub device: Device,
+    /// Queues wanted in each direction, one per worker; fewer is a [`Limitation`].
+    pub queues: u16,
+    /// Largest IP packet, bytes.
+    pub mtu: u16,
+    /// Descriptors of each receive queue; 0: as the driver recommends, or 1024.
+    pub rx_descriptors: u16,
+    /// Descriptors of each transmit queue; 0: as the driver recommends, or 1024.
+    pub tx_descriptors: u16,
+    /// Receive frames for any MAC address.
+    pub promiscuous: bool,
+    /// Offloads to use.
+    pub offloads: Offloads,
+}
+
+impl PortConfig {
+    /// One queue, MTU 1500, promiscuous, all offloads.
+    #[must_use]
+    pub fn new(device: Device) -> Self {
+        Self {
+            device,
+            queues: 1,
+            mtu: 1500,
+            rx_descriptors: 0,
+            tx_descriptors: 0,
+            promiscuous: true,
+            offloads: Offloads::default(),
+        }
+    }
+}
+
+/// A running port. Its queues keep it open; the last of them or of this to be dropped stops, closes and detaches it.
+///
+/// `Send`, not `Sync`: DPDK's control calls for a port come from one thread at a time.
+pub struct Port {
+    running: Arc<Running>,
+    config: PortConfig,
+    capabilities: Capabilities,
+    limitations: Vec<Limitation>,
+    offloads: Offloads,
+    rx: Vec<Option<RxQueue>>,
+    tx: Vec<Option<TxQueue>>,
+    _not_sync: PhantomData<Cell<()>>,
+}
+
+/// What queues share: the device, and the pools its rings hold buffers of. Dropped in this order.
+pub(crate) struct Running {
+    pub attached: Attached,
+    _pool: Mempool,
+}
+
+impl Port {
+    /// Attaches, configures and starts a port in one go, when its NUMA node and buffer size do not matter.
+    ///
+    /// # Errors
+    /// [`PortError`].
+    pub fn open(eal: &Eal, config: PortConfig, pool: &Mempool) -> Result<Self, PortError> {
+        ProbedPort::probe(eal, config)?.start(pool)
+    }
+
+    pub(crate) fn start(probed: ProbedPort, pool: &Mempool) -> Result<Self, PortError> {
+        let capabilities = probed.capabilities().clone();
+        let ProbedPort {
+            attached,
+            config,
+            info,
+            ..
+        } = probed;
+        let eal = attached.eal.clone();
+        let mut setup = Setup {
+            port: attached.port,
+            config: &config,
+            info: &info,
+            capabilities: &capabilities,
+            limitations: Vec::new(),
+            rx_queues: config.queues.min(info.max_rx_queues),
+            tx_queues: config.queues.min(info.max_tx_queues),
+        };
+        eal.control(|| setup.run(pool))?;
+        let Setup {
+            limitations,
+            rx_queues,
+            tx_queues,
+            ..
+        } = setup;
+        let offloads = Offloads {
+            rx_checksum: config.offloads.rx_checksum
+                && capabilities.rx_ipv4_checksum
+                && capabilities.rx_l4_checksum,
+            tx_checksum: config.offloads.tx_checksum
+                && capabilities.tx_ipv4_checksum
+                && capabilities.tx_tcp_checksum
+                && capabilities.tx_udp_checksum,
+            vlan_strip: config.offloads.vlan_strip && capabilities.vlan_strip,
+            rss: config.offloads.rss && capabilities.rss && rx_queues > 1,
+        };
+        let running = Arc::new(Running {
+            attached,
+            _pool: pool.clone(),
+        });
+        let rx = (0..rx_queues)
+            .map(|queue| Some(RxQueue::new(Arc::clone(&running), queue)))
+            .collect();
+        let linearize = !capabilities.tx_multi_segment;
+        let tx = (0..tx_queues)
+            .map(|queue| Some(TxQueue::new(Arc::clone(&running), queue, linearize)))
+            .collect();
+        Ok(Self {
+            running,
+            config,
+            capabilities,
+            limitations,
+            offloads,
+            rx,
+            tx,
+            _not_sync: PhantomData,
+        })
+    }
+
+    /// What it can do.
+    #[must_use]
+    pub fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    /// What it cannot do, of what was asked for or is commonly there.
+    #[must_use]
+    pub fn limitations(&self) -> &[Limitation] {
+        &self.limitations
+    }
+
+    /// The offloads in use.
+    #[must_use]
+    pub fn offloads(&self) -> Offloads {
+        self.offloads
+    }
+
+    /// The device, as configured.
+    #[must_use]
+    pub fn device(&self) -> &Device {
+        &self.config.device
+    }
+
+    /// Receive queues it runs with.
+    #[must_use]
+    pub fn rx_queues(&self) -> usize {
+        self.rx.len()
+    }
+
+    /// Transmit queues it runs with.
+    #[must_use]
+    pub fn tx_queues(&self) -> usize {
+        self.tx.len()
+    }
+
+    /// Receive queue `index`, from 0; each is handed out once.
+    pub fn take_rx_queue(&mut self, index: usize) -> Option<RxQueue> {
+        self.rx.get_mut(index)?.take()
+    }
+
+    /// Transmit queue `index`, from 0; each is handed out once.
+    pub fn take_tx_queue(&mut self, index: usize) -> Option<TxQueue> {
+        self.tx.get_mut(index)?.take()
+    }
+
+    /// The MAC address now.
+    #[must_use]
+    pub fn mac(&self) -> MacAddr {
+        let mut mac = dpdk_sys::rte_ether_addr::default();
+        // SAFETY: the port is open; a place to write to.
+        unsafe { dpdk_sys::rte_eth_macaddr_get(self.port(), &raw mut mac) };
+        MacAddr(mac.addr_bytes)
+    }
+
+    /// Changes the MAC address.
+    ///
+    /// # Errors
+    /// [`PortError::Call`] where the driver cannot.
+    pub fn set_mac(&self, mac: MacAddr) -> Result<(), PortError> {
+        let mut address = dpdk_sys::rte_ether_addr { addr_bytes: mac.0 };
+        // SAFETY: the port is open; the address is copied.
+        self.call("changing the MAC address", |port| unsafe {
+            dpdk_sys::rte_eth_dev_default_mac_addr_set(port, &raw mut address)
+        })
+    }
+
+    /// The largest IP packet, bytes.
+    #[must_use]
+    pub fn mtu(&self) -> u16 {
+        self.config.mtu
+    }
+
+    /// Changes the MTU. Some drivers refuse while they run.
+    ///
+    /// # Errors
+    /// [`PortError::Call`] where the driver cannot.
+    pub fn set_mtu(&mut self, mtu: u16) -> Result<(), PortError> {
+        // SAFETY: the port is open.
+        self.call("changing the MTU", |port| unsafe {
+            dpdk_sys::rte_eth_dev_set_mtu(port, mtu)
+        })?;
+        self.config.mtu = mtu;
+        Ok(())
+    }
+
+    /// Turns promiscuous mode on or off.
+    ///
+    /// # Errors
+    /// [`PortError::Call`] where the driver cannot.
+    pub fn set_promiscuous(&self, on: bool) -> Result<(), PortError> {
+        // SAFETY: the port is open.
+        self.call("changing promiscuous mode", |port| unsafe {
+            if on {
+                dpdk_sys::rte_eth_promiscuous_enable(port)
+            } else {
+                dpdk_sys::rte_eth_promiscuous_disable(port)
+            }
+        })
+    }
+
+    /// Turns reception of all multicast on or off.
+    ///
+    /// # Errors
+    /// [`PortError::Call`] where the driver cannot.
+    pub fn set_all_multicast(&self, on: bool) -> Result<(), PortError> {
+        // SAFETY: the port is open.
+        self.call("changing reception of multicast", |port| unsafe {
+            if on {
+                dpdk_sys::rte_eth_allmulticast_enable(port)
+            } else {
+                dpdk_sys::rte_eth_allmulticast_disable(port)
+            }
+        })
+    }
+
+    /// The link now. Where the driver does not know, the kernel's interface below is asked, if there is one.
+    #[must_use]
+    pub fn link(&self) -> Link {
+        let link = Link::of_port(self.port()).unwrap_or(Link {
+            up: true,
+            speed_mbps: None,
+            full_duplex: true,
+        });
+        match self
+            .config
+            .device
+            .kernel_interface()
+            .and_then(link::carrier)
+        {
+            Some(up) => Link {
+                up: link.up && up,
+                ..link
+            },
+            None => link,
+        }
+    }
+
+    /// The port's own counters.
+    ///
+    /// # Errors
+    /// [`PortError::Call`] where the driver keeps none.
+    pub fn stats(&self) -> Result<PortStats, PortError> {
+        let mark = log::mark();
+        let read = self
+            .running
+            .attached
+            .eal
+            .control(|| stats::read(self.port()));
+        match read {
+            Some(stats) => Ok(stats),
+            None => PortError::check(-libc::ENOTSUP, self.device(), "reading its counters", mark)
+                .map(|()| PortStats::default()),
+        }
+    }
+
+    /// The driver's extended counters, by its names for them.
+    #[must_use]
+    pub fn extended_stats(&self) -> Vec<(String, u64)> {
+        self.running
+            .attached
+            .eal
+            .control(|| stats::read_extended(self.port()))
+    }
+
+    fn port(&self) -> u16 {
+        self.running.attached.port
+    }
+
+    fn call(
+        &self,
+        operation: &'static str,
+        call: impl FnOnce(u16) -> i32,
+    ) -> Result<(), PortError> {
+        let mark = log::mark();
+        let result = self.running.attached.eal.control(|| call(self.port()));
+        PortError::check(result, self.device(), operation, mark)
+    }
+}
