@@ -1,0 +1,19 @@
+//! The host a director runs on: TAP devices towards its network stack, rtnetlink, the lock file, peer credentials and
+//! the service manager.
+//!
+//! Everything here is synchronous and off the hot path. `unsafe` stands in [`tap`] alone, for one ioctl the field's
+//! safe wrappers lack.
+
+mod lock;
+mod netlink;
+mod peer;
+mod service;
+mod sysctl;
+mod tap;
+
+pub use lock::{Lock, LockError};
+pub use netlink::{Link, Netlink, NetlinkError};
+pub use peer::{Peer, peer_of};
+pub use service::ServiceManager;
+pub use sysctl::set_interface_sysctl;
+pub use tap::{Tap, TapError};
