@@ -1,0 +1,172 @@
+//! The keyed hash: where a connection's probe sequence starts, and its tag.
+
+use crate::family::{Family, Tuple};
+
+/// Start of a probe sequence and the tag to look for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hash {
+    /// The home group.
+    pub(crate) group: u32,
+    /// 1 to 255; 0 marks a free lane.
+    pub(crate) tag: u8,
+}
+
+/// The per-boot key and the number of groups it spreads over.
+///
+/// Two rounds of multiply-and-fold with secret factors: a sender who does not know the key cannot aim at a group, and the
+/// cap per client endpoint bounds what hashing over the endpoint alone would let one client pile up.
+#[derive(Clone, Copy)]
+pub struct Hasher {
+    key: [u64; 2],
+    groups: u32,
+}
+
+/// Digits of pi, so that a key of zeros hashes as well as any (tests use one).
+const PI: [u64; 2] = [0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344];
+
+impl Hasher {
+    pub fn new(key: [u64; 2], groups: u32) -> Self {
+        Self {
+            key: [key[0] ^ PI[0], key[1] ^ PI[1]],
+            groups,
+        }
+    }
+
+    /// Over the client's endpoint: the same in both directions of NAT.
+    #[inline]
+    pub fn endpoint<F: Family>(&self, protocol: u8, client: F::Addr, client_port: u16) -> Hash {
+        self.place(self.absorb_endpoint::<F>(protocol, client, client_port))
+    }
+
+    /// Over a template's full key: many templates share a client's masked address and port 0.
+    #[inline]
+    pub fn template<F: Family>(&self, t: &Tuple<F::Addr>) -> Hash {
+        let mut state = self.absorb_endpoint::<F>(t.protocol, t.client, t.client_port);
+        let (low, high) = F::words(t.other);
+        state = self.absorb(state, low);
+        state = self.absorb(state, high ^ (u64::from(t.other_port) << 48) ^ 1);
+        self.place(state)
+    }
+
+    #[inline]
+    fn absorb_endpoint<F: Family>(&self, protocol: u8, client: F::Addr, client_port: u16) -> u64 {
+        let port = u64::from(client_port) << 32 | u64::from(protocol) << 48;
+        let (low, high) = F::words(client);
+        if F::ONE_WORD {
+            return self.absorb(self.key[0], low | port);
+        }
+        self.absorb(self.absorb(self.absorb(self.key[0], low), high), port)
+    }
+
+    #[inline]
+    fn absorb(&self, state: u64, word: u64) -> u64 {
+        fold(state ^ word, self.key[1] | 1)
+    }
+
+    #[inline]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "high halves of products: below `groups`, and at most 255"
+    )]
+    fn place(&self, state: u64) -> Hash {
+        let hash = fold(state ^ self.key[1], self.key[0] | 1);
+        // Multiply-shift: any number of groups, and group and tag come from different bits.
+        let group = ((hash >> 32) * u64::from(self.groups)) >> 32;
+        let tag = ((hash & 0xffff) * 255) >> 16;
+        Hash {
+            group: group as u32,
+            tag: tag as u8 + 1,
+        }
+    }
+}
+
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "both halves are used")]
+fn fold(a: u64, b: u64) -> u64 {
+    let product = u128::from(a) * u128::from(b);
+    (product as u64) ^ (product >> 64) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{V4, V6};
+
+    /// Chi-square over groups and tags for the key sets that hurt weak hashes: counters in every field.
+    #[test]
+    #[expect(clippy::type_complexity, reason = "a list of named closures")]
+    fn sequential_endpoints_spread_evenly() {
+        for key in [
+            [0, 0],
+            [1, 2],
+            [0xdead_beef_0bad_cafe, 0x0123_4567_89ab_cdef],
+        ] {
+            let hasher = Hasher::new(key, 97);
+            let n: u32 = 97 * 200;
+            let sets: [(&str, Box<dyn Fn(u32) -> Hash>); 5] = [
+                (
+                    "v4 addresses",
+                    Box::new(move |i| hasher.endpoint::<V4>(6, 0x0a00_0000 + i, 40_000)),
+                ),
+                (
+                    "v4 ports",
+                    Box::new(move |i| {
+                        hasher.endpoint::<V4>(6, 0x0a00_0000, u16::try_from(i).unwrap())
+                    }),
+                ),
+                (
+                    "v4 high address bits",
+                    Box::new(move |i| hasher.endpoint::<V4>(17, i << 16, 53)),
+                ),
+                (
+                    "v6 low",
+                    Box::new(move |i| {
+                        hasher.endpoint::<V6>(6, (0x2001_0db8 << 96) + u128::from(i), 443)
+                    }),
+                ),
+                (
+                    "v6 high",
+                    Box::new(move |i| hasher.endpoint::<V6>(6, u128::from(i) << 64, 443)),
+                ),
+            ];
+            for (name, hash) in &sets {
+                let (mut groups, mut tags) = ([0_u32; 97], [0_u32; 256]);
+                for i in 0..n {
+                    let h = hash(i);
+                    groups[h.group as usize] += 1;
+                    tags[h.tag as usize] += 1;
+                }
+                assert_eq!(tags[0], 0);
+                let chi = |counts: &[u32]| {
+                    let mean = f64::from(n) / counts.len() as f64;
+                    counts
+                        .iter()
+                        .map(|&c| (f64::from(c) - mean).powi(2) / mean)
+                        .sum::<f64>()
+                        / counts.len() as f64
+                };
+                let (g, t) = (chi(&groups), chi(&tags[1..]));
+                assert!(
+                    g < 2.0 && t < 2.0,
+                    "{name} with key {key:x?}: groups {g:.2}, tags {t:.2} (1 is random)"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn templates_of_one_client_differ() {
+        let hasher = Hasher::new([1, 2], 1 << 20);
+        let tuple = |other, other_port| Tuple {
+            protocol: 6,
+            client: 7,
+            client_port: 0,
+            other,
+            other_port,
+        };
+        let all = [tuple(1, 80), tuple(1, 443), tuple(2, 80), tuple(80, 1)]
+            .map(|t| hasher.template::<V4>(&t).group);
+        let unique: std::collections::BTreeSet<_> = all.iter().collect();
+        assert_eq!(unique.len(), all.len());
+    }
+}

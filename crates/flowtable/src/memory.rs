@@ -1,0 +1,159 @@
+//! The table's memory: zeroed once at start, huge pages where the kernel gives them.
+
+use std::ops::Deref;
+
+/// Types for which all-zero bytes are a value, the one `zeroed` makes.
+///
+/// # Safety
+/// All-zero bytes must be a valid value, and the type must need no drop.
+pub unsafe trait Zeroed: Sized {
+    /// The value of all-zero bytes.
+    fn zeroed() -> Self;
+}
+
+#[cfg(not(any(loom, shuttle)))]
+pub use mapped::Region;
+
+#[cfg(not(any(loom, shuttle)))]
+mod mapped {
+    use super::{Deref, Zeroed};
+    use rustix::mm::{self, Advice, MapFlags, ProtFlags};
+    use std::{ffi::c_void, io, marker::PhantomData, ptr::NonNull, slice};
+
+    /// Alignment of large regions, so that the kernel can back them with huge pages.
+    const HUGE: usize = 2 << 20;
+
+    /// A fixed array in an anonymous mapping of its own.
+    pub struct Region<T> {
+        items: NonNull<T>,
+        len: usize,
+        mapping: *mut c_void,
+        mapping_bytes: usize,
+        owned: PhantomData<T>,
+    }
+
+    impl<T: Zeroed> Region<T> {
+        /// `len` zeroed items.
+        pub fn new(len: usize) -> io::Result<Self> {
+            let too_large = || io::Error::from(io::ErrorKind::OutOfMemory);
+            let bytes = len
+                .checked_mul(size_of::<T>())
+                .filter(|&b| b > 0)
+                .ok_or_else(too_large)?;
+            let huge = bytes >= HUGE;
+            let spare = if huge { HUGE } else { 0 };
+            let mapping_bytes = bytes
+                .checked_next_multiple_of(HUGE.min(bytes.max(4096)))
+                .ok_or_else(too_large)?;
+            let mapping_bytes = mapping_bytes.checked_add(spare).ok_or_else(too_large)?;
+            // SAFETY: a new private mapping at an address the kernel chooses touches no memory of ours.
+            let mapping = unsafe {
+                mm::mmap_anonymous(
+                    std::ptr::null_mut(),
+                    mapping_bytes,
+                    ProtFlags::READ | ProtFlags::WRITE,
+                    MapFlags::PRIVATE,
+                )
+            }?;
+            let offset = if huge {
+                mapping.addr().next_multiple_of(HUGE) - mapping.addr()
+            } else {
+                0
+            };
+            // SAFETY: offset < spare, so the result lies inside the mapping.
+            let items = unsafe { mapping.byte_add(offset) };
+            if huge {
+                // SAFETY: the range lies inside the mapping. Advice only: a kernel without huge pages refuses, and small
+                // pages serve as well, slower.
+                let _ = unsafe { mm::madvise(items, mapping_bytes - spare, Advice::LinuxHugepage) };
+            }
+            let items = NonNull::new(items.cast()).ok_or_else(too_large)?;
+            Ok(Self {
+                items,
+                len,
+                mapping,
+                mapping_bytes,
+                owned: PhantomData,
+            })
+        }
+
+        /// Has the kernel back all of it now, so that no packet waits for a page. False if it cannot.
+        pub fn populate(&self) -> bool {
+            let bytes = self.len * size_of::<T>();
+            // SAFETY: the range lies inside the mapping; populating changes no content.
+            unsafe {
+                mm::madvise(
+                    self.items.as_ptr().cast(),
+                    bytes,
+                    Advice::LinuxPopulateWrite,
+                )
+            }
+            .is_ok()
+        }
+    }
+
+    impl<T> Deref for Region<T> {
+        type Target = [T];
+        #[inline]
+        fn deref(&self) -> &[T] {
+            // SAFETY: `items` points at `len` items inside the mapping, page-aligned, zeroed by the kernel, which is a
+            // value of T (Zeroed); they live as long as `self`, and are only handed out shared.
+            unsafe { slice::from_raw_parts(self.items.as_ptr(), self.len) }
+        }
+    }
+
+    impl<T> Drop for Region<T> {
+        fn drop(&mut self) {
+            // SAFETY: the mapping of `new`, unmapped once; no borrow of the items outlives `self`. An error is
+            // impossible for a mapping that exists, and would only leak.
+            let _ = unsafe { mm::munmap(self.mapping, self.mapping_bytes) };
+        }
+    }
+
+    // SAFETY: it owns its items like a boxed slice.
+    unsafe impl<T: Send> Send for Region<T> {}
+    // SAFETY: it hands out shared references only.
+    unsafe impl<T: Sync> Sync for Region<T> {}
+}
+
+#[cfg(any(loom, shuttle))]
+pub use boxed::Region;
+
+/// Checked atomics are not plain memory: each must be constructed.
+#[cfg(any(loom, shuttle))]
+mod boxed {
+    use super::{Deref, Zeroed};
+    use std::io;
+
+    pub struct Region<T>(Box<[T]>);
+
+    impl<T: Zeroed> Region<T> {
+        pub fn new(len: usize) -> io::Result<Self> {
+            Ok(Self((0..len).map(|_| T::zeroed()).collect()))
+        }
+
+        pub fn populate(&self) -> bool {
+            true
+        }
+    }
+
+    impl<T> Deref for Region<T> {
+        type Target = [T];
+        fn deref(&self) -> &[T] {
+            &self.0
+        }
+    }
+}
+
+/// Asks the CPU to fetch the lines of `item`; no effect on what a program can observe.
+#[inline]
+pub fn prefetch<T>(item: &T) {
+    #[cfg(all(target_arch = "x86_64", not(any(loom, shuttle))))]
+    for line in (0..size_of::<T>()).step_by(64) {
+        use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: SSE is part of x86-64; a prefetch never faults, and the address lies inside `item`.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(item).cast::<i8>().add(line)) };
+    }
+    #[cfg(not(all(target_arch = "x86_64", not(any(loom, shuttle)))))]
+    let _ = item;
+}

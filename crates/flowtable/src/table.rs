@@ -1,0 +1,321 @@
+//! The table: construction and the lookups of the packet path.
+
+use crate::{
+    entry::{Entry, NO_SLOT, Row},
+    family::{Family, KeyCells, Side, Tuple},
+    group::{Group, LANES, PROBE_LIMIT},
+    hash::{Hash, Hasher},
+    memory::{Region, Zeroed, prefetch},
+    state::Lifecycle,
+    tally::{Counts, Tally},
+};
+use rcu::{Domain, sync::Arc};
+use std::{fmt, io, ops::ControlFlow};
+use thiserror::Error;
+use types::Tick;
+
+/// Why there is no table.
+#[derive(Debug, Error)]
+pub enum TableError {
+    /// Nothing, or more than a 32-bit slot number can name.
+    #[error("a connection table for {capacity} connections is impossible; 1 to {max}")]
+    Capacity {
+        /// What was asked.
+        capacity: usize,
+        /// What can be.
+        max: usize,
+    },
+    /// The kernel gives no memory.
+    #[error(
+        "no memory for a connection table of {capacity} connections ({bytes} bytes): {source}; make it smaller"
+    )]
+    Memory {
+        /// What was asked.
+        capacity: usize,
+        /// What it takes.
+        bytes: usize,
+        /// What the kernel said.
+        source: io::Error,
+    },
+}
+
+/// Where an entry is. Of use to its table only, and only until the worker's next quiescent state unless the generation
+/// is kept and compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Slot(pub(crate) u32);
+
+impl Slot {
+    /// The slot's number.
+    #[must_use]
+    pub const fn index(self) -> u32 {
+        self.0
+    }
+
+    pub(crate) fn linked(index: u32) -> Option<Self> {
+        (index != NO_SLOT).then_some(Self(index))
+    }
+}
+
+/// Connections of one address family.
+pub struct Table<F: Family> {
+    pub(crate) groups: Region<Group>,
+    /// The entry of lane l of group g is row 14 g + l.
+    pub(crate) rows: Region<Row<F::Cells>>,
+    pub(crate) group_count: u32,
+    pub(crate) hasher: Hasher,
+    pub(crate) domain: Arc<Domain>,
+    pub(crate) tally: Tally,
+    pub(crate) client_cap: u32,
+    capacity: usize,
+}
+
+/// Connections one client endpoint may have unless [`Table::with_client_cap`] says otherwise. They all probe from one
+/// group, so this bounds what one client can make its own lookups cost.
+const CLIENT_CAP: u32 = 64;
+
+/// Slots per connection of capacity: 5/4, because probe sequences grow steeply beyond a load of 0.8.
+const fn slots_for(capacity: usize) -> usize {
+    capacity.saturating_add(capacity.div_ceil(4))
+}
+
+/// Slot numbers stay below [`NO_SLOT`].
+const MAX_GROUPS: usize = (NO_SLOT / LANES - 1) as usize;
+const MAX_CAPACITY: usize = MAX_GROUPS * LANES as usize / 5 * 4;
+
+impl<F: Family> Table<F>
+where
+    Row<F::Cells>: Zeroed,
+{
+    /// A table with room for `capacity` connections, all its memory taken now. `key` must be random and secret where
+    /// senders are not trusted. Workers that use the table register with `domain`.
+    ///
+    /// # Errors
+    /// [`TableError`].
+    pub fn new(capacity: usize, key: [u64; 2], domain: Arc<Domain>) -> Result<Self, TableError> {
+        if capacity == 0 || capacity > MAX_CAPACITY {
+            return Err(TableError::Capacity {
+                capacity,
+                max: MAX_CAPACITY,
+            });
+        }
+        let groups = slots_for(capacity).div_ceil(LANES as usize);
+        let slots = groups * LANES as usize;
+        let bytes = groups * size_of::<Group>() + slots * size_of::<Row<F::Cells>>();
+        let refused = |source| TableError::Memory {
+            capacity,
+            bytes,
+            source,
+        };
+        let group_count = u32::try_from(groups).map_err(|_| TableError::Capacity {
+            capacity,
+            max: MAX_CAPACITY,
+        })?;
+        Ok(Self {
+            groups: Region::new(groups).map_err(refused)?,
+            rows: Region::new(slots).map_err(refused)?,
+            group_count,
+            hasher: Hasher::new(key, group_count),
+            domain,
+            tally: Tally::new(),
+            client_cap: CLIENT_CAP,
+            capacity,
+        })
+    }
+
+    /// Has the kernel back all memory now instead of at first use, so that no packet waits for it. False if it cannot.
+    pub fn populate(&self) -> bool {
+        self.groups.populate() & self.rows.populate()
+    }
+}
+
+impl<F: Family> Table<F> {
+    /// Changes the cap on connections per client endpoint (protocol, address, port). At least 1.
+    #[must_use]
+    pub fn with_client_cap(mut self, connections: u32) -> Self {
+        self.client_cap = connections.max(1);
+        self
+    }
+
+    /// The hash to look a packet up by: of its client's endpoint.
+    #[inline]
+    #[must_use]
+    pub fn hash(&self, protocol: u8, client: F::Addr, client_port: u16) -> Hash {
+        self.hasher.endpoint::<F>(protocol, client, client_port)
+    }
+
+    /// The hash to look a persistence template up by: of all its key.
+    #[inline]
+    #[must_use]
+    pub fn template_hash(&self, t: &Tuple<F::Addr>) -> Hash {
+        self.hasher.template::<F>(t)
+    }
+
+    /// Stage 1 of a lookup: fetch the home group's tags.
+    #[inline]
+    pub fn prefetch_tags(&self, h: Hash) {
+        if let Some(group) = self.groups.get(h.group as usize) {
+            prefetch(group);
+        }
+    }
+
+    /// Stage 2: fetch the first entry whose tag fits.
+    #[inline]
+    pub fn prefetch_entry(&self, h: Hash) {
+        if let Some(group) = self.groups.get(h.group as usize)
+            && let Some(lane) = group.load().matching(h.tag).next()
+            && let Some(row) = self.rows.get((h.group * LANES + lane) as usize)
+        {
+            prefetch(row);
+        }
+    }
+
+    /// Stage 3: the live connection a packet belongs to, its full key compared; never one past its time by `now`, and
+    /// never a template.
+    #[inline]
+    #[must_use]
+    pub fn find(&self, h: Hash, t: &Tuple<F::Addr>, side: Side, now: Tick) -> Option<Slot> {
+        self.lookup(h, t, side, false, now)
+    }
+
+    /// The live template of exactly this key.
+    #[inline]
+    #[must_use]
+    pub fn find_template(&self, h: Hash, t: &Tuple<F::Addr>, now: Tick) -> Option<Slot> {
+        self.lookup(h, t, Side::Virtual, true, now)
+    }
+
+    #[inline]
+    fn lookup(
+        &self,
+        h: Hash,
+        t: &Tuple<F::Addr>,
+        side: Side,
+        template: bool,
+        now: Tick,
+    ) -> Option<Slot> {
+        self.probe(h, |slot, row| {
+            if row.state().is_matchable()
+                && row.key.matches(t, side, template)
+                && !row.past_its_time(now)
+            {
+                ControlFlow::Break(slot)
+            } else {
+                ControlFlow::Continue(())
+            }
+        })
+    }
+
+    /// What a slot holds. A worker may ask for slots it found since its last quiescent state, and for the template of a
+    /// live connection.
+    ///
+    /// # Panics
+    /// If the slot is another table's and beyond this one's end.
+    #[inline]
+    #[must_use]
+    pub fn entry(&self, slot: Slot) -> Entry<'_, F> {
+        Entry {
+            row: &self.rows[slot.0 as usize],
+            slot,
+        }
+    }
+
+    /// What the table holds and has refused.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.tally.sum()
+    }
+
+    /// Connections it was made for. Room beyond (a quarter, for short probe sequences) is used too before claims fail.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// Slots there are.
+    #[must_use]
+    pub fn slots(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Memory of tags and entries.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        size_of_val(&*self.groups) + size_of_val(&*self.rows)
+    }
+
+    /// Every slot free, no tag, no overflow count: what must be true once everything has ended and grace periods have
+    /// passed. For tests; walks the whole table.
+    #[must_use]
+    pub fn is_pristine(&self) -> bool {
+        let Counts {
+            connections,
+            templates,
+            ..
+        } = self.counts();
+        connections == 0
+            && templates == 0
+            && self
+                .groups
+                .iter()
+                .all(|g| g.load().overflow() == 0 && g.load().occupied().next().is_none())
+            && self
+                .rows
+                .iter()
+                .all(|row| row.state().lifecycle() == Lifecycle::Free)
+    }
+
+    /// Visits the slots whose tag fits, in probe order, until `visit` breaks or the sequence ends.
+    #[inline]
+    pub(crate) fn probe<R>(
+        &self,
+        h: Hash,
+        mut visit: impl FnMut(Slot, &Row<F::Cells>) -> ControlFlow<R>,
+    ) -> Option<R> {
+        let mut index = h.group;
+        for _ in 0..PROBE_LIMIT.min(self.group_count) {
+            let tags = self.groups.get(index as usize)?.load();
+            for lane in tags.matching(h.tag) {
+                let slot = index * LANES + lane;
+                if let ControlFlow::Break(found) = visit(Slot(slot), self.rows.get(slot as usize)?)
+                {
+                    return Some(found);
+                }
+            }
+            if tags.overflow() == 0 {
+                return None;
+            }
+            index = self.after(index);
+        }
+        None
+    }
+
+    /// The group probed after `group`.
+    #[inline]
+    pub(crate) fn after(&self, group: u32) -> u32 {
+        if group + 1 == self.group_count {
+            0
+        } else {
+            group + 1
+        }
+    }
+
+    /// The groups of a probe sequence from its home up to and without `until`.
+    pub(crate) fn passed_over(&self, home: u32, until: u32) -> impl Iterator<Item = &Group> {
+        let distance = (until + self.group_count - home) % self.group_count;
+        let mut index = home;
+        (0..distance).map(move |_| {
+            let group = &self.groups[index as usize];
+            index = self.after(index);
+            group
+        })
+    }
+}
+
+impl<F: Family> fmt::Debug for Table<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Table")
+            .field("slots", &self.slots())
+            .field("counts", &self.counts())
+            .finish_non_exhaustive()
+    }
+}
