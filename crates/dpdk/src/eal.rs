@@ -3,7 +3,7 @@
 use crate::{
     Device, EalError, Hugepages, LogLevel, LogSink,
     error::{Said, errno_text},
-    hugepages, log,
+    hugepages, log, pci,
 };
 use rustix::thread::{CpuSet, sched_getaffinity};
 use std::{
@@ -11,7 +11,7 @@ use std::{
     ffi::{CStr, CString, c_char},
     fs,
     marker::PhantomData,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -99,11 +99,9 @@ impl Eal {
                 why,
             },
         };
-        let allowed: Vec<String> = config
-            .devices
-            .iter()
-            .filter_map(Device::pci_devargs)
-            .collect();
+        // A device in the kernel's hands is left alone here; opening its port says what is wrong.
+        let ready = config.devices.iter().filter(|device| pci::is_ready(device));
+        let allowed: Vec<String> = ready.filter_map(Device::pci_devargs).collect();
         let arguments = arguments(&config, &memory, &allowed);
         if STARTED.swap(true, Ordering::AcqRel) {
             return Err(EalError::AlreadyStarted);
@@ -133,6 +131,12 @@ impl Eal {
     #[must_use]
     pub fn memory_mode(&self) -> &MemoryMode {
         &self.0.memory
+    }
+
+    /// Where DPDK keeps this instance's sockets and locks; removed when the EAL ends.
+    #[must_use]
+    pub fn runtime_dir(&self) -> &Path {
+        &self.0.runtime_dir
     }
 
     /// The installed DPDK, like "DPDK 22.11.11".

@@ -18,6 +18,7 @@ mod link;
 mod log;
 mod mbuf;
 mod mempool;
+mod pci;
 mod port;
 mod probe;
 mod queue;

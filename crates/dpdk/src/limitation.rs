@@ -44,6 +44,11 @@ pub enum Limitation {
         /// What it was meant to be.
         wanted: u16,
     },
+    /// The kernel's interface below is down, and setting it up was refused.
+    InterfaceDown {
+        /// Its name.
+        interface: String,
+    },
     /// Promiscuous mode was asked for and refused.
     NoPromiscuous,
     /// Link state is not reported.
@@ -73,6 +78,9 @@ impl fmt::Display for Limitation {
                 write!(f, "no reception into chained buffers; frames larger than {buffer} bytes are lost")
             }
             Self::MtuFixed { wanted } => write!(f, "its MTU cannot be changed; make sure it is {wanted} or more"),
+            Self::InterfaceDown { interface } => {
+                write!(f, "the interface {interface} is down and could not be set up; `ip link set {interface} up` does")
+            }
             Self::NoPromiscuous => f.write_str("no promiscuous mode; it receives only frames for its own MAC address"),
             Self::NoLinkState => f.write_str("its link state is not reported; it counts as up"),
             Self::ReassemblesFragments => {

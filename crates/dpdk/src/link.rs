@@ -42,6 +42,56 @@ pub(crate) fn carrier(name: &str) -> Option<bool> {
     Some(flags & libc::IFF_UP != 0 && flags & libc::IFF_RUNNING != 0)
 }
 
+/// Sets the kernel's interface up if it is down, as starting a NIC does. False if that is refused.
+pub(crate) fn set_up(name: &str) -> bool {
+    let Some(request) = interface_call(name, libc::SIOCGIFFLAGS, |_| ()) else {
+        return false;
+    };
+    // SAFETY: SIOCGIFFLAGS has filled in the flags.
+    let flags = unsafe { request.ifr_ifru.ifru_flags };
+    let up = flags | IFF_UP;
+    flags == up
+        || interface_call(name, libc::SIOCSIFFLAGS, |request| {
+            request.ifr_ifru.ifru_flags = up
+        })
+        .is_some()
+}
+
+/// `libc::IFF_UP` as it stands in an ifreq.
+const IFF_UP: i16 = 1;
+
+/// Channels (pairs of queues) the kernel's interface has: what AF_XDP can have queues on. 1 if it cannot tell.
+pub(crate) fn channels(name: &str) -> u16 {
+    /// `struct ethtool_channels` of linux/ethtool.h.
+    #[repr(C)]
+    #[derive(Default)]
+    struct Channels {
+        command: u32,
+        /// Largest: receive, transmit, other, combined.
+        max: [u32; 4],
+        /// Now: receive, transmit, other, combined.
+        now: [u32; 4],
+    }
+    /// ETHTOOL_GCHANNELS of linux/ethtool.h.
+    const GET_CHANNELS: u32 = 0x3c;
+    let mut channels = Channels {
+        command: GET_CHANNELS,
+        ..Channels::default()
+    };
+    let data = (&raw mut channels).cast();
+    if interface_call(name, libc::SIOCETHTOOL, |request| {
+        request.ifr_ifru.ifru_data = data
+    })
+    .is_none()
+    {
+        return 1;
+    }
+    let [rx, tx, _, combined] = channels.now;
+    u16::try_from(combined + rx.min(tx))
+        .unwrap_or(u16::MAX)
+        .max(1)
+}
+
 /// Raises the MTU of the kernel's interface to at least `mtu`. False if it is lower and stays so.
 pub(crate) fn raise_mtu(name: &str, mtu: u16) -> bool {
     let Some(request) = interface_call(name, libc::SIOCGIFMTU, |_| ()) else {

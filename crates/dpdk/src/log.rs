@@ -69,7 +69,14 @@ pub(crate) fn mark() -> Mark {
     Mark(RECENT.lock().unwrap_or_else(PoisonError::into_inner).total)
 }
 
-/// The messages at warning level or worse since `mark`, without repetitions.
+/// Messages of the EAL's that only repeat that something failed.
+const ECHOES: [&str; 3] = [
+    "EAL: Driver cannot attach the device",
+    "EAL: Failed to attach device",
+    "EAL: Bus (pci) probe failed",
+];
+
+/// The messages at warning level or worse since `mark` that say something, without repetitions.
 pub(crate) fn since(mark: Mark) -> Vec<String> {
     let recent = RECENT.lock().unwrap_or_else(PoisonError::into_inner);
     let new = (recent.total - mark.0).min(recent.messages.len());
@@ -79,6 +86,7 @@ pub(crate) fn since(mark: Mark) -> Vec<String> {
         .skip(recent.messages.len() - new)
         .cloned()
         .collect();
+    messages.retain(|message| !ECHOES.iter().any(|echo| message.starts_with(echo)));
     messages.dedup();
     messages
 }

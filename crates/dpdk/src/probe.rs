@@ -3,12 +3,10 @@
 use crate::{
     Device, Eal, Mempool, PciAddress, Port, PortConfig, PortError,
     error::{Said, errno_text},
-    link, log,
+    link, log, pci,
 };
 use std::{
     ffi::{CStr, CString},
-    fs,
-    path::Path,
     sync::atomic::{AtomicU32, Ordering},
 };
 use types::MacAddr;
@@ -200,7 +198,14 @@ fn attach_virtual(eal: &Eal, config: &PortConfig) -> Result<u16, PortError> {
             name = device.dpdk_name(NUMBERS.fetch_add(1, Ordering::Relaxed));
         }
     }
-    let devargs = device.devargs(name.clone(), config.queues, config.mtu);
+    // AF_XDP refuses more queues than the interface has, where others take what there is.
+    let queues = match device.kernel_interface() {
+        Some(interface) if device.driver() == Some("net_af_xdp") => {
+            config.queues.min(link::channels(interface))
+        }
+        _ => config.queues,
+    };
+    let devargs = device.devargs(name.clone(), queues, config.mtu);
     attach(eal, device, &name, devargs)
 }
 
@@ -214,7 +219,7 @@ fn attach_pci(eal: &Eal, device: &Device, address: PciAddress) -> Result<u16, Po
             Err(PortError::AlreadyOpen(name))
         };
     }
-    check_pci_driver(&name)?;
+    pci::check_driver(address)?;
     if !eal.is_allowed(&name) {
         return Err(PortError::NotAllowed { address: name });
     }
@@ -226,61 +231,6 @@ fn attach_pci(eal: &Eal, device: &Device, address: PciAddress) -> Result<u16, Po
     )?;
     eal.claim(port);
     Ok(port)
-}
-
-/// Says what is wrong with a PCI device that DPDK did not take, as far as sysfs tells.
-fn check_pci_driver(address: &str) -> Result<(), PortError> {
-    /// Drivers DPDK works through, and those it works beside (they keep the device).
-    const FIT: [&str; 10] = [
-        "vfio-pci",
-        "uio_pci_generic",
-        "igb_uio",
-        "mlx4_core",
-        "mlx5_core",
-        "mana",
-        "hv_netvsc",
-        "uio_hv_generic",
-        "nfp",
-        "ionic",
-    ];
-    let devices = Path::new("/sys/bus/pci/devices");
-    let path = devices.join(address);
-    if !path.exists() {
-        return Err(PortError::NoPciDevice {
-            address: address.to_owned(),
-            present: network_devices(devices),
-        });
-    }
-    let driver = fs::read_link(path.join("driver")).ok().and_then(|link| {
-        link.file_name()
-            .map(|name| name.to_string_lossy().into_owned())
-    });
-    match driver {
-        None => Err(PortError::NoDriver {
-            address: address.to_owned(),
-        }),
-        Some(driver) if FIT.contains(&driver.as_str()) => Ok(()),
-        Some(driver) => Err(PortError::KernelDriver {
-            address: address.to_owned(),
-            driver,
-        }),
-    }
-}
-
-/// Addresses of the PCI devices of class "network".
-fn network_devices(devices: &Path) -> Vec<String> {
-    let network = |path: &Path| {
-        fs::read_to_string(path.join("class")).is_ok_and(|class| class.starts_with("0x02"))
-    };
-    let mut found: Vec<String> = fs::read_dir(devices)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter(|entry| network(&entry.path()))
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .collect();
-    found.sort();
-    found
 }
 
 fn capabilities(port: u16, info: &dpdk_sys::rte_eth_dev_info) -> Capabilities {

@@ -203,7 +203,14 @@ impl Setup<'_> {
         unsafe { dpdk_sys::rte_eth_allmulticast_enable(port) };
         let kernel = config.device.kernel_interface();
         let fits = match kernel {
-            Some(interface) => link::raise_mtu(interface, config.mtu),
+            Some(interface) => {
+                if !link::set_up(interface) {
+                    self.limitations.push(Limitation::InterfaceDown {
+                        interface: interface.to_owned(),
+                    });
+                }
+                link::raise_mtu(interface, config.mtu)
+            }
             None => {
                 let mut now = 0;
                 // SAFETY: the port runs; a place to write to.
@@ -224,7 +231,9 @@ impl Setup<'_> {
                 ]);
             }
             "net_af_xdp" => self.limitations.push(Limitation::UnfinishedChecksums),
-            "net_null" | "net_ring" | "net_pcap" => self.limitations.push(Limitation::NoLinkState),
+            "net_null" | "net_ring" | "net_pcap" if kernel.is_none() => {
+                self.limitations.push(Limitation::NoLinkState);
+            }
             _ => {}
         }
     }

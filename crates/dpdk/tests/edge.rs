@@ -22,8 +22,16 @@ static EAL: LazyLock<Eal> = LazyLock::new(|| {
         hugepages: Hugepages::Never,
         ..EalConfig::default()
     };
-    Eal::init(config).expect("the EAL starts with ordinary memory")
+    let eal = Eal::init(config).expect("the EAL starts with ordinary memory");
+    // A static is never dropped: what the EAL's own end would remove is removed when the process ends.
+    // SAFETY: a function that lives as long as the process.
+    unsafe { libc::atexit(remove_runtime_dir) };
+    eal
 });
+
+extern "C" fn remove_runtime_dir() {
+    let _ = fs::remove_dir_all(EAL.runtime_dir());
+}
 
 /// Tests that count buffers or look at drivers' state run one after the other.
 fn alone() -> MutexGuard<'static, ()> {
