@@ -1,0 +1,63 @@
+//! Whether a configuration makes sense as a whole.
+
+mod addresses;
+mod director;
+mod interfaces;
+mod reach;
+mod routes;
+mod services;
+
+use crate::{Config, Problem};
+
+pub(crate) use interfaces::is_pci_address;
+
+impl Config {
+    /// Everything that is wrong with it, for a configuration that was not read from a file (an edit at run time).
+    /// Empty: it can be applied.
+    #[must_use]
+    pub fn problems(&self) -> Vec<Problem> {
+        self.problems_with(true)
+    }
+
+    /// With `interfaces_known` false the ports and VLANs are incomplete (their mistakes are already reported), and what
+    /// depends on them is not judged.
+    pub(crate) fn problems_with(&self, interfaces_known: bool) -> Vec<Problem> {
+        let mut problems = Problems { found: Vec::new() };
+        director::check(self, &mut problems);
+        interfaces::check(self, &mut problems);
+        routes::check(self, interfaces_known, &mut problems);
+        services::check(self, interfaces_known, &mut problems);
+        problems.found
+    }
+}
+
+/// Where the checks put what they find.
+struct Problems {
+    found: Vec<Problem>,
+}
+
+impl Problems {
+    fn add(
+        &mut self,
+        path: impl Into<String>,
+        what: impl Into<String>,
+        instead: impl Into<String>,
+    ) {
+        self.found.push(Problem::new(path, what, instead));
+    }
+}
+
+/// Indices of the elements whose key was seen before, with the index of the first that had it.
+fn repeated<K: Ord>(keys: impl Iterator<Item = K>) -> Vec<(usize, usize)> {
+    let mut first = std::collections::BTreeMap::new();
+    let mut again = Vec::new();
+    for (index, key) in keys.enumerate() {
+        match first.entry(key) {
+            std::collections::btree_map::Entry::Vacant(slot) => {
+                slot.insert(index);
+            }
+            std::collections::btree_map::Entry::Occupied(slot) => again.push((index, *slot.get())),
+        }
+    }
+    again
+}

@@ -1,0 +1,145 @@
+//! Static routes against the interfaces and each other.
+
+use super::{
+    Problems,
+    addresses::{family, is_link_local},
+    reach, repeated,
+};
+use crate::{Config, Route};
+use std::net::IpAddr;
+
+pub(super) fn check(config: &Config, interfaces_known: bool, problems: &mut Problems) {
+    for (index, route) in config.routes.iter().enumerate() {
+        let at = |key: &str| format!("route[{index}].{key}");
+        if route.via.is_none() && route.interface.is_none() {
+            problems.add(
+                format!("route[{index}]"),
+                format!("the route to {} leads nowhere", route.to),
+                "write via = \"GATEWAY\", or interface = \"NAME\" if it is on link",
+            );
+        }
+        if !interfaces_known {
+            continue;
+        }
+        if let Some(name) = &route.interface
+            && !config.interfaces().any(|i| i.name == *name)
+        {
+            let names: Vec<&str> = config.interfaces().map(|i| i.name).collect();
+            problems.add(
+                at("interface"),
+                format!("there is no port or VLAN {name:?}"),
+                format!("write one of: {}", names.join(", ")),
+            );
+            continue;
+        }
+        if let Some(via) = route.via {
+            gateway(config, route, via, &at("via"), problems);
+        }
+        if let Some(interface) = config
+            .interfaces()
+            .find(|i| i.addresses.iter().any(|net| net.network() == route.to))
+        {
+            problems.add(
+                at("to"),
+                format!(
+                    "{} is already on the link of {:?}",
+                    route.to, interface.name
+                ),
+                "leave this route out, or write a smaller part of that network",
+            );
+        }
+    }
+    twice(config, problems);
+}
+
+fn gateway(config: &Config, route: &Route, via: IpAddr, at: &str, problems: &mut Problems) {
+    if via.is_ipv4() != route.to.address().is_ipv4() {
+        problems.add(
+            at,
+            format!(
+                "{via} is {}, but {} is {}",
+                family(via),
+                route.to,
+                family(route.to.address())
+            ),
+            "write a gateway of the same family",
+        );
+    } else if let Some(interface) = reach::own(config, via) {
+        problems.add(
+            at,
+            format!(
+                "{via} is the director's own address (on {:?})",
+                interface.name
+            ),
+            "write the address of another router",
+        );
+    } else if is_link_local(via) {
+        if route.interface.is_none() {
+            problems.add(
+                at,
+                format!("{via} is link-local, which every link has"),
+                "add interface = \"NAME\" to say which",
+            );
+        }
+    } else {
+        let on = reach::on_link(config, via);
+        let right = match (&route.interface, &on) {
+            (Some(name), _) => config
+                .interfaces()
+                .any(|i| i.name == *name && i.addresses.iter().any(|net| net.contains(via))),
+            (None, on) => on.is_some(),
+        };
+        if !right {
+            let instead = match on {
+                Some(interface) => format!(
+                    "write interface = {:?}, where {via} is, or leave it out",
+                    interface.name
+                ),
+                None => format!(
+                    "write a gateway that is on one of the links: {}",
+                    reach::links(config, via)
+                ),
+            };
+            problems.add(at, format!("the gateway {via} is not on link"), instead);
+        }
+    }
+}
+
+/// Two routes to one prefix, the interfaces' gateways among them.
+fn twice(config: &Config, problems: &mut Problems) {
+    let all = config.all_routes();
+    let gateways = all.len() - config.routes.len();
+    for (again, first) in repeated(all.iter().map(|route| route.to)) {
+        let (Some(route), Some(other)) = (all.get(again), all.get(first)) else {
+            continue;
+        };
+        let at = if let Some(index) = again.checked_sub(gateways) {
+            format!("route[{index}].to")
+        } else {
+            let key = if route.to.address().is_ipv4() {
+                "gateway"
+            } else {
+                "gateway6"
+            };
+            let owner = config
+                .interfaces()
+                .find(|i| Some(i.name) == route.interface.as_deref());
+            owner.map_or_else(String::new, |i| format!("{}[{}].{key}", i.kind, i.index))
+        };
+        let by = match (&other.via, &other.interface) {
+            (Some(via), Some(interface)) => format!("by {via} on {interface:?}"),
+            (Some(via), None) => format!("by {via}"),
+            (None, _) => "on link".to_owned(),
+        };
+        let name = if route.to.prefix() == 0 {
+            format!("a default route for {}", family(route.to.address()))
+        } else {
+            format!("a route to {}", route.to)
+        };
+        problems.add(
+            at,
+            format!("there is {name} already, {by}"),
+            "keep one of them, and write a [[route]] with its own prefix for what the other is to lead to",
+        );
+    }
+}

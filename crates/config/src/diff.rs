@@ -1,0 +1,322 @@
+//! What differs between two configurations.
+
+use crate::{Config, Cores, Director, HostTap, Port, Server, Service, Settings, Vlan};
+use std::{collections::BTreeSet, fmt::Display};
+use types::IpNet;
+
+/// One difference, in plain words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// "service tcp 192.0.2.10:80: scheduler rr -> wlc"
+    pub text: String,
+    /// How it takes effect.
+    pub effect: Effect,
+}
+
+/// How a change takes effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// While running.
+    Reload,
+    /// By a restart.
+    Restart,
+}
+
+/// Every difference, in the order of the file. Empty exactly when the two are equal.
+#[must_use]
+pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
+    let mut changes = Changes(Vec::new());
+    let on_off = |on: bool| if on { "\"ipvs\"" } else { "off" };
+    changes.value(
+        Effect::Reload,
+        "compat",
+        on_off(old.compat_ipvs),
+        on_off(new.compat_ipvs),
+    );
+    director(&mut changes, &old.director, &new.director);
+    ports(&mut changes, &old.ports, &new.ports);
+    vlans(&mut changes, &old.vlans, &new.vlans);
+    routes(&mut changes, old, new);
+    services(&mut changes, &old.services, &new.services);
+    settings(&mut changes, &old.settings, &new.settings);
+    changes.0
+}
+
+struct Changes(Vec<Change>);
+
+impl Changes {
+    fn add(&mut self, effect: Effect, text: String) {
+        self.0.push(Change { text, effect });
+    }
+
+    fn value<T: PartialEq + Display>(&mut self, effect: Effect, what: &str, old: T, new: T) {
+        if old != new {
+            self.add(effect, format!("{what} {old} -> {new}"));
+        }
+    }
+
+    fn optional<T: PartialEq + Display>(
+        &mut self,
+        effect: Effect,
+        what: &str,
+        old: Option<&T>,
+        new: Option<&T>,
+    ) {
+        let text = |value: Option<&T>| value.map_or_else(|| "none".to_owned(), ToString::to_string);
+        if old != new {
+            self.add(effect, format!("{what} {} -> {}", text(old), text(new)));
+        }
+    }
+
+    /// Elements of two lists that carry the same key; the others are added or removed. Says so when the common ones
+    /// stand in another order.
+    fn lists<T, K: Ord + Display>(
+        &mut self,
+        effect: Effect,
+        what: &str,
+        (old, new): (&[T], &[T]),
+        key: impl Fn(&T) -> K,
+        mut common: impl FnMut(&mut Self, &T, &T),
+    ) {
+        let old_keys: BTreeSet<K> = old.iter().map(&key).collect();
+        let new_keys: BTreeSet<K> = new.iter().map(&key).collect();
+        for element in old.iter().filter(|e| !new_keys.contains(&key(e))) {
+            self.add(effect, format!("{what}{}: removed", key(element)));
+        }
+        for element in new {
+            let its = key(element);
+            match old.iter().find(|e| key(e) == its) {
+                Some(before) => common(self, before, element),
+                None => self.add(effect, format!("{what}{its}: added")),
+            }
+        }
+        let kept_old = old.iter().map(&key).filter(|k| new_keys.contains(k));
+        let kept_new = new.iter().map(&key).filter(|k| old_keys.contains(k));
+        if !kept_old.eq(kept_new) {
+            self.add(
+                effect,
+                format!("{}: in another order", what.trim_end_matches([' ', ':'])),
+            );
+        }
+    }
+}
+
+fn director(changes: &mut Changes, old: &Director, new: &Director) {
+    let cores = |cores: &Cores| match cores {
+        Cores::Named(cores) => format!("{cores:?}"),
+        Cores::Count(n) => format!("{n} of the daemon's choice"),
+    };
+    let e = Effect::Restart;
+    changes.value(e, "director: name", &old.name, &new.name);
+    changes.value(e, "director: cores", cores(&old.cores), cores(&new.cores));
+    changes.value(e, "director: connections", old.connections, new.connections);
+    changes.value(
+        e,
+        "director: connections6",
+        old.connections6,
+        new.connections6,
+    );
+    changes.value(e, "director: idle", old.idle, new.idle);
+    changes.value(e, "director: hugepages", old.hugepages, new.hugepages);
+    changes.value(e, "director: memory_mb", old.memory_mb, new.memory_mb);
+    changes.value(
+        e,
+        "director: socket",
+        old.socket.display().to_string(),
+        new.socket.display().to_string(),
+    );
+    changes.value(
+        e,
+        "director: file_prefix",
+        &old.file_prefix,
+        &new.file_prefix,
+    );
+    changes.value(e, "director: log", old.log, new.log);
+}
+
+fn ports(changes: &mut Changes, old: &[Port], new: &[Port]) {
+    let e = Effect::Restart;
+    changes.lists(
+        e,
+        "port ",
+        (old, new),
+        |p| p.name.clone(),
+        |changes, a, b| {
+            let of = |what: &str| format!("port {}: {what}", b.name);
+            let host = |host: &HostTap| match host {
+                HostTap::Off => "false".to_owned(),
+                HostTap::Default => "true".to_owned(),
+                HostTap::Named(name) => format!("{name:?}"),
+            };
+            changes.value(e, &of("device"), &a.device, &b.device);
+            changes.optional(e, &of("queues"), a.queues.as_ref(), b.queues.as_ref());
+            changes.value(e, &of("mtu"), a.mtu, b.mtu);
+            changes.optional(e, &of("mac"), a.mac.as_ref(), b.mac.as_ref());
+            changes.value(e, &of("host"), host(&a.host), host(&b.host));
+            changes.value(e, &of("promiscuous"), a.promiscuous, b.promiscuous);
+            addresses(changes, &of("address "), &a.addresses, &b.addresses);
+            changes.optional(
+                Effect::Reload,
+                &of("gateway"),
+                a.gateway.as_ref(),
+                b.gateway.as_ref(),
+            );
+            changes.optional(
+                Effect::Reload,
+                &of("gateway6"),
+                a.gateway6.as_ref(),
+                b.gateway6.as_ref(),
+            );
+        },
+    );
+}
+
+fn addresses(changes: &mut Changes, what: &str, old: &[IpNet], new: &[IpNet]) {
+    changes.lists(Effect::Reload, what, (old, new), |net| *net, |_, _, _| {});
+}
+
+fn vlans(changes: &mut Changes, old: &[Vlan], new: &[Vlan]) {
+    let e = Effect::Reload;
+    changes.lists(
+        e,
+        "vlan ",
+        (old, new),
+        |v| v.name.clone(),
+        |changes, a, b| {
+            let of = |what: &str| format!("vlan {}: {what}", b.name);
+            changes.value(e, &of("port"), &a.port, &b.port);
+            changes.value(e, &of("id"), a.id.get(), b.id.get());
+            addresses(changes, &of("address "), &a.addresses, &b.addresses);
+            changes.optional(e, &of("gateway"), a.gateway.as_ref(), b.gateway.as_ref());
+            changes.optional(e, &of("gateway6"), a.gateway6.as_ref(), b.gateway6.as_ref());
+        },
+    );
+}
+
+fn routes(changes: &mut Changes, old: &Config, new: &Config) {
+    let e = Effect::Reload;
+    changes.lists(
+        e,
+        "route ",
+        (&old.routes, &new.routes),
+        |r| r.to,
+        |changes, a, b| {
+            let of = |what: &str| format!("route {}: {what}", b.to);
+            changes.optional(e, &of("via"), a.via.as_ref(), b.via.as_ref());
+            changes.optional(
+                e,
+                &of("interface"),
+                a.interface.as_ref(),
+                b.interface.as_ref(),
+            );
+        },
+    );
+}
+
+fn services(changes: &mut Changes, old: &[Service], new: &[Service]) {
+    let e = Effect::Reload;
+    changes.lists(e, "service ", (old, new), Service::key, |changes, a, b| {
+        let of = |what: &str| format!("service {}: {what}", b.key());
+        changes.optional(e, &of("name"), a.name.as_ref(), b.name.as_ref());
+        changes.value(e, &of("scheduler"), a.scheduler, b.scheduler);
+        let seconds = |s: &Service| s.persistence.map_or(0, |p| p.timeout_s);
+        changes.value(e, &of("persistent"), seconds(a), seconds(b));
+        if let (Some(pa), Some(pb)) = (a.persistence, b.persistence) {
+            changes.value(e, &of("netmask"), pa.netmask, pb.netmask);
+        }
+        changes.value(e, &of("method of new servers"), a.method, b.method);
+        servers(changes, b, &a.servers);
+    });
+    for service in new
+        .iter()
+        .filter(|s| !old.iter().any(|o| o.key() == s.key()))
+    {
+        servers(changes, service, &[]);
+    }
+}
+
+fn servers(changes: &mut Changes, service: &Service, old: &[Server]) {
+    let e = Effect::Reload;
+    let what = format!("service {}: server ", service.key());
+    changes.lists(
+        e,
+        &what,
+        (old, &service.servers),
+        |s| s.address,
+        |changes, a, b| {
+            let of = |field: &str| format!("{what}{}: {field}", b.address);
+            changes.value(e, &of("method"), a.method, b.method);
+            changes.value(e, &of("weight"), a.weight.0, b.weight.0);
+            changes.value(
+                e,
+                &of("upper_threshold"),
+                a.upper_threshold,
+                b.upper_threshold,
+            );
+            changes.value(
+                e,
+                &of("lower_threshold"),
+                a.lower_threshold,
+                b.lower_threshold,
+            );
+        },
+    );
+}
+
+fn settings(changes: &mut Changes, old: &Settings, new: &Settings) {
+    let e = Effect::Reload;
+    let rate = |rate: Option<u32>| rate.map_or_else(|| "unlimited".to_owned(), |n| n.to_string());
+    changes.value(e, "settings: ip_forward", old.ip_forward, new.ip_forward);
+    changes.value(
+        e,
+        "settings: expire_nodest_conn",
+        old.expire_nodest_conn,
+        new.expire_nodest_conn,
+    );
+    changes.value(
+        e,
+        "settings: expire_quiescent_template",
+        old.expire_quiescent_template,
+        new.expire_quiescent_template,
+    );
+    changes.value(
+        e,
+        "settings: conn_reuse_mode",
+        old.conn_reuse_mode,
+        new.conn_reuse_mode,
+    );
+    changes.value(e, "settings: sloppy_tcp", old.sloppy_tcp, new.sloppy_tcp);
+    changes.value(
+        e,
+        "settings: nat_icmp_send",
+        old.nat_icmp_send,
+        new.nat_icmp_send,
+    );
+    changes.value(e, "settings: pmtu_disc", old.pmtu_disc, new.pmtu_disc);
+    changes.value(e, "settings: tcp_timeout", old.tcp_timeout, new.tcp_timeout);
+    changes.value(
+        e,
+        "settings: tcp_fin_timeout",
+        old.tcp_fin_timeout,
+        new.tcp_fin_timeout,
+    );
+    changes.value(e, "settings: udp_timeout", old.udp_timeout, new.udp_timeout);
+    changes.value(
+        e,
+        "settings: icmp_rate",
+        rate(old.icmp_rate),
+        rate(new.icmp_rate),
+    );
+    changes.value(
+        e,
+        "settings: ip_default_ttl",
+        old.ip_default_ttl,
+        new.ip_default_ttl,
+    );
+    changes.value(
+        e,
+        "settings: endpoint_connections",
+        old.endpoint_connections,
+        new.endpoint_connections,
+    );
+}

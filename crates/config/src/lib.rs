@@ -1,0 +1,28 @@
+//! The configuration file: `tarpon.toml` to [`Config`], or every mistake in it at once.
+//!
+//! [`Config::parse`] reads the text with typed readers that go on after a mistake, then checks the whole against
+//! itself ([`Config::problems`]), so that the [`Report`] has every mistake with its place and what to write instead.
+//! Edits at run time go through the same checks ([`Config::edited`]). [`diff`] tells what differs between two
+//! configurations and which of it needs a restart. [`Config::to_toml`] writes the file back.
+//!
+//! Pure: no files are opened here, and nothing is asked of the machine.
+#![forbid(unsafe_code)]
+
+mod check;
+mod diff;
+mod edit;
+mod model;
+mod read;
+mod report;
+mod settings;
+mod write;
+
+pub use diff::{Change, Effect, diff};
+pub use edit::EditError;
+pub use model::{
+    Config, Cores, Director, HostTap, Hugepages, Idle, LogLevel, Netmask, Persistence, Port, Route,
+    Server, Service, ServiceKey, Vlan,
+};
+pub use read::known_keys;
+pub use report::{Located, Problem, Report};
+pub use settings::Settings;

@@ -1,0 +1,457 @@
+//! What the configuration says, typed.
+
+use crate::Settings;
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::PathBuf,
+};
+use types::{ForwardingMethod, IpNet, MacAddr, Protocol, Scheduler, VlanId, Weight};
+
+/// A whole configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Config {
+    /// `compat = "ipvs"`: Linux's own defaults, and its behaviour where the documentation says otherwise.
+    pub compat_ipvs: bool,
+    /// The process: cores, memory, tables, socket.
+    pub director: Director,
+    /// Ports, in the order of `types::PortId`.
+    pub ports: Vec<Port>,
+    /// VLAN interfaces.
+    pub vlans: Vec<Vlan>,
+    /// Static routes. The interfaces' gateways are not among them, see [`Config::all_routes`].
+    pub routes: Vec<Route>,
+    /// Virtual services.
+    pub services: Vec<Service>,
+    /// Settings by their kernel names.
+    pub settings: Settings,
+}
+
+/// The process. Changes need a restart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Director {
+    /// For listings and logs.
+    pub name: String,
+    /// Where workers run.
+    pub cores: Cores,
+    /// Entries of the IPv4 connection table.
+    pub connections: u32,
+    /// Entries of the IPv6 connection table.
+    pub connections6: u32,
+    /// What a worker without packets does.
+    pub idle: Idle,
+    /// Whether packet memory is in hugepages.
+    pub hugepages: Hugepages,
+    /// Packet memory in MiB when hugepages are not used.
+    pub memory_mb: u32,
+    /// The control socket.
+    pub socket: PathBuf,
+    /// DPDK's `--file-prefix`: directors with different ones share a machine.
+    pub file_prefix: String,
+    /// What is logged.
+    pub log: LogLevel,
+}
+
+impl Default for Director {
+    fn default() -> Self {
+        Self {
+            name: "tarpon".into(),
+            cores: Cores::Count(1),
+            connections: 1_000_000,
+            connections6: 262_144,
+            idle: Idle::Pause,
+            hugepages: Hugepages::Auto,
+            memory_mb: 512,
+            socket: "/run/tarpon/control.sock".into(),
+            file_prefix: "tarpon".into(),
+            log: LogLevel::Info,
+        }
+    }
+}
+
+/// Where workers run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cores {
+    /// `cores = [1, 2]`: one worker on each of these CPUs.
+    Named(Vec<u16>),
+    /// `workers = 2`: that many, on CPUs the daemon chooses among those it may use.
+    Count(u16),
+}
+
+impl Cores {
+    /// How many workers there are.
+    #[must_use]
+    pub fn workers(&self) -> usize {
+        match self {
+            Self::Named(cores) => cores.len(),
+            Self::Count(n) => usize::from(*n),
+        }
+    }
+}
+
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $name { $($(#[$vdoc])* $variant),+ }
+
+        impl $name {
+            /// Every word, as written in the file.
+            pub const WORDS: &'static [(&'static str, Self)] = &[$(($word, Self::$variant)),+];
+
+            /// The word in the file.
+            #[must_use]
+            pub const fn word(self) -> &'static str {
+                match self { $(Self::$variant => $word),+ }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.word())
+            }
+        }
+    };
+}
+
+words! {
+    /// What a worker without packets does.
+    Idle {
+        /// Pauses, longer and longer up to a small fraction of a second, and wakes when packets come.
+        Pause = "pause",
+        /// Polls on: lowest latency, a core at 100 %.
+        Poll = "poll",
+    }
+}
+
+words! {
+    /// Whether packet memory is in hugepages.
+    Hugepages {
+        /// If the machine has any.
+        Auto = "auto",
+        /// Refuse to start without.
+        Require = "require",
+        /// Ordinary memory, slower, works everywhere.
+        Never = "never",
+    }
+}
+
+words! {
+    /// What is logged, from least to most.
+    LogLevel {
+        /// Failures.
+        Error = "error",
+        /// And what is likely to become one.
+        Warn = "warn",
+        /// And what the director does.
+        Info = "info",
+        /// And how.
+        Debug = "debug",
+        /// And every step.
+        Trace = "trace",
+    }
+}
+
+/// A port: a NIC or virtual device that DPDK drives. Changes need a restart, except of addresses and gateways.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Port {
+    /// Its name; also the name of its untagged interface.
+    pub name: String,
+    /// PCI address (`0000:03:00.0`) or vdev string (`net_af_packet0,iface=veth1`).
+    pub device: String,
+    /// Receive and transmit queues; `None`: as many as workers, if the port can.
+    pub queues: Option<u16>,
+    /// Bytes of an IP packet at most.
+    pub mtu: u16,
+    /// The MAC to use; `None`: the device's own.
+    pub mac: Option<MacAddr>,
+    /// Own addresses with their prefixes.
+    pub addresses: Vec<IpNet>,
+    /// Default route, IPv4.
+    pub gateway: Option<Ipv4Addr>,
+    /// Default route, IPv6.
+    pub gateway6: Option<Ipv6Addr>,
+    /// The way to the host stack.
+    pub host: HostTap,
+    /// Whether it receives frames for other stations' MACs too (the engine drops them, counted).
+    pub promiscuous: bool,
+}
+
+impl Port {
+    /// Whether `device` is a PCI address; else it is a vdev string.
+    #[must_use]
+    pub fn is_pci(&self) -> bool {
+        crate::check::is_pci_address(&self.device)
+    }
+
+    /// The TAP's name, if there is one.
+    #[must_use]
+    pub fn tap(&self) -> Option<String> {
+        match &self.host {
+            HostTap::Off => None,
+            HostTap::Default => Some(format!("tp-{}", self.name)),
+            HostTap::Named(name) => Some(name.clone()),
+        }
+    }
+}
+
+/// The way from a port to the host stack.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HostTap {
+    /// None: what is not the director's is dropped, counted.
+    Off,
+    /// A TAP called `tp-` and the port's name.
+    Default,
+    /// A TAP of this name.
+    Named(String),
+}
+
+/// A VLAN of a port, with addresses of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vlan {
+    /// The interface's name.
+    pub name: String,
+    /// The port it is on, by name.
+    pub port: String,
+    /// The 802.1Q id.
+    pub id: VlanId,
+    /// Own addresses with their prefixes.
+    pub addresses: Vec<IpNet>,
+    /// Default route, IPv4.
+    pub gateway: Option<Ipv4Addr>,
+    /// Default route, IPv6.
+    pub gateway6: Option<Ipv6Addr>,
+}
+
+/// A static route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Destination prefix, host bits clear.
+    pub to: IpNet,
+    /// The gateway; `None`: on link.
+    pub via: Option<IpAddr>,
+    /// The interface, by name; `None`: the one whose prefix has `via`.
+    pub interface: Option<String>,
+}
+
+/// A virtual service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// For listings.
+    pub name: Option<String>,
+    /// TCP or UDP.
+    pub protocol: Protocol,
+    /// VIP and port; port 0 is every port (persistent services only).
+    pub address: SocketAddr,
+    /// The scheduling algorithm.
+    pub scheduler: Scheduler,
+    /// Persistence by client address.
+    pub persistence: Option<Persistence>,
+    /// Forwarding method of servers that name none.
+    pub method: ForwardingMethod,
+    /// Real servers, oldest first.
+    pub servers: Vec<Server>,
+}
+
+impl Service {
+    /// A service as `ipvsadm -A` makes it: wlc, not persistent, direct routing, no servers.
+    #[must_use]
+    pub const fn new(protocol: Protocol, address: SocketAddr) -> Self {
+        Self {
+            name: None,
+            protocol,
+            address,
+            scheduler: Scheduler::Wlc,
+            persistence: None,
+            method: ForwardingMethod::Route,
+            servers: Vec::new(),
+        }
+    }
+
+    /// What it catches; no two services catch the same.
+    #[must_use]
+    pub const fn key(&self) -> ServiceKey {
+        ServiceKey {
+            protocol: self.protocol,
+            address: self.address,
+        }
+    }
+}
+
+/// What a service catches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ServiceKey {
+    /// TCP or UDP.
+    pub protocol: Protocol,
+    /// VIP and port.
+    pub address: SocketAddr,
+}
+
+impl fmt::Display for ServiceKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&format!("{} {}", self.protocol, self.address))
+    }
+}
+
+/// Persistence: clients of one network go on to the same server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Persistence {
+    /// Seconds after the last new connection.
+    pub timeout_s: u32,
+    /// Clients that are equal under it count as one.
+    pub netmask: Netmask,
+}
+
+/// What of a client's address counts for persistence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Netmask {
+    /// IPv4: ANDed with the address.
+    V4(Ipv4Addr),
+    /// IPv6: a prefix length, 1 to 128.
+    V6(u8),
+}
+
+impl Netmask {
+    /// The whole address, for a service on `address`: each client by itself.
+    #[must_use]
+    pub const fn whole(address: &SocketAddr) -> Self {
+        match address {
+            SocketAddr::V4(_) => Self::V4(Ipv4Addr::BROADCAST),
+            SocketAddr::V6(_) => Self::V6(128),
+        }
+    }
+
+    /// Reads `text` for a service on `address`: an IPv4 mask or, for IPv6, a prefix length.
+    ///
+    /// # Errors
+    /// What to write instead.
+    pub fn parse(text: &str, address: &SocketAddr) -> Result<Self, String> {
+        let mask = match address {
+            SocketAddr::V4(_) => text
+                .parse::<Ipv4Addr>()
+                .ok()
+                .filter(|mask| !mask.is_unspecified())
+                .map(Self::V4),
+            SocketAddr::V6(_) => text
+                .trim_start_matches('/')
+                .parse::<u8>()
+                .ok()
+                .filter(|n| (1..=128).contains(n))
+                .map(Self::V6),
+        };
+        mask.ok_or_else(|| match address {
+            SocketAddr::V4(_) => {
+                format!("`{text}` is no mask for IPv4 clients: write one like \"255.255.255.0\"")
+            }
+            SocketAddr::V6(_) => format!(
+                "`{text}` is no prefix length for IPv6 clients: write a number from 1 to 128"
+            ),
+        })
+    }
+
+    /// As a bit pattern: IPv4 in the low 32 bits.
+    #[must_use]
+    pub fn bits(self) -> u128 {
+        match self {
+            Self::V4(mask) => mask.to_bits().into(),
+            Self::V6(prefix) => u128::MAX
+                .checked_shl(128 - u32::from(prefix.min(128)))
+                .unwrap_or(0),
+        }
+    }
+}
+
+impl fmt::Display for Netmask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::V4(mask) => mask.fmt(f),
+            Self::V6(prefix) => prefix.fmt(f),
+        }
+    }
+}
+
+/// A real server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// Address and port.
+    pub address: SocketAddr,
+    /// How packets get there.
+    pub method: ForwardingMethod,
+    /// 0 quiesces.
+    pub weight: Weight,
+    /// No new connections at this many (active and inactive); 0 is off.
+    pub upper_threshold: u32,
+    /// New connections again below this many; 0 is three quarters of the upper.
+    pub lower_threshold: u32,
+}
+
+impl Server {
+    /// A server of weight 1 without thresholds.
+    #[must_use]
+    pub const fn new(address: SocketAddr, method: ForwardingMethod) -> Self {
+        Self {
+            address,
+            method,
+            weight: Weight(1),
+            upper_threshold: 0,
+            lower_threshold: 0,
+        }
+    }
+}
+
+/// A layer-3 interface: a port's untagged side, or one of its VLANs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Interface<'c> {
+    pub name: &'c str,
+    pub addresses: &'c [IpNet],
+    pub gateway: Option<Ipv4Addr>,
+    pub gateway6: Option<Ipv6Addr>,
+    /// `port[0]` or `vlan[0]`.
+    pub kind: &'static str,
+    pub index: usize,
+}
+
+impl Config {
+    /// Ports first, then VLANs.
+    pub(crate) fn interfaces(&self) -> impl Iterator<Item = Interface<'_>> {
+        let ports = self.ports.iter().enumerate().map(|(index, p)| Interface {
+            name: &p.name,
+            addresses: &p.addresses,
+            gateway: p.gateway,
+            gateway6: p.gateway6,
+            kind: "port",
+            index,
+        });
+        let vlans = self.vlans.iter().enumerate().map(|(index, v)| Interface {
+            name: &v.name,
+            addresses: &v.addresses,
+            gateway: v.gateway,
+            gateway6: v.gateway6,
+            kind: "vlan",
+            index,
+        });
+        ports.chain(vlans)
+    }
+
+    /// The static routes with, before them, a default route for each interface's gateway.
+    #[must_use]
+    pub fn all_routes(&self) -> Vec<Route> {
+        let default = |via: IpAddr, interface: &str| {
+            let any: IpAddr = match via {
+                IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+                IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+            };
+            IpNet::new(any, 0).ok().map(|to| Route {
+                to,
+                via: Some(via),
+                interface: Some(interface.to_owned()),
+            })
+        };
+        let gateways = self.interfaces().flat_map(|i| {
+            let v4 = i.gateway.and_then(|g| default(g.into(), i.name));
+            let v6 = i.gateway6.and_then(|g| default(g.into(), i.name));
+            v4.into_iter().chain(v6)
+        });
+        gateways.chain(self.routes.iter().cloned()).collect()
+    }
+}

@@ -1,0 +1,99 @@
+//! Text to a typed configuration, going on after each mistake.
+//!
+//! Every key is named once, where its table is read; what a table was not asked for is unknown in it.
+
+mod director;
+mod port;
+mod section;
+mod service;
+mod settings;
+mod value;
+
+use crate::{Config, Located, Problem, Report, report::line_and_column};
+use section::{Reader, Section};
+use std::collections::BTreeSet;
+use toml::de::DeTable;
+
+impl Config {
+    /// Reads and checks a configuration; `file` is the name shown in messages.
+    ///
+    /// # Errors
+    /// [`Report`]: every mistake, in the order of the file. Text that is not TOML is reported as far as it can be
+    /// followed, and what it says is judged once it is TOML.
+    pub fn parse(text: &str, file: &str) -> Result<Self, Report> {
+        let (table, errors) = DeTable::parse_recoverable(text);
+        let mut found: Vec<(usize, Problem)> = errors
+            .into_iter()
+            .map(|error| {
+                let at = error.span().map_or(0, |span| span.start);
+                (at, Problem::new("", "not TOML", error.message().trim_end()))
+            })
+            .collect();
+        let mut config = Self::default();
+        if found.is_empty() {
+            let mut reader = Reader::default();
+            config = read(&mut reader, table.get_ref());
+            let checked = config.problems_with(reader.interfaces_known());
+            found = reader.into_located(checked);
+        }
+        if found.is_empty() {
+            return Ok(config);
+        }
+        found.sort_by_key(|(at, _)| *at);
+        found.dedup();
+        let problems = found
+            .into_iter()
+            .map(|(at, problem)| {
+                let (line, column) = line_and_column(text, at);
+                Located {
+                    line,
+                    column,
+                    problem,
+                }
+            })
+            .collect();
+        Err(Report {
+            file: file.to_owned(),
+            problems,
+        })
+    }
+}
+
+fn read(reader: &mut Reader, table: &DeTable<'_>) -> Config {
+    let mut root = Section::root(table);
+    let compat_ipvs = root
+        .get(reader, "compat", "\"ipvs\", or leave it out", |v| {
+            (v.as_str() == Some("ipvs")).then_some(true).ok_or(None)
+        })
+        .unwrap_or(false);
+    let director = root.table(reader, "director", director::read);
+    let ports = root.tables(reader, "port", port::port);
+    let vlans = root.tables(reader, "vlan", port::vlan);
+    let routes = root.tables(reader, "route", port::route);
+    let services = root.tables(reader, "service", service::service);
+    let settings = root.table(reader, "settings", |reader, section| {
+        settings::read(reader, section, compat_ipvs)
+    });
+    root.finish(reader);
+    Config {
+        compat_ipvs,
+        director,
+        ports,
+        vlans,
+        routes,
+        services,
+        settings,
+    }
+}
+
+/// Every key there is, as (table, key): `("port", "mtu")`; the table of top-level keys is `""`.
+#[must_use]
+pub fn known_keys() -> Vec<(&'static str, &'static str)> {
+    let skeleton =
+        "[director]\n[[port]]\n[[vlan]]\n[[route]]\n[[service]]\n[[service.server]]\n[settings]\n";
+    let (table, _) = DeTable::parse_recoverable(skeleton);
+    let mut reader = Reader::default();
+    read(&mut reader, table.get_ref());
+    let keys: BTreeSet<_> = reader.keys;
+    keys.into_iter().collect()
+}

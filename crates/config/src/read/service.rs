@@ -1,0 +1,169 @@
+//! `[[service]]` and `[[service.server]]`
+
+use super::{
+    section::{Reader, Section, Wrong},
+    value::{alternatives, integer, parsed, text},
+};
+use crate::{Netmask, Persistence, Server, Service};
+use std::net::{IpAddr, SocketAddr};
+use toml::de::DeValue;
+use types::{ForwardingMethod, Protocol, Scheduler, Weight};
+
+/// `persistent = true`, as `ipvsadm -p` without a value.
+const DEFAULT_PERSISTENT_S: u32 = 300;
+
+/// Persistence at most: 31 days, where `ipvsadm` stops.
+const MAX_PERSISTENT_S: u32 = 31 * 24 * 3600;
+
+/// Schedulers of IPVS that this version does not have.
+const OTHER_SCHEDULERS: &[&str] = &[
+    "lblc", "lblcr", "dh", "sh", "sed", "nq", "fo", "ovf", "mh", "twos",
+];
+
+pub(super) fn service(reader: &mut Reader, section: &mut Section<'_>) -> Option<Service> {
+    let name = section.get(reader, "name", "a text, like \"web\"", text);
+    let protocol = section.need(reader, "protocol", "\"tcp\" or \"udp\"", |v| {
+        let text = v.as_str().ok_or(None)?;
+        text.parse::<Protocol>().map_err(|_| {
+            (text == "sctp")
+                .then(|| "`protocol` is \"sctp\", which is not available yet".to_owned())
+        })
+    });
+    let address = section.need(
+        reader,
+        "address",
+        "the virtual address and port, like \"192.0.2.10:80\" or \"[2001:db8::10]:80\"",
+        endpoint,
+    );
+    let scheduler = section.get(
+        reader,
+        "scheduler",
+        &alternatives(Scheduler::ALL.iter().map(|s| s.name())),
+        |v| {
+            let text = v.as_str().ok_or(None)?;
+            text.parse::<Scheduler>().map_err(|_| {
+                OTHER_SCHEDULERS
+                    .contains(&text)
+                    .then(|| format!("the scheduler {text:?} is not available yet"))
+            })
+        },
+    );
+    let timeout_s = section.get(
+        reader,
+        "persistent",
+        "seconds as a whole number from 1 to 2678400 (31 days), true (300 seconds), or false",
+        |v| match v {
+            DeValue::Boolean(true) => Ok(DEFAULT_PERSISTENT_S),
+            DeValue::Boolean(false) => Ok(0),
+            other => integer(0..=MAX_PERSISTENT_S)(other),
+        },
+    );
+    // Which kind of mask it must be hangs on the address; without one, only its type can be judged.
+    let netmask = section.get(
+        reader,
+        "netmask",
+        match address {
+            Some(SocketAddr::V6(_)) => "a prefix length from 1 to 128, like 64",
+            _ => "an IPv4 mask, like \"255.255.255.0\"",
+        },
+        |v| {
+            let text = match v {
+                DeValue::Integer(n) => n.to_string(),
+                other => text(other)?,
+            };
+            match &address {
+                Some(address) => Netmask::parse(&text, address).map(Some).map_err(|_| None),
+                None => Ok(None),
+            }
+        },
+    );
+    let method = section
+        .get(reader, "method", METHODS, method)
+        .unwrap_or(ForwardingMethod::Route);
+    let servers = section.tables(reader, "server", |reader, section| {
+        server(reader, section, method, address)
+    });
+    if netmask.is_some() && timeout_s.unwrap_or(0) == 0 {
+        reader.report(
+            section.position_of("netmask"),
+            &format!("{}.netmask", section.path()),
+            "`netmask` without `persistent` does nothing",
+            "write persistent = 300 (or another number of seconds), or leave `netmask` out",
+        );
+    }
+    let address = address?;
+    let persistence = timeout_s.filter(|s| *s > 0).map(|timeout_s| Persistence {
+        timeout_s,
+        netmask: netmask
+            .flatten()
+            .unwrap_or_else(|| Netmask::whole(&address)),
+    });
+    Some(Service {
+        name,
+        protocol: protocol?,
+        address,
+        scheduler: scheduler.unwrap_or(Scheduler::Wlc),
+        persistence,
+        method,
+        servers,
+    })
+}
+
+fn server(
+    reader: &mut Reader,
+    section: &mut Section<'_>,
+    default_method: ForwardingMethod,
+    service: Option<SocketAddr>,
+) -> Option<Server> {
+    let port = service.map_or(0, |s| s.port());
+    let address = section.need(
+        reader,
+        "address",
+        "the real server's address, with a port if it is another than the service's, like \"10.1.0.11:8080\"",
+        |v| {
+            let text = v.as_str().ok_or(None)?;
+            text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, port)).or_else(|_| endpoint(v))
+        },
+    );
+    let method = section
+        .get(reader, "method", METHODS, method)
+        .unwrap_or(default_method);
+    let weight = section.get(
+        reader,
+        "weight",
+        "a whole number from 0 to 2147483647, like 1 (0 takes no new connections)",
+        integer(0..=Weight::MAX.0),
+    );
+    let threshold = "a number of connections, 0 for none, like 1000";
+    let upper = section.get(reader, "upper_threshold", threshold, integer(0..=u32::MAX));
+    let lower = section.get(reader, "lower_threshold", threshold, integer(0..=u32::MAX));
+    Some(Server {
+        address: address?,
+        method,
+        weight: weight.map_or_else(Weight::default, Weight),
+        upper_threshold: upper.unwrap_or(0),
+        lower_threshold: lower.unwrap_or(0),
+    })
+}
+
+const METHODS: &str = "\"masq\" (NAT), \"route\" (direct routing) or \"tunnel\" (IP in IP)";
+
+fn method(value: &DeValue<'_>) -> Result<ForwardingMethod, Wrong> {
+    parsed(value)
+}
+
+/// An address with a port.
+fn endpoint(value: &DeValue<'_>) -> Result<SocketAddr, Wrong> {
+    let text = value.as_str().ok_or(None)?;
+    if let Ok(endpoint) = text.parse::<SocketAddr>() {
+        // A scope (`%eth0`) means nothing here, and would make equal addresses differ.
+        return Ok(SocketAddr::new(endpoint.ip(), endpoint.port()));
+    }
+    Err(match text.parse::<IpAddr>() {
+        Ok(IpAddr::V6(_)) if text.matches(':').count() > 2 => Some(format!(
+            "`{text}` is an IPv6 address without a port (which goes behind brackets)"
+        )),
+        Ok(_) => Some(format!("`{text}` has no port")),
+        Err(_) => None,
+    })
+}

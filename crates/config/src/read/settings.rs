@@ -1,0 +1,91 @@
+//! `[settings]`
+
+use super::{
+    section::{Reader, Section},
+    value::{flag, integer},
+};
+use crate::Settings;
+use toml::de::DeValue;
+
+/// A timeout at most: 31 days.
+const MAX_TIMEOUT_S: u32 = 31 * 24 * 3600;
+
+pub(super) fn read(reader: &mut Reader, section: &mut Section<'_>, compat_ipvs: bool) -> Settings {
+    let d = Settings::defaults(compat_ipvs);
+    let mut on = |key, default: bool| {
+        section
+            .get(reader, key, "true or false", switch)
+            .unwrap_or(default)
+    };
+    let ip_forward = on("ip_forward", d.ip_forward);
+    let expire_nodest_conn = on("expire_nodest_conn", d.expire_nodest_conn);
+    let expire_quiescent_template = on("expire_quiescent_template", d.expire_quiescent_template);
+    let sloppy_tcp = on("sloppy_tcp", d.sloppy_tcp);
+    let nat_icmp_send = on("nat_icmp_send", d.nat_icmp_send);
+    let pmtu_disc = on("pmtu_disc", d.pmtu_disc);
+    let mut seconds = |key, default: u32| {
+        let wanted =
+            format!("seconds as a whole number from 1 to 2678400 (31 days), like {default}");
+        section
+            .get(reader, key, &wanted, integer(1..=MAX_TIMEOUT_S))
+            .unwrap_or(default)
+    };
+    let tcp_timeout = seconds("tcp_timeout", d.tcp_timeout);
+    let tcp_fin_timeout = seconds("tcp_fin_timeout", d.tcp_fin_timeout);
+    let udp_timeout = seconds("udp_timeout", d.udp_timeout);
+    let conn_reuse_mode = section
+        .get(
+            reader,
+            "conn_reuse_mode",
+            "a number from 0 to 3, like 1",
+            integer(0..=3),
+        )
+        .unwrap_or(d.conn_reuse_mode);
+    let icmp_rate = section
+        .get(
+            reader,
+            "icmp_rate",
+            "packets a second as a whole number from 0 to 10000000, like 1000, or \"unlimited\"",
+            |v| match v {
+                DeValue::String(text) if text == "unlimited" => Ok(None),
+                other => integer(0..=10_000_000)(other).map(Some),
+            },
+        )
+        .unwrap_or(d.icmp_rate);
+    let ip_default_ttl = section
+        .get(
+            reader,
+            "ip_default_ttl",
+            "a number from 1 to 255, like 64",
+            integer(1..=255),
+        )
+        .unwrap_or(d.ip_default_ttl);
+    let endpoint_connections = section
+        .get(
+            reader,
+            "endpoint_connections",
+            "a whole number from 1 to 1000000, like 64",
+            integer(1..=1_000_000),
+        )
+        .unwrap_or(d.endpoint_connections);
+    Settings {
+        ip_forward,
+        expire_nodest_conn,
+        expire_quiescent_template,
+        conn_reuse_mode,
+        sloppy_tcp,
+        nat_icmp_send,
+        pmtu_disc,
+        tcp_timeout,
+        tcp_fin_timeout,
+        udp_timeout,
+        icmp_rate,
+        ip_default_ttl,
+        endpoint_connections,
+    }
+}
+
+/// true and false, and the kernel's 1 and 0.
+fn switch(value: &DeValue<'_>) -> Result<bool, Option<String>> {
+    flag(value).or_else(|_| integer(0..=1_u8)(value).map(|n| n == 1))
+}

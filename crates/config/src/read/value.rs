@@ -1,0 +1,200 @@
+//! Single values, and the words for what is wrong with them.
+
+use super::section::Wrong;
+use std::{fmt::Display, ops::RangeInclusive, str::FromStr};
+use toml::de::DeValue;
+
+/// A value as it is shown in a message: short, and with its kind where that is what surprises.
+pub(super) fn describe(value: &DeValue<'_>) -> String {
+    match value {
+        DeValue::String(text) => {
+            let mut shown: String = text.chars().take(60).collect();
+            if shown.len() < text.len() {
+                shown.push_str("...");
+            }
+            format!("the text {shown:?}")
+        }
+        DeValue::Integer(n) => n.to_string(),
+        DeValue::Float(n) => format!("the fraction {}", n.as_str()),
+        DeValue::Boolean(b) => b.to_string(),
+        DeValue::Datetime(_) => "a date".into(),
+        DeValue::Array(_) => "a list".into(),
+        DeValue::Table(_) => "a table".into(),
+    }
+}
+
+pub(super) fn text(value: &DeValue<'_>) -> Result<String, Wrong> {
+    value.as_str().map(str::to_owned).ok_or(None)
+}
+
+pub(super) fn flag(value: &DeValue<'_>) -> Result<bool, Wrong> {
+    value.as_bool().ok_or(None)
+}
+
+pub(super) fn integer<T: TryFrom<i64> + PartialOrd>(
+    range: RangeInclusive<T>,
+) -> impl FnOnce(&DeValue<'_>) -> Result<T, Wrong> {
+    move |value| {
+        let integer = value.as_integer().ok_or(None)?;
+        i64::from_str_radix(integer.as_str(), integer.radix())
+            .ok()
+            .and_then(|n| T::try_from(n).ok())
+            .filter(|n| range.contains(n))
+            .ok_or(None)
+    }
+}
+
+/// A text that is read as `T`; the reason why it cannot be is `T`'s own.
+pub(super) fn parsed<T: FromStr>(value: &DeValue<'_>) -> Result<T, Wrong>
+where
+    T::Err: Display,
+{
+    let text = value.as_str().ok_or(None)?;
+    text.parse().map_err(|_| None)
+}
+
+/// One of a few words.
+pub(super) fn word<T: Copy>(
+    words: &'static [(&'static str, T)],
+) -> impl Fn(&DeValue<'_>) -> Result<T, Wrong> {
+    move |value| {
+        let text = value.as_str().ok_or(None)?;
+        words
+            .iter()
+            .find(|(word, _)| *word == text)
+            .map(|(_, t)| *t)
+            .ok_or(None)
+    }
+}
+
+/// "`"a"`, `"b"` or `"c"`".
+pub(super) fn alternatives<'w>(words: impl IntoIterator<Item = &'w str>) -> String {
+    let quoted: Vec<String> = words.into_iter().map(|word| format!("{word:?}")).collect();
+    match quoted.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
+        _ => quoted.concat(),
+    }
+}
+
+/// What to say of a key that its table does not have.
+pub(super) fn unknown_key(kind: &str, key: &str, known: &[&'static str]) -> (String, String) {
+    let place = match kind {
+        "" => "the top of the file".to_owned(),
+        "server" => "[[service.server]]".to_owned(),
+        "director" | "settings" => format!("[{kind}]"),
+        _ => format!("[[{kind}]]"),
+    };
+    if let Some(answer) = well_known(kind, key) {
+        return answer;
+    }
+    let shown: String = key.chars().take(60).collect();
+    let what = format!("unknown key `{shown}` in {place}");
+    let nearest = known
+        .iter()
+        .map(|name| {
+            (
+                strsim::damerau_levenshtein(&shown.to_lowercase(), name),
+                *name,
+            )
+        })
+        .min_by_key(|(distance, _)| *distance)
+        .filter(|(distance, name)| *distance <= name.len().div_ceil(3));
+    let instead = match nearest {
+        Some((_, name)) => format!("did you mean `{name}`?"),
+        None => format!("it has {}", known.join(", ")),
+    };
+    (what, instead)
+}
+
+/// Kernel settings of IPVS that this version does not have.
+const OTHER_KERNEL_SETTINGS: &[&str] = &[
+    "am_droprate",
+    "amemthresh",
+    "backup_only",
+    "cache_bypass",
+    "conntrack",
+    "drop_entry",
+    "drop_packet",
+    "est_cpulist",
+    "est_nice",
+    "ignore_tunneled",
+    "run_estimation",
+    "schedule_icmp",
+    "secure_tcp",
+    "sloppy_sctp",
+    "snat_reroute",
+    "sync_persist_mode",
+    "sync_ports",
+    "sync_qlen_max",
+    "sync_refresh_period",
+    "sync_retries",
+    "sync_sock_size",
+    "sync_threshold",
+    "sync_version",
+];
+
+/// Keys people bring along from elsewhere.
+fn well_known(kind: &str, key: &str) -> Option<(String, String)> {
+    let answer = |what: String, instead: &str| Some((what, instead.to_owned()));
+    let is_called = |name: &str| {
+        answer(
+            format!("`{key}` is called `{name}` here"),
+            &format!("write {name} = ..."),
+        )
+    };
+    match (kind, key) {
+        ("service", "mark" | "fwmark") => answer(
+            "services by firewall mark are not available yet".into(),
+            "write protocol = \"tcp\" and address = \"VIP:PORT\", one [[service]] per port",
+        ),
+        ("service" | "server", "lb_kind" | "lvs_method" | "forwarding" | "forward") => {
+            is_called("method")
+        }
+        ("service", "lb_algo" | "lvs_sched" | "algorithm") => is_called("scheduler"),
+        ("service", "persistence_timeout" | "persistence" | "persistence_timeout_s") => {
+            is_called("persistent")
+        }
+        ("service", "persistence_granularity" | "persistence_mask") => is_called("netmask"),
+        ("service", "vip" | "virtual" | "virtual_server") => is_called("address"),
+        ("service", "port") => answer(
+            "the port of a service is part of its address".into(),
+            "write address = \"VIP:PORT\"",
+        ),
+        ("service", "servers" | "real_server" | "real_servers") => answer(
+            format!("servers are not listed under `{key}`"),
+            "write [[service.server]] below the service, once for each",
+        ),
+        ("server", "port") => answer(
+            "the port of a server is part of its address".into(),
+            "write address = \"ADDRESS:PORT\"",
+        ),
+        ("server", "u_threshold" | "uthreshold") => is_called("upper_threshold"),
+        ("server", "l_threshold" | "lthreshold") => is_called("lower_threshold"),
+        ("port" | "vlan", "address" | "ip" | "ips") => answer(
+            format!("`{key}` is called `addresses` here"),
+            "write a list: addresses = [\"192.0.2.1/24\"]",
+        ),
+        ("port", "pci" | "vdev" | "iface") => is_called("device"),
+        ("port", "vlan" | "vlans") => answer(
+            "a VLAN is an interface of its own".into(),
+            "write [[vlan]] with name, port, id and addresses",
+        ),
+        ("settings", key) => {
+            let bare = key.strip_prefix("net.ipv4.vs.").unwrap_or(key);
+            if OTHER_KERNEL_SETTINGS.contains(&bare) {
+                answer(
+                    format!("the kernel's setting `{bare}` is not available yet"),
+                    "leave it out",
+                )
+            } else if bare != key {
+                answer(
+                    format!("settings are written without `net.ipv4.vs.`: `{key}`"),
+                    &format!("write {bare} = ..."),
+                )
+            } else {
+                None
+            }
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,76 @@
+//! Settings by their kernel names.
+
+/// `[settings]`: `net.ipv4.vs.*`, the timeouts of `ipvsadm --set`, and a few of the director's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Forward packets that are for nobody here between the interfaces (`net.ipv4.ip_forward`).
+    pub ip_forward: bool,
+    /// A connection whose server was removed: expire it at its next packet, instead of dropping its packets in silence.
+    pub expire_nodest_conn: bool,
+    /// A persistence template to a server of weight 0 is given up.
+    pub expire_quiescent_template: bool,
+    /// Bit 0: a SYN on a closing connection is scheduled anew; bit 1: also in FIN_WAIT under direct routing.
+    pub conn_reuse_mode: u8,
+    /// Schedule any TCP packet, not only SYN.
+    pub sloppy_tcp: bool,
+    /// Answer stray packets from a real server's service port with port unreachable.
+    pub nat_icmp_send: bool,
+    /// Honour the path MTU in tunnels.
+    pub pmtu_disc: bool,
+    /// ESTABLISHED, seconds (`ipvsadm --set`, first value).
+    pub tcp_timeout: u32,
+    /// FIN_WAIT, seconds (`ipvsadm --set`, second value).
+    pub tcp_fin_timeout: u32,
+    /// UDP, seconds (`ipvsadm --set`, third value).
+    pub udp_timeout: u32,
+    /// ICMP errors, echo replies and resets sent a second by each worker; `None`: without limit.
+    pub icmp_rate: Option<u32>,
+    /// TTL of packets the director builds itself (`net.ipv4.ip_default_ttl`).
+    pub ip_default_ttl: u8,
+    /// Connections one client endpoint (address and port) may have at once.
+    pub endpoint_connections: u32,
+}
+
+impl Settings {
+    /// Linux 6.1's own defaults: `compat = "ipvs"`.
+    #[must_use]
+    pub const fn ipvs() -> Self {
+        Self {
+            ip_forward: true,
+            expire_nodest_conn: false,
+            expire_quiescent_template: false,
+            conn_reuse_mode: 1,
+            sloppy_tcp: false,
+            nat_icmp_send: false,
+            pmtu_disc: true,
+            tcp_timeout: 900,
+            tcp_fin_timeout: 120,
+            udp_timeout: 300,
+            icmp_rate: Some(1000),
+            ip_default_ttl: 64,
+            endpoint_connections: 64,
+        }
+    }
+
+    /// The defaults of a configuration with or without `compat = "ipvs"`.
+    #[must_use]
+    pub fn defaults(compat_ipvs: bool) -> Self {
+        if compat_ipvs {
+            Self::ipvs()
+        } else {
+            Self::default()
+        }
+    }
+}
+
+impl Default for Settings {
+    /// The defaults users ask for: removed and quiesced servers are left behind at once.
+    fn default() -> Self {
+        Self {
+            expire_nodest_conn: true,
+            expire_quiescent_template: true,
+            nat_icmp_send: true,
+            ..Self::ipvs()
+        }
+    }
+}

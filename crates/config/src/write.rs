@@ -1,0 +1,265 @@
+//! A configuration as a file, to be read again.
+
+use crate::{Config, Cores, HostTap, Netmask, Port, Service, Settings};
+use serde::Serialize;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use types::{IpNet, MacAddr};
+
+impl Config {
+    /// The file that says this: every key written out, comments and order of keys are lost. [`Config::parse`] reads it to
+    /// an equal configuration.
+    #[must_use]
+    pub fn to_toml(&self) -> String {
+        // Plain structs of numbers and texts, which toml cannot fail to write.
+        toml::to_string(&file(self)).unwrap_or_default()
+    }
+}
+
+/// Serialized as it is written in the file, for JSON as for TOML.
+impl Serialize for Config {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        file(self).serialize(serializer)
+    }
+}
+
+#[derive(Serialize)]
+struct File<'c> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    compat: Option<&'static str>,
+    director: Director<'c>,
+    settings: SettingsTable,
+    port: Vec<PortTable<'c>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    vlan: Vec<VlanTable<'c>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    route: Vec<RouteTable<'c>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    service: Vec<ServiceTable<'c>>,
+}
+
+#[derive(Serialize)]
+struct Director<'c> {
+    name: &'c str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cores: Option<&'c [u16]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    workers: Option<u16>,
+    connections: u32,
+    connections6: u32,
+    idle: &'static str,
+    hugepages: &'static str,
+    memory_mb: u32,
+    socket: String,
+    file_prefix: &'c str,
+    log: &'static str,
+}
+
+#[derive(Serialize)]
+struct PortTable<'c> {
+    name: &'c str,
+    device: &'c str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    queues: Option<u16>,
+    mtu: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mac: Option<MacAddr>,
+    addresses: &'c [IpNet],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gateway: Option<Ipv4Addr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gateway6: Option<Ipv6Addr>,
+    host: FlagOr<&'c str>,
+    promiscuous: bool,
+}
+
+#[derive(Serialize)]
+struct VlanTable<'c> {
+    name: &'c str,
+    port: &'c str,
+    id: u16,
+    addresses: &'c [IpNet],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gateway: Option<Ipv4Addr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gateway6: Option<Ipv6Addr>,
+}
+
+#[derive(Serialize)]
+struct RouteTable<'c> {
+    to: IpNet,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    via: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    interface: Option<&'c str>,
+}
+
+#[derive(Serialize)]
+struct ServiceTable<'c> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'c str>,
+    protocol: &'static str,
+    address: String,
+    scheduler: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    persistent: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    netmask: Option<NumberOrText>,
+    method: &'static str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    server: Vec<ServerTable>,
+}
+
+#[derive(Serialize)]
+struct ServerTable {
+    address: String,
+    method: &'static str,
+    weight: u32,
+    upper_threshold: u32,
+    lower_threshold: u32,
+}
+
+#[derive(Serialize)]
+struct SettingsTable {
+    ip_forward: bool,
+    expire_nodest_conn: bool,
+    expire_quiescent_template: bool,
+    conn_reuse_mode: u8,
+    sloppy_tcp: bool,
+    nat_icmp_send: bool,
+    pmtu_disc: bool,
+    tcp_timeout: u32,
+    tcp_fin_timeout: u32,
+    udp_timeout: u32,
+    icmp_rate: NumberOrText,
+    ip_default_ttl: u8,
+    endpoint_connections: u32,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum FlagOr<T> {
+    Flag(bool),
+    Other(T),
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum NumberOrText {
+    Number(u32),
+    Text(String),
+}
+
+fn file(config: &Config) -> File<'_> {
+    let d = &config.director;
+    let (cores, workers) = match &d.cores {
+        Cores::Named(cores) => (Some(cores.as_slice()), None),
+        Cores::Count(n) => (None, Some(*n)),
+    };
+    File {
+        compat: config.compat_ipvs.then_some("ipvs"),
+        director: Director {
+            name: &d.name,
+            cores,
+            workers,
+            connections: d.connections,
+            connections6: d.connections6,
+            idle: d.idle.word(),
+            hugepages: d.hugepages.word(),
+            memory_mb: d.memory_mb,
+            // It came from a text.
+            socket: d.socket.to_string_lossy().into_owned(),
+            file_prefix: &d.file_prefix,
+            log: d.log.word(),
+        },
+        settings: settings(&config.settings),
+        port: config.ports.iter().map(port).collect(),
+        vlan: config
+            .vlans
+            .iter()
+            .map(|v| VlanTable {
+                name: &v.name,
+                port: &v.port,
+                id: v.id.get(),
+                addresses: &v.addresses,
+                gateway: v.gateway,
+                gateway6: v.gateway6,
+            })
+            .collect(),
+        route: config
+            .routes
+            .iter()
+            .map(|r| RouteTable {
+                to: r.to,
+                via: r.via.map(|via| via.to_string()),
+                interface: r.interface.as_deref(),
+            })
+            .collect(),
+        service: config.services.iter().map(service).collect(),
+    }
+}
+
+fn port(port: &Port) -> PortTable<'_> {
+    PortTable {
+        name: &port.name,
+        device: &port.device,
+        queues: port.queues,
+        mtu: port.mtu,
+        mac: port.mac,
+        addresses: &port.addresses,
+        gateway: port.gateway,
+        gateway6: port.gateway6,
+        host: match &port.host {
+            HostTap::Off => FlagOr::Flag(false),
+            HostTap::Default => FlagOr::Flag(true),
+            HostTap::Named(name) => FlagOr::Other(name),
+        },
+        promiscuous: port.promiscuous,
+    }
+}
+
+fn service(service: &Service) -> ServiceTable<'_> {
+    ServiceTable {
+        name: service.name.as_deref(),
+        protocol: service.protocol.name(),
+        address: service.address.to_string(),
+        scheduler: service.scheduler.name(),
+        persistent: service.persistence.map(|p| p.timeout_s),
+        netmask: service.persistence.map(|p| match p.netmask {
+            Netmask::V4(mask) => NumberOrText::Text(mask.to_string()),
+            Netmask::V6(prefix) => NumberOrText::Number(prefix.into()),
+        }),
+        method: service.method.name(),
+        server: service
+            .servers
+            .iter()
+            .map(|s| ServerTable {
+                address: s.address.to_string(),
+                method: s.method.name(),
+                weight: s.weight.0,
+                upper_threshold: s.upper_threshold,
+                lower_threshold: s.lower_threshold,
+            })
+            .collect(),
+    }
+}
+
+fn settings(s: &Settings) -> SettingsTable {
+    SettingsTable {
+        ip_forward: s.ip_forward,
+        expire_nodest_conn: s.expire_nodest_conn,
+        expire_quiescent_template: s.expire_quiescent_template,
+        conn_reuse_mode: s.conn_reuse_mode,
+        sloppy_tcp: s.sloppy_tcp,
+        nat_icmp_send: s.nat_icmp_send,
+        pmtu_disc: s.pmtu_disc,
+        tcp_timeout: s.tcp_timeout,
+        tcp_fin_timeout: s.tcp_fin_timeout,
+        udp_timeout: s.udp_timeout,
+        icmp_rate: s.icmp_rate.map_or_else(
+            || NumberOrText::Text("unlimited".into()),
+            NumberOrText::Number,
+        ),
+        ip_default_ttl: s.ip_default_ttl,
+        endpoint_connections: s.endpoint_connections,
+    }
+}

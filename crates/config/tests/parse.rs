@@ -1,0 +1,162 @@
+//! A file is read as written, with the defaults where it says nothing, and written back to the same.
+
+use config::{Config, Cores, HostTap, Netmask, Settings, known_keys};
+use types::{ForwardingMethod, Scheduler, Weight};
+
+const WHOLE: &str = r#"
+compat = "ipvs"
+
+[director]
+name = "lb1"
+cores = [2, 3]
+connections = 2_000_000
+hugepages = "never"
+
+[[port]]
+name = "wan"
+device = "net_af_packet0,iface=veth1"
+mtu = 1400
+mac = "02:00:00:00:00:01"
+addresses = ["192.0.2.1/24", "2001:db8::1/64"]
+gateway = "192.0.2.254"
+gateway6 = "fe80::1"
+host = "tarpon-wan"
+
+[[port]]
+name = "lan"
+device = "0000:03:00.0"
+queues = 2
+addresses = ["10.1.0.1/24", "2001:db8:1::1/64"]
+host = false
+
+[[vlan]]
+name = "lan.10"
+port = "lan"
+id = 10
+addresses = ["10.10.0.1/24"]
+
+[[route]]
+to = "10.9.0.0/16"
+via = "10.1.0.2"
+
+[[service]]
+name = "web"
+protocol = "tcp"
+address = "192.0.2.10:80"
+scheduler = "rr"
+persistent = 300
+netmask = "255.255.255.0"
+method = "masq"
+
+  [[service.server]]
+  address = "10.1.0.11:8080"
+  weight = 3
+
+  [[service.server]]
+  address = "10.1.0.12"
+  method = "route"
+  upper_threshold = 100
+
+[[service]]
+protocol = "udp"
+address = "[2001:db8::10]:53"
+persistent = true
+netmask = 64
+
+  [[service.server]]
+  address = "2001:db8:1::53"
+
+[settings]
+tcp_timeout = 60
+icmp_rate = "unlimited"
+expire_nodest_conn = 1
+"#;
+
+#[test]
+fn a_whole_file_is_read_as_written() {
+    let config = Config::parse(WHOLE, "t.toml").unwrap_or_else(|report| panic!("{report}"));
+    assert!(config.compat_ipvs);
+    assert_eq!(config.director.cores, Cores::Named(vec![2, 3]));
+    assert_eq!(config.director.connections, 2_000_000);
+    assert_eq!(config.director.connections6, 262_144, "the default");
+    assert_eq!(config.ports[0].tap().as_deref(), Some("tarpon-wan"));
+    assert_eq!(config.ports[1].host, HostTap::Off);
+    assert!(config.ports[1].is_pci());
+    assert_eq!(config.vlans[0].id.get(), 10);
+    let routes = config.all_routes();
+    assert_eq!(routes.len(), 3, "two gateways and a route");
+    assert_eq!(routes[0].to.to_string(), "0.0.0.0/0");
+
+    let web = &config.services[0];
+    assert_eq!(web.scheduler, Scheduler::Rr);
+    let persistence = web.persistence.unwrap();
+    assert_eq!(persistence.timeout_s, 300);
+    assert_eq!(persistence.netmask.bits(), 0xffff_ff00);
+    assert_eq!(web.servers[0].weight, Weight(3));
+    assert_eq!(
+        web.servers[0].method,
+        ForwardingMethod::Masq,
+        "the service's"
+    );
+    assert_eq!(
+        web.servers[1].address.to_string(),
+        "10.1.0.12:80",
+        "the service's port"
+    );
+    assert_eq!(web.servers[1].method, ForwardingMethod::Route);
+
+    let dns = &config.services[1];
+    assert_eq!(dns.scheduler, Scheduler::Wlc, "the default");
+    assert_eq!(dns.method, ForwardingMethod::Route, "the default");
+    assert_eq!(dns.persistence.unwrap().timeout_s, 300);
+    assert_eq!(dns.persistence.unwrap().netmask, Netmask::V6(64));
+    assert_eq!(Netmask::V6(64).bits(), u128::MAX << 64);
+
+    assert_eq!(
+        config.settings,
+        Settings {
+            tcp_timeout: 60,
+            icmp_rate: None,
+            expire_nodest_conn: true,
+            ..Settings::ipvs()
+        }
+    );
+}
+
+#[test]
+fn what_is_written_back_is_read_the_same() {
+    let config = Config::parse(WHOLE, "t.toml").unwrap();
+    let text = config.to_toml();
+    let again =
+        Config::parse(&text, "again.toml").unwrap_or_else(|report| panic!("{report}\n{text}"));
+    assert_eq!(config, again);
+}
+
+#[test]
+fn defaults_follow_the_profile() {
+    let port = "[[port]]\nname='a'\ndevice='net_null0'\n";
+    let plain = Config::parse(port, "t.toml").unwrap();
+    assert_eq!(plain.settings, Settings::default());
+    assert!(plain.settings.expire_nodest_conn);
+    assert_eq!(plain.ports[0].tap().as_deref(), Some("tp-a"));
+    assert_eq!(plain.ports[0].mtu, 1500);
+    let ipvs = Config::parse(&format!("compat = 'ipvs'\n{port}"), "t.toml").unwrap();
+    assert_eq!(ipvs.settings, Settings::ipvs());
+}
+
+#[test]
+fn every_key_is_known_by_its_table() {
+    let keys = known_keys();
+    for key in [
+        ("", "compat"),
+        ("director", "cores"),
+        ("port", "mtu"),
+        ("vlan", "id"),
+        ("route", "via"),
+        ("service", "netmask"),
+        ("server", "weight"),
+        ("settings", "icmp_rate"),
+    ] {
+        assert!(keys.contains(&key), "{key:?} in {keys:?}");
+    }
+}
