@@ -73,6 +73,8 @@ drop_reasons! {
     NeighbourTableFull = "neighbour_table_full",
     /// A fragment, not handled here yet.
     Fragment = "fragment",
+    /// Sent on in fragments, which count as generated.
+    Fragmented = "fragmented",
     /// Broadcast or multicast that nobody here listens to.
     Multicast = "multicast",
     /// A virtual service with no usable real server (answered with port unreachable).

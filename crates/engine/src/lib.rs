@@ -9,6 +9,7 @@ pub mod model;
 
 mod context;
 mod counters;
+mod datagram;
 mod fib;
 mod forward;
 mod fragment_out;

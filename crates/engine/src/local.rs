@@ -18,3 +18,11 @@ pub(crate) struct Local<F: Frame> {
     /// IPv4 identification of the next packet it builds itself.
     pub ip_id: u16,
 }
+
+impl<F: Frame> Local<F> {
+    /// The identification of a packet of our own that may be fragmented.
+    pub fn next_ip_id(&mut self) -> Option<u16> {
+        self.ip_id = self.ip_id.wrapping_add(1);
+        Some(self.ip_id)
+    }
+}

@@ -1,46 +1,204 @@
-//! What the director's own stack answers for its addresses and VIPs.
+//! What Linux's own stack answers for a router's addresses, here for VIPs and for own addresses without a host stack
+//! behind them: who-has, echo, resets, unreachables. Everything that is built is rate-limited but ARP and neighbour
+//! advertisements.
 
-use crate::{DropReason, Output, context::Context, neighbour::NeighbourId, packet::Packet};
-use types::{InterfaceId, PortId};
-use wire::Frame;
+mod arp;
+mod clockwork;
+mod echo;
+mod nd;
+mod reset;
 
-/// An ARP packet, well-formed, at `at`.
-pub(crate) fn arp<F: Frame, O: Output<F>>(
-    cx: &mut Context<'_, F, O>,
-    frame: F,
-    port: PortId,
-    interface: InterfaceId,
-    at: u8,
-) {
-    let _ = (port, interface, at);
-    cx.drop(frame, DropReason::ArpNotForUs);
-}
+pub(crate) use arp::receive as arp;
+pub(crate) use clockwork::{ask, housekeeping};
+pub(crate) use reset::reset;
 
-/// A packet to one of our addresses (or to a group) that is not LVS's.
+use crate::{
+    DropReason, Output,
+    context::Context,
+    datagram,
+    icmp::{self, IcmpError},
+    net::Local,
+    packet::{Addresses, Fragment, Packet, is_martian},
+};
+use types::PortId;
+use wire::{Frame, FromBytes, Icmp, RxChecksum, Sum, Udp, icmp::v4, icmp::v6, protocol};
+
+/// A packet to one of our addresses that is not LVS's: the host stack's, or answered here.
+#[cold]
 pub(crate) fn deliver<F: Frame, O: Output<F>>(
     cx: &mut Context<'_, F, O>,
     frame: F,
     packet: &Packet,
 ) {
-    let _ = packet;
-    cx.drop(frame, DropReason::PortClosed);
+    let net = &cx.snapshot.net;
+    let destination = packet.addresses.destination();
+    if destination.is_multicast() {
+        group(cx, frame, packet);
+        return;
+    }
+    let local = net.local(destination);
+    let Some(port) = net.interface(packet.interface).map(|i| i.port) else {
+        cx.drop(frame, DropReason::NoRoute);
+        return;
+    };
+    if is_martian(net, packet) {
+        cx.drop(frame, DropReason::IpSource);
+        return;
+    }
+    // Neighbour discovery is the engine's, whoever else answers for the address.
+    if nd::is_nd(&frame, packet) {
+        nd::receive(cx, frame, packet, port);
+        return;
+    }
+    match local {
+        // A link-local address is ours on its own link only.
+        Some(Local::Own(owner)) if is_link_local(packet) && owner != packet.interface => {
+            cx.drop(frame, DropReason::NoRoute);
+        }
+        Some(Local::Own(_)) if net.port_has_host(port) => cx.punt(port, frame),
+        Some(Local::Broadcast) => group(cx, frame, packet),
+        // An answer to a group's MAC would multiply what one sender says.
+        Some(_) if packet.link_group => cx.drop(frame, DropReason::Multicast),
+        Some(_) if packet.fragment != Fragment::No => cx.drop(frame, DropReason::Fragment),
+        Some(_) => answer(cx, frame, packet),
+        None => cx.drop(frame, DropReason::NoRoute),
+    }
 }
 
-/// Answers a TCP packet with a reset as Linux builds it, if one is due.
-pub(crate) fn reset<F: Frame, O: Output<F>>(
+/// A packet to a multicast group or a broadcast address: neighbour discovery is the engine's, the rest the host's.
+#[cold]
+pub(crate) fn group<F: Frame, O: Output<F>>(cx: &mut Context<'_, F, O>, frame: F, packet: &Packet) {
+    let net = &cx.snapshot.net;
+    let Some(port) = net.interface(packet.interface).map(|i| i.port) else {
+        cx.drop(frame, DropReason::NoRoute);
+        return;
+    };
+    if is_martian(net, packet) {
+        cx.drop(frame, DropReason::IpSource);
+    } else if nd::is_nd(&frame, packet) {
+        nd::receive(cx, frame, packet, port);
+    } else if net.port_has_host(port) {
+        cx.punt(port, frame);
+    } else {
+        cx.drop(frame, DropReason::Multicast);
+    }
+}
+
+fn is_link_local(packet: &Packet) -> bool {
+    matches!(packet.addresses, Addresses::V6 { destination, .. } if crate::net::is_link_local(destination))
+}
+
+/// A whole packet to an address that only the engine answers for.
+fn answer<F: Frame, O: Output<F>>(cx: &mut Context<'_, F, O>, frame: F, packet: &Packet) {
+    let is4 = matches!(packet.addresses, Addresses::V4 { .. });
+    match packet.protocol {
+        protocol::TCP | protocol::UDP if !l4_checksum_is_right(&frame, packet) => {
+            cx.drop(frame, DropReason::L4Checksum);
+        }
+        protocol::TCP => {
+            reset(cx, &frame, packet);
+            cx.drop(frame, DropReason::PortClosed);
+        }
+        protocol::UDP => {
+            icmp::error(cx, &frame, packet, IcmpError::PortUnreachable, None);
+            cx.drop(frame, DropReason::PortClosed);
+        }
+        protocol::ICMP if is4 => icmp4(cx, frame, packet),
+        protocol::ICMPV6 if !is4 => icmp6(cx, frame, packet),
+        protocol::NO_NEXT if !is4 => cx.drop(frame, DropReason::PortClosed),
+        _ => {
+            icmp::error(cx, &frame, packet, IcmpError::ProtocolUnreachable, None);
+            cx.drop(frame, DropReason::PortClosed);
+        }
+    }
+}
+
+fn icmp4<F: Frame, O: Output<F>>(cx: &mut Context<'_, F, O>, frame: F, packet: &Packet) {
+    if !icmp_checksum_is_right(&frame, packet) {
+        cx.drop(frame, DropReason::IcmpChecksum);
+        return;
+    }
+    match icmp_kind(&frame, packet) {
+        Some((v4::ECHO, 0)) => echo::reply(cx, frame, packet),
+        Some((v4::TIMESTAMP, 0)) => echo::timestamp(cx, frame, packet),
+        _ => cx.drop(frame, DropReason::IcmpIgnored),
+    }
+}
+
+fn icmp6<F: Frame, O: Output<F>>(cx: &mut Context<'_, F, O>, frame: F, packet: &Packet) {
+    if !icmp_checksum_is_right(&frame, packet) {
+        cx.drop(frame, DropReason::IcmpChecksum);
+        return;
+    }
+    match icmp_kind(&frame, packet) {
+        Some((v6::ECHO, 0)) => echo::reply(cx, frame, packet),
+        _ => cx.drop(frame, DropReason::IcmpIgnored),
+    }
+}
+
+/// Type and code.
+fn icmp_kind<F: Frame>(frame: &F, packet: &Packet) -> Option<(u8, u8)> {
+    let l4 = frame.head().get(usize::from(packet.l4)..)?;
+    let (icmp, _) = Icmp::ref_from_prefix(l4).ok()?;
+    Some((icmp.kind, icmp.code))
+}
+
+/// Whether the checksum of an ICMP or `ICMPv6` message is right.
+pub(crate) fn icmp_checksum_is_right<F: Frame>(frame: &F, packet: &Packet) -> bool {
+    let len = packet.payload_len();
+    let pseudo = match packet.addresses {
+        Addresses::V4 { .. } => Sum::new(),
+        Addresses::V6 {
+            source,
+            destination,
+        } => Sum::pseudo6(source, destination, packet.protocol, len.into()),
+    };
+    datagram::verify(frame, pseudo, packet.l4.into(), len.into())
+}
+
+/// Whether the checksum of a whole TCP or UDP packet is right, as far as it has one. What the port or a virtio peer
+/// vouches for is believed.
+pub(crate) fn l4_checksum_is_right<F: Frame>(frame: &F, packet: &Packet) -> bool {
+    match frame.rx_l4_checksum() {
+        RxChecksum::Good | RxChecksum::Partial => return true,
+        RxChecksum::Bad => return false,
+        RxChecksum::Unknown => {}
+    }
+    let mut len = packet.payload_len();
+    if packet.protocol == protocol::UDP {
+        let l4 = frame.head().get(usize::from(packet.l4)..);
+        let Some((udp, _)) = l4.and_then(|l4| Udp::ref_from_prefix(l4).ok()) else {
+            return false;
+        };
+        if udp.checksum.get() == 0 {
+            // None was computed; over IPv6 there must be one (RFC 8200 8.1).
+            return matches!(packet.addresses, Addresses::V4 { .. });
+        }
+        len = len.min(udp.len.get());
+    }
+    let pseudo = match packet.addresses {
+        Addresses::V4 {
+            source,
+            destination,
+        } => Sum::pseudo4(source, destination, packet.protocol, len),
+        Addresses::V6 {
+            source,
+            destination,
+        } => Sum::pseudo6(source, destination, packet.protocol, len.into()),
+    };
+    datagram::verify(frame, pseudo, packet.l4.into(), len.into())
+}
+
+/// Ends a frame whose news was taken in: the host behind the port may have asked for it too.
+fn pass_on<F: Frame, O: Output<F>>(
     cx: &mut Context<'_, F, O>,
-    about: &F,
-    packet: &Packet,
+    frame: F,
+    port: PortId,
+    otherwise: DropReason,
 ) {
-    let _ = (cx, about, packet);
-}
-
-/// Asks for a neighbour if a question is due.
-pub(crate) fn ask<F: Frame, O: Output<F>>(cx: &mut Context<'_, F, O>, id: NeighbourId) {
-    let _ = (cx, id);
-}
-
-/// The neighbours' clockwork: called at least every millisecond.
-pub(crate) fn housekeeping<F: Frame, O: Output<F>>(cx: &mut Context<'_, F, O>) {
-    let _ = cx;
+    if cx.snapshot.net.port_has_host(port) {
+        cx.punt(port, frame);
+    } else {
+        cx.drop(frame, otherwise);
+    }
 }

@@ -3,11 +3,11 @@
 use crate::{
     DropReason, Output,
     context::Context,
-    fragment_out, icmp,
+    fragment_out, icmp, localstack,
     neighbour::{NeighbourId, Resolved},
     net::{InterfaceNet, NextHop},
     packet::{Addresses, Fragment, Packet, reparse},
-    waiting::Hold,
+    waiting::{Held, Hold},
 };
 use std::net::IpAddr;
 use types::{InterfaceId, MacAddr};
@@ -34,7 +34,7 @@ pub(crate) fn send<F: Frame, O: Output<F>>(
         .resolve(next.interface, next.gateway, cx.now)
     {
         Resolved::Mac(mac) => send_to_mac(cx, frame, l3, out, mac),
-        Resolved::Unknown(id) => hold(cx, frame, l3, out, id, next.gateway),
+        Resolved::Unknown(id) => hold(cx, (frame, true), l3, out, id, next.gateway),
         Resolved::Full => cx.drop(frame, DropReason::NeighbourTableFull),
     }
 }
@@ -57,7 +57,8 @@ pub(crate) fn send_to_known<F: Frame, O: Output<F>>(
         Some(mac) => send_to_mac(cx, frame, l3, out, mac),
         None => {
             cx.shared.neighbours.wanted(neighbour, cx.now);
-            hold(cx, frame, l3, out, neighbour, gateway);
+            // A server's address, which NAT has put into the packet, is not told to the client.
+            hold(cx, (frame, false), l3, out, neighbour, gateway);
         }
     }
 }
@@ -240,7 +241,7 @@ pub(crate) fn l3_offset(head: &[u8]) -> Option<u8> {
 #[cold]
 fn hold<F: Frame, O: Output<F>>(
     cx: &mut Context<'_, F, O>,
-    mut frame: F,
+    (mut frame, tell): (F, bool),
     l3: u8,
     out: &InterfaceNet,
     id: NeighbourId,
@@ -250,12 +251,13 @@ fn hold<F: Frame, O: Output<F>>(
         cx.drop(frame, DropReason::NoRoom);
         return;
     }
-    match cx.local.waiting.hold(frame, id, out.id, gateway) {
+    let held = Held { frame, tell };
+    match cx.local.waiting.hold(held, id, out.id, gateway) {
         Hold::Held => {
             cx.local.counters.held.add(1);
-            crate::localstack::ask(cx, id);
+            localstack::ask(cx, id);
         }
-        Hold::Replaced(old) => cx.drop(old, DropReason::NeighbourQueueFull),
-        Hold::Full(frame) => cx.drop(frame, DropReason::NeighbourQueueFull),
+        Hold::Replaced(old) => cx.drop(old.frame, DropReason::NeighbourQueueFull),
+        Hold::Full(held) => cx.drop(held.frame, DropReason::NeighbourQueueFull),
     }
 }

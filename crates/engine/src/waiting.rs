@@ -13,9 +13,17 @@ const GROUPS: usize = 256;
 const NONE: usize = usize::MAX;
 
 /// A frame that only lacks its destination MAC.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Held<F> {
+    /// The frame.
+    pub frame: F,
+    /// Whether its sender is told if the neighbour stays silent.
+    pub tell: bool,
+}
+
 #[derive(Debug)]
-struct Held<F> {
-    frame: Option<F>,
+struct Place<F> {
+    held: Option<Held<F>>,
     /// The next frame for the same neighbour, or the next free place.
     next: usize,
 }
@@ -31,7 +39,8 @@ pub(crate) struct Group {
     pub address: IpAddr,
     first: usize,
     last: usize,
-    count: usize,
+    /// Frames held for it.
+    pub count: usize,
 }
 
 /// What became of a frame to be held.
@@ -40,15 +49,15 @@ pub(crate) enum Hold<F> {
     /// Held.
     Held,
     /// Held, and this older one must go.
-    Replaced(F),
+    Replaced(Held<F>),
     /// Not held.
-    Full(F),
+    Full(Held<F>),
 }
 
 /// All frames one worker holds.
 #[derive(Debug)]
 pub(crate) struct Waiting<F> {
-    places: Box<[Held<F>]>,
+    places: Box<[Place<F>]>,
     free: usize,
     groups: Vec<Group>,
 }
@@ -57,8 +66,8 @@ impl<F> Waiting<F> {
     /// Room for [`HELD`] frames, allocated now.
     #[must_use]
     pub fn new() -> Self {
-        let places = (0..HELD).map(|n| Held {
-            frame: None,
+        let places = (0..HELD).map(|n| Place {
+            held: None,
             next: if n + 1 < HELD { n + 1 } else { NONE },
         });
         Self {
@@ -68,10 +77,10 @@ impl<F> Waiting<F> {
         }
     }
 
-    /// Holds `frame` for the neighbour `id`.
+    /// Holds a frame for the neighbour `id`.
     pub fn hold(
         &mut self,
-        frame: F,
+        held: Held<F>,
         id: NeighbourId,
         interface: InterfaceId,
         address: IpAddr,
@@ -93,29 +102,29 @@ impl<F> Waiting<F> {
                 });
                 self.groups.len() - 1
             }
-            None => return Hold::Full(frame),
+            None => return Hold::Full(held),
         };
         let oldest = match self.groups.get(at) {
             Some(group) if group.count >= HELD_EACH => self.take(at),
             _ => None,
         };
-        match self.push(at, frame) {
+        match self.push(at, held) {
             None => oldest.map_or(Hold::Held, Hold::Replaced),
-            Some(frame) => Hold::Full(frame),
+            Some(held) => Hold::Full(held),
         }
     }
 
     /// Puts a frame at the end of a group; gives it back if there is no place.
-    fn push(&mut self, at: usize, frame: F) -> Option<F> {
+    fn push(&mut self, at: usize, held: Held<F>) -> Option<Held<F>> {
         let free = self.free;
         let (Some(group), Some(place)) = (self.groups.get_mut(at), self.places.get_mut(free))
         else {
             self.forget_if_empty(at);
-            return Some(frame);
+            return Some(held);
         };
         self.free = place.next;
-        *place = Held {
-            frame: Some(frame),
+        *place = Place {
+            held: Some(held),
             next: NONE,
         };
         let before = group.last;
@@ -129,11 +138,11 @@ impl<F> Waiting<F> {
     }
 
     /// The oldest frame of group `at`.
-    fn take(&mut self, at: usize) -> Option<F> {
+    fn take(&mut self, at: usize) -> Option<Held<F>> {
         let group = self.groups.get_mut(at)?;
         let first = group.first;
         let place = self.places.get_mut(first)?;
-        let frame = place.frame.take();
+        let held = place.held.take();
         group.first = place.next;
         group.count -= 1;
         if group.first == NONE {
@@ -141,14 +150,14 @@ impl<F> Waiting<F> {
         }
         place.next = self.free;
         self.free = first;
-        frame
+        held
     }
 
     /// The oldest frame of group `at`; the group goes with its last frame.
-    pub fn take_from(&mut self, at: usize) -> Option<F> {
-        let frame = self.take(at);
+    pub fn take_from(&mut self, at: usize) -> Option<Held<F>> {
+        let held = self.take(at);
         self.forget_if_empty(at);
-        frame
+        held
     }
 
     fn forget_if_empty(&mut self, at: usize) {
@@ -167,12 +176,6 @@ impl<F> Waiting<F> {
     #[must_use]
     pub fn group(&self, at: usize) -> Option<Group> {
         self.groups.get(at).copied()
-    }
-
-    /// Frames held for group `at`.
-    #[must_use]
-    pub fn held_in(&self, at: usize) -> usize {
-        self.groups.get(at).map_or(0, |g| g.count)
     }
 }
 
@@ -205,7 +208,7 @@ mod tests {
                     let address = if action > 3 { Ipv4Addr::from_bits(who).into() } else { address };
                     let groups = model.len();
                     let queue = model.get(&who).map_or(0, VecDeque::len);
-                    match waiting.hold(n, NeighbourId(who), InterfaceId(0), address) {
+                    match waiting.hold(Held { frame: n, tell: true }, NeighbourId(who), InterfaceId(0), address) {
                         Hold::Held => {
                             prop_assert!(queue < HELD_EACH && total < HELD);
                             model.entry(who).or_default().push_back(n);
@@ -213,11 +216,11 @@ mod tests {
                         Hold::Replaced(old) => {
                             let queue = model.get_mut(&who).unwrap();
                             prop_assert_eq!(queue.len(), HELD_EACH);
-                            prop_assert_eq!(queue.pop_front(), Some(old));
+                            prop_assert_eq!(queue.pop_front(), Some(old.frame));
                             queue.push_back(n);
                         }
                         Hold::Full(back) => {
-                            prop_assert_eq!(back, n);
+                            prop_assert_eq!(back.frame, n);
                             prop_assert!(total == HELD || (groups == GROUPS && queue == 0));
                         }
                     }
@@ -225,7 +228,7 @@ mod tests {
                     let at = who as usize % waiting.groups();
                     let id = waiting.group(at).unwrap().id.0;
                     let queue = model.get_mut(&id).unwrap();
-                    prop_assert_eq!(waiting.take_from(at), queue.pop_front());
+                    prop_assert_eq!(waiting.take_from(at).map(|h| h.frame), queue.pop_front());
                     if queue.is_empty() {
                         model.remove(&id);
                     }

@@ -222,7 +222,7 @@ impl NeighbourTable {
     }
 
     /// A neighbour told its MAC: by an answer, an announcement, or by asking us. Only known entries change, unless
-    /// `create`. True if it was taken in.
+    /// `create`; and that only while half the table is free, so that nobody fills it by asking. True if it was taken in.
     pub fn learn(
         &self,
         interface: InterfaceId,
@@ -233,10 +233,12 @@ impl NeighbourTable {
     ) -> bool {
         let entry = match self.find(interface, address) {
             Some((_, entry, _)) => entry,
-            None if create => match self.insert(interface, address, now) {
-                Some((_, entry)) => entry,
-                None => return false,
-            },
+            None if create && self.entries.load(Relaxed) * 2 < self.capacity => {
+                match self.insert(interface, address, now) {
+                    Some((_, entry)) => entry,
+                    None => return false,
+                }
+            }
             None => return false,
         };
         let known = Link::new(State::Reachable, mac, 0);

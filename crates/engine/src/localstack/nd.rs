@@ -1,0 +1,303 @@
+//! IPv6 neighbour discovery (RFC 4861): solicitations for our addresses are answered, advertisements are learned.
+//! Router discovery and redirects are not ours: they go to the host stack if there is one.
+
+use super::{icmp_checksum_is_right, icmp_kind, pass_on};
+use crate::{
+    DropReason, Output,
+    context::Context,
+    datagram::{self, Header},
+    forward,
+    net::{InterfaceNet, Local},
+    packet::{Addresses, Fragment, Packet},
+    transmit,
+};
+use std::net::Ipv6Addr;
+use types::{MacAddr, PortId};
+use wire::{
+    Ethernet, Frame, FromBytes, IntoBytes, U16, U32,
+    icmp::v6,
+    nd::{self, LinkLayerOption, Neighbour},
+    protocol,
+};
+
+/// Messages of neighbour discovery have crossed no router.
+const HOP_LIMIT: u8 = 255;
+const ALL_NODES: u128 = 0xff02_0000_0000_0000_0000_0000_0000_0001;
+
+/// Whether the packet is a neighbour solicitation or advertisement.
+pub(super) fn is_nd<F: Frame>(frame: &F, packet: &Packet) -> bool {
+    packet.protocol == protocol::ICMPV6
+        && packet.fragment == Fragment::No
+        && matches!(packet.addresses, Addresses::V6 { .. })
+        && matches!(
+            icmp_kind(frame, packet),
+            Some((v6::NEIGHBOUR_SOLICITATION | v6::NEIGHBOUR_ADVERTISEMENT, _))
+        )
+}
+
+/// Takes in what [`is_nd`].
+#[cold]
+pub(super) fn receive<F: Frame, O: Output<F>>(
+    cx: &mut Context<'_, F, O>,
+    frame: F,
+    packet: &Packet,
+    port: PortId,
+) {
+    let Addresses::V6 {
+        source,
+        destination,
+    } = packet.addresses
+    else {
+        cx.drop(frame, DropReason::NdMalformed);
+        return;
+    };
+    let Some(message) = read(&frame, packet) else {
+        cx.drop(frame, DropReason::NdMalformed);
+        return;
+    };
+    let told = Told {
+        source,
+        destination,
+        message,
+    };
+    if message.kind == v6::NEIGHBOUR_SOLICITATION {
+        solicitation(cx, frame, packet, &told);
+    } else {
+        advertisement(cx, frame, packet, port, &told);
+    }
+}
+
+/// A message that passed the checks common to both (RFC 4861 7.1).
+#[derive(Clone, Copy)]
+struct Message {
+    kind: u8,
+    flags: u32,
+    target: u128,
+    /// The link-layer address option: the source's of a solicitation, the target's of an advertisement.
+    mac: Option<MacAddr>,
+}
+
+struct Told {
+    source: u128,
+    destination: u128,
+    message: Message,
+}
+
+fn read<F: Frame>(frame: &F, packet: &Packet) -> Option<Message> {
+    if forward::ttl(frame, packet) != Some(HOP_LIMIT) || !icmp_checksum_is_right(frame, packet) {
+        return None;
+    }
+    let l4 = usize::from(packet.l4);
+    let bytes = frame
+        .head()
+        .get(l4..l4 + usize::from(packet.payload_len()))?;
+    let (message, options) = Neighbour::ref_from_prefix(bytes).ok()?;
+    let option = if message.kind == v6::NEIGHBOUR_SOLICITATION {
+        nd::SOURCE_LINK_LAYER
+    } else {
+        nd::TARGET_LINK_LAYER
+    };
+    let mac = nd::link_layer(options, option).ok()?.map(MacAddr);
+    let target = u128::from_be_bytes(message.target);
+    if message.code != 0 || is_multicast(target) || mac.is_some_and(|mac| mac.is_group()) {
+        return None;
+    }
+    Some(Message {
+        kind: message.kind,
+        flags: message.flags.get(),
+        target,
+        mac,
+    })
+}
+
+const fn is_multicast(ip: u128) -> bool {
+    ip >> 120 == 0xff
+}
+
+fn solicitation<F: Frame, O: Output<F>>(
+    cx: &mut Context<'_, F, O>,
+    frame: F,
+    packet: &Packet,
+    told: &Told,
+) {
+    let Message { target, mac, .. } = told.message;
+    let detection = told.source == 0;
+    // Duplicate address detection asks the group, and has no address to tell (RFC 4861 7.1.1).
+    if detection && (told.destination != nd::solicited_node(target) || mac.is_some()) {
+        cx.drop(frame, DropReason::NdMalformed);
+        return;
+    }
+    let ours = match cx.snapshot.net.local6(target) {
+        Some(Local::Own(owner)) => owner == packet.interface,
+        Some(Local::Vip) => true,
+        Some(Local::Broadcast) | None => false,
+    };
+    let Some(out) = cx.snapshot.net.interface(packet.interface).filter(|_| ours) else {
+        cx.drop(frame, DropReason::IcmpIgnored);
+        return;
+    };
+    let asker = Ipv6Addr::from_bits(told.source);
+    if let Some(mac) = mac {
+        let create = out.on_link(asker.into());
+        cx.shared
+            .neighbours
+            .learn(packet.interface, asker.into(), mac, create, cx.now);
+    }
+    let (to, mac) = if detection {
+        (ALL_NODES, Some(MacAddr(nd::multicast_mac(ALL_NODES))))
+    } else {
+        (told.source, mac.or_else(|| sender(&frame)))
+    };
+    let Some(mac) = mac else {
+        cx.drop(frame, DropReason::NdMalformed);
+        return;
+    };
+    advertise(cx, out, target, to, mac, !detection);
+    cx.drop(frame, DropReason::Answered);
+}
+
+fn sender<F: Frame>(frame: &F) -> Option<MacAddr> {
+    let (ether, _) = Ethernet::ref_from_prefix(frame.head()).ok()?;
+    Some(MacAddr(ether.source))
+}
+
+fn advertisement<F: Frame, O: Output<F>>(
+    cx: &mut Context<'_, F, O>,
+    frame: F,
+    packet: &Packet,
+    port: PortId,
+    told: &Told,
+) {
+    let Message {
+        target, mac, flags, ..
+    } = told.message;
+    let solicited = flags & nd::SOLICITED != 0;
+    if is_multicast(told.destination) && solicited {
+        cx.drop(frame, DropReason::NdMalformed);
+        return;
+    }
+    if cx.snapshot.net.local6(target).is_some() {
+        // Somebody else claims an address of ours.
+        cx.drop(frame, DropReason::IcmpIgnored);
+        return;
+    }
+    let address = Ipv6Addr::from_bits(target).into();
+    let neighbours = &cx.shared.neighbours;
+    let known = neighbours.peek(packet.interface, address);
+    // RFC 4861 7.2.5: without the override flag a known MAC stays; without the option it is only confirmed.
+    let mac = match (mac, known) {
+        (Some(mac), None) => Some(mac),
+        (Some(mac), Some(_)) if flags & nd::OVERRIDE != 0 => Some(mac),
+        (Some(mac), Some(known)) if mac == known => Some(mac),
+        (None, Some(known)) if solicited => Some(known),
+        _ => None,
+    };
+    let learned =
+        mac.is_some_and(|mac| neighbours.learn(packet.interface, address, mac, false, cx.now));
+    let reason = if learned {
+        DropReason::Learned
+    } else {
+        DropReason::IcmpIgnored
+    };
+    pass_on(cx, frame, port, reason);
+}
+
+/// Tells `to` at `mac` that `target` is here.
+fn advertise<F: Frame, O: Output<F>>(
+    cx: &mut Context<'_, F, O>,
+    out: &InterfaceNet,
+    target: u128,
+    to: u128,
+    mac: MacAddr,
+    solicited: bool,
+) {
+    let router = if cx.snapshot.settings.ip_forward {
+        nd::ROUTER
+    } else {
+        0
+    };
+    let flags = router | nd::OVERRIDE | if solicited { nd::SOLICITED } else { 0 };
+    let Some(mut frame) = cx.generated() else {
+        return;
+    };
+    let parts = Parts {
+        kind: v6::NEIGHBOUR_ADVERTISEMENT,
+        flags,
+        target,
+        option: Some(nd::TARGET_LINK_LAYER),
+    };
+    if build(&mut frame, out, target, to, parts) {
+        transmit::send_to_mac(cx, frame, datagram::L3, out, mac);
+    } else {
+        cx.drop(frame, DropReason::NoRoom);
+    }
+}
+
+/// Builds the question who has `target`, an IP packet behind room for the link header, and says to which MAC it goes.
+/// `to`: `None` asks its solicited-node group.
+pub(super) fn solicit<F: Frame>(
+    frame: &mut F,
+    out: &InterfaceNet,
+    source: u128,
+    target: u128,
+    to: Option<MacAddr>,
+) -> Option<MacAddr> {
+    let group = nd::solicited_node(target);
+    let (destination, mac) = match to {
+        Some(mac) => (target, mac),
+        None => (group, MacAddr(nd::multicast_mac(group))),
+    };
+    let parts = Parts {
+        kind: v6::NEIGHBOUR_SOLICITATION,
+        flags: 0,
+        target,
+        option: Some(nd::SOURCE_LINK_LAYER),
+    };
+    build(frame, out, source, destination, parts).then_some(mac)
+}
+
+struct Parts {
+    kind: u8,
+    flags: u32,
+    target: u128,
+    option: Option<u8>,
+}
+
+fn build<F: Frame>(
+    frame: &mut F,
+    out: &InterfaceNet,
+    source: u128,
+    destination: u128,
+    parts: Parts,
+) -> bool {
+    let header = Header {
+        source: Ipv6Addr::from_bits(source).into(),
+        destination: Ipv6Addr::from_bits(destination).into(),
+        protocol: protocol::ICMPV6,
+        tos: 0,
+        ttl: HOP_LIMIT,
+        id: None,
+    };
+    let len = nd::LEN + parts.option.map_or(0, |_| nd::OPTION_LEN);
+    let Some(payload) = datagram::begin(frame, &header, len) else {
+        return false;
+    };
+    let message = Neighbour {
+        kind: parts.kind,
+        code: 0,
+        checksum: U16::new(0),
+        flags: U32::new(parts.flags),
+        target: parts.target.to_be_bytes(),
+    };
+    let _ = message.write_to_prefix(payload);
+    if let (Some(kind), Some(rest)) = (parts.option, payload.get_mut(nd::LEN..)) {
+        let option = LinkLayerOption {
+            kind,
+            len: 1,
+            mac: out.mac.0,
+        };
+        let _ = option.write_to_prefix(rest);
+    }
+    datagram::seal(&header, payload, 2);
+    true
+}
