@@ -1,0 +1,56 @@
+//! End to end: `tarpond` on real ports between network namespaces, real clients and servers, real TCP. `scripts/lab`
+//! draws the wires; `scripts/test --only e2e` installs what is needed and runs this (as root).
+//!
+//! Whatever a case does, at its end every frame must be accounted for, SIGTERM must end the daemon in order, and nothing
+//! may be left behind (`lab::router::Router::stop`).
+
+#[path = "e2e/control.rs"]
+mod control;
+#[path = "e2e/faults.rs"]
+mod faults;
+#[path = "e2e/host.rs"]
+mod host;
+mod lab;
+#[path = "e2e/live.rs"]
+mod live;
+#[path = "e2e/matrix.rs"]
+mod matrix;
+#[path = "e2e/service.rs"]
+mod service;
+#[path = "e2e/start.rs"]
+mod start;
+#[path = "e2e/topology.rs"]
+mod topology;
+
+use lab::runner::{self, Case, Skip};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    if std::env::args().nth(1).as_deref() == Some("decap") {
+        return match lab::decap::serve() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("decap: {error:#}");
+                ExitCode::FAILURE
+            }
+        };
+    }
+    let mut cases = start::cases();
+    for group in [
+        matrix::cases,
+        live::cases,
+        faults::cases,
+        control::cases,
+        host::cases,
+        topology::cases,
+    ] {
+        cases.extend(group());
+    }
+    if !rustix::process::geteuid().is_root() {
+        let skip = |case: Case| {
+            case.replaced(|| Err(Skip("needs root: it makes network namespaces".into()).into()))
+        };
+        cases = cases.into_iter().map(skip).collect();
+    }
+    runner::main(cases)
+}

@@ -1,0 +1,152 @@
+//! The lab the end-to-end tests run in: `scripts/lab` makes it, this drives it.
+
+pub mod clients;
+pub mod decap;
+pub mod raw;
+pub mod router;
+pub mod run;
+pub mod runner;
+
+use anyhow::{Context, Result, ensure};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use std::{
+    fs::File,
+    os::fd::AsFd,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+    thread,
+};
+
+/// The real servers of every lab.
+pub const SERVERS: [&str; 3] = ["rs1", "rs2", "rs3"];
+
+/// The repository's root.
+#[must_use]
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A lab of network namespaces; taken down when dropped.
+pub struct Lab {
+    /// Its name, unique on the machine.
+    pub name: String,
+    /// Its files.
+    pub dir: PathBuf,
+}
+
+impl Lab {
+    /// Makes a lab. `options` as of `scripts/lab up`.
+    pub fn up(options: &[&str]) -> Result<Self> {
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        let prefix = std::env::var("TARPON_LAB_PREFIX")
+            .unwrap_or_else(|_| format!("e{}", std::process::id()));
+        let name = format!("{prefix}x{}", MADE.fetch_add(1, Ordering::Relaxed));
+        let dir = Path::new("/tmp/tarpon-lab").join(&name);
+        let lab = Self { name, dir };
+        run::text(lab.script("up").args(options), 60).context("making the lab")?;
+        Ok(lab)
+    }
+
+    fn script(&self, verb: &str) -> Command {
+        let mut command = Command::new(root().join("scripts/lab"));
+        command.args([verb, &self.name]);
+        command
+    }
+
+    /// The network namespace of a node.
+    #[must_use]
+    pub fn namespace(&self, node: &str) -> String {
+        format!("{}-{node}", self.name)
+    }
+
+    /// A command on a node, its arguments separated by spaces.
+    #[must_use]
+    pub fn on(&self, node: &str, line: &str) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.namespace(node)]);
+        command.args(line.split_whitespace());
+        command
+    }
+
+    /// Runs a command on a node; its output, an error unless it succeeds within `seconds`.
+    pub fn text(&self, node: &str, line: &str, seconds: u64) -> Result<String> {
+        run::text(&mut self.on(node, line), seconds).with_context(|| format!("on {node}"))
+    }
+
+    /// Starts a command on a node; ended when the guard is dropped.
+    pub fn start(&self, node: &str, line: &str) -> Result<Background> {
+        let child = self
+            .on(node, line)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .with_context(|| format!("starting `{line}`"))?;
+        Ok(Background(child))
+    }
+
+    /// Starts this test program anew on a node, as the helper `arguments` name.
+    pub fn start_helper(&self, node: &str, arguments: &str) -> Result<Background> {
+        let program = std::env::current_exe()?;
+        self.start(node, &format!("{} {arguments}", program.display()))
+    }
+
+    /// Runs `body` in a thread inside a node's network namespace.
+    pub fn inside<T: Send>(
+        &self,
+        node: &str,
+        body: impl FnOnce() -> Result<T> + Send,
+    ) -> Result<T> {
+        let path = Path::new("/run/netns").join(self.namespace(node));
+        let file = File::open(&path).with_context(|| path.display().to_string())?;
+        thread::scope(|scope| {
+            scope
+                .spawn(move || {
+                    move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))?;
+                    body()
+                })
+                .join()
+                .map_err(|_| anyhow::anyhow!("the thread inside {node} panicked"))?
+        })
+    }
+
+    /// A file of `megabytes` of noise that every real server serves under `/files/NAME`; its SHA-256.
+    pub fn publish(&self, name: &str, megabytes: u32) -> Result<String> {
+        let path = self.dir.join("www").join(name);
+        let line = format!("head -c {megabytes}M /dev/urandom > {}", path.display());
+        run::text(Command::new("sh").args(["-c", &line]), 60)?;
+        run::sha256(&path)
+    }
+
+    /// The MAC of a node's interface, as the kernel writes it.
+    pub fn mac(&self, node: &str, interface: &str) -> Result<String> {
+        let text = self.text(node, &format!("cat /sys/class/net/{interface}/address"), 5)?;
+        let mac = text.trim().to_owned();
+        ensure!(mac.len() == 17, "{node} has no interface {interface}");
+        Ok(mac)
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        if std::env::var_os("TARPON_KEEP_LAB").is_some() {
+            eprintln!("kept: lab {} (end it with scripts/lab down {0})", self.name);
+            return;
+        }
+        if let Err(error) = run::text(&mut self.script("down"), 60) {
+            eprintln!("taking down lab {}: {error:#}", self.name);
+        }
+    }
+}
+
+/// A process in the background, ended and waited for when dropped.
+pub struct Background(Child);
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}

@@ -1,0 +1,112 @@
+//! Runs named cases one after the other and prints libtest's lines, so that whatever reads those reads these; a case may
+//! say at run time that it is skipped, and why.
+
+use anyhow::Result;
+use std::{
+    fmt,
+    io::Write,
+    panic::{AssertUnwindSafe, catch_unwind},
+    process::ExitCode,
+    time::Instant,
+};
+
+/// A test.
+pub struct Case {
+    name: String,
+    body: Box<dyn Fn() -> Result<()>>,
+}
+
+impl Case {
+    /// A case of this name.
+    pub fn new(name: impl Into<String>, body: impl Fn() -> Result<()> + 'static) -> Self {
+        Self {
+            name: name.into(),
+            body: Box::new(body),
+        }
+    }
+
+    /// The same name, another body.
+    pub fn replaced(self, body: impl Fn() -> Result<()> + 'static) -> Self {
+        Self::new(self.name, body)
+    }
+}
+
+/// Returned as an error by a case that this machine cannot run.
+#[derive(Debug)]
+pub struct Skip(pub String);
+
+impl fmt::Display for Skip {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Skip {}
+
+/// Runs the cases whose name contains one of the arguments (all without arguments); `--list` names them, `--exact`
+/// wants whole names.
+pub fn main(cases: Vec<Case>) -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let filters: Vec<&String> = arguments.iter().filter(|a| !a.starts_with('-')).collect();
+    let exact = arguments.iter().any(|a| a == "--exact");
+    let wanted = |case: &Case| {
+        let fits = |f: &&String| {
+            if exact {
+                case.name == **f
+            } else {
+                case.name.contains(f.as_str())
+            }
+        };
+        filters.is_empty() || filters.iter().any(fits)
+    };
+    let (chosen, others): (Vec<_>, Vec<_>) = cases.into_iter().partition(wanted);
+    if arguments.iter().any(|a| a == "--list") {
+        for case in &chosen {
+            println!("{}: test", case.name);
+        }
+        return ExitCode::SUCCESS;
+    }
+    println!("\nrunning {} tests", chosen.len());
+    let begun = Instant::now();
+    let (mut passed, mut skipped, mut failures) = (0, 0, Vec::new());
+    for case in &chosen {
+        let started = Instant::now();
+        // The name is known before the outcome: a case that hangs is named by the last line.
+        print!("test {} ... ", case.name);
+        let _ = std::io::stdout().flush();
+        let outcome = catch_unwind(AssertUnwindSafe(|| (case.body)()))
+            .unwrap_or_else(|_| Err(anyhow::anyhow!("panicked (see above)")));
+        let seconds = started.elapsed().as_secs_f64();
+        match outcome {
+            Ok(()) => {
+                passed += 1;
+                println!("ok ({seconds:.1} s)");
+            }
+            Err(error) => match error.downcast_ref::<Skip>() {
+                Some(Skip(reason)) => {
+                    skipped += 1;
+                    println!("skipped: {reason}");
+                }
+                None => {
+                    println!("FAILED ({seconds:.1} s)\n{error:?}\n");
+                    failures.push(case.name.clone());
+                }
+            },
+        }
+    }
+    if !failures.is_empty() {
+        println!("\nfailures:\n    {}", failures.join("\n    "));
+    }
+    println!(
+        "\ntest result: {}. {passed} passed; {} failed; {skipped} ignored; 0 measured; {} filtered out; finished in {:.2}s\n",
+        if failures.is_empty() { "ok" } else { "FAILED" },
+        failures.len(),
+        others.len(),
+        begun.elapsed().as_secs_f64()
+    );
+    if failures.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
