@@ -62,7 +62,7 @@ commands! {
     /// Quiesces a server and waits for its connections to end: a stream of [`crate::DrainProgress`], then [`crate::DrainEnd`].
     ServerDrain(Drain) = "server_drain",
     /// Copies of the frames received and sent: a stream of [`crate::CapturedFrame`], then [`crate::CaptureEnd`].
-    /// Ends after `count` frames, or when the client closes the connection.
+    /// Ends after `count` frames, or when the client shuts down its sending side, or closes.
     Capture(Capture) = "capture",
     /// Sets the traffic statistics of services and servers to zero: [`crate::Edited`].
     Zero = "zero",

@@ -397,6 +397,8 @@ pub struct Totals {
     pub held: u64,
     /// Answers not built because of their rate limit (outside the identity).
     pub rate_limited: u64,
+    /// Packets not built because no frame buffer was free (outside the identity).
+    pub no_buffer: u64,
 }
 
 /// Frames dropped for one reason.

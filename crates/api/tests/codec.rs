@@ -1,4 +1,5 @@
 //! Requests and answers on the wire: what is written is read again, and nothing a peer can send panics.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use api::{
     Answer, Body, Capture, Command, ConnectionFilter, Document, Drain, Edited, Error, ErrorCode,
