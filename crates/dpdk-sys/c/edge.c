@@ -1,4 +1,6 @@
 #define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdarg.h>
 #include <stdio.h>
 
 #include "edge.h"
@@ -75,4 +77,38 @@ int edge_log_to(void (*sink)(uint32_t level, const char *text, size_t length))
 	if (stream == NULL)
 		return -1;
 	return rte_openlog_stream(stream);
+}
+
+static void (*bpf_sink)(uint32_t level, const char *text, size_t length);
+
+/* Levels of libbpf and libxdp alike: 0 is a warning, 1 information, 2 debugging. */
+static int bpf_print(int level, const char *format, va_list arguments)
+{
+	char text[512];
+	int length = vsnprintf(text, sizeof(text), format, arguments);
+
+	if (level == 0 && length > 0)
+		bpf_sink(RTE_LOG_WARNING, text, (size_t)length < sizeof(text) ? (size_t)length : sizeof(text) - 1);
+	return length;
+}
+
+static void redirect(const char *library, const char *function)
+{
+	typedef void *(*set_print_t)(int (*)(int, const char *, va_list));
+	void *handle = dlopen(library, RTLD_NOW | RTLD_NOLOAD);
+	set_print_t set_print;
+
+	if (handle == NULL)
+		return;
+	set_print = (set_print_t)dlsym(handle, function);
+	if (set_print != NULL)
+		set_print(bpf_print);
+	dlclose(handle);
+}
+
+void edge_bpf_log_to(void (*sink)(uint32_t level, const char *text, size_t length))
+{
+	bpf_sink = sink;
+	redirect("libbpf.so.1", "libbpf_set_print");
+	redirect("libxdp.so.1", "libxdp_set_print");
 }

@@ -90,5 +90,7 @@ int edge_errno(void);
 int edge_link_get_nowait(uint16_t port, uint32_t *speed, int *up, int *full_duplex);
 /* Sends DPDK's log to `sink`, one call a message, with DPDK's level (4 error, 5 warning, 6 notice, ...). 0 or -1. */
 int edge_log_to(void (*sink)(uint32_t level, const char *text, size_t length));
+/* The same for libbpf and libxdp, if a driver has loaded them: their warnings, as level 5. They print to stderr otherwise. */
+void edge_bpf_log_to(void (*sink)(uint32_t level, const char *text, size_t length));
 
 #endif

@@ -78,6 +78,8 @@ struct Inner {
     allowed: Vec<String>,
     /// Ports of PCI devices somebody has opened; DPDK attaches those devices by itself at start.
     claimed: Mutex<BTreeSet<u16>>,
+    /// Frames are outside a pool whose handles are gone (net_af_xdp never gives back all it took): the memory must stay.
+    keep_memory: AtomicBool,
     /// DPDK's control calls are not made for several threads at once.
     control: Mutex<()>,
 }
@@ -115,6 +117,7 @@ impl Eal {
         // SAFETY: no memory is touched, only a number set.
         unsafe { dpdk_sys::rte_log_set_global_level(config.log_level.to_dpdk()) };
         init(arguments, mark)?;
+        log::redirect_bpf();
         // SAFETY: the EAL is up; the text is static.
         let runtime_dir = unsafe { CStr::from_ptr(dpdk_sys::rte_eal_get_runtime_dir()) };
         let runtime_dir = PathBuf::from(runtime_dir.to_string_lossy().into_owned());
@@ -123,6 +126,7 @@ impl Eal {
             runtime_dir,
             allowed,
             claimed: Mutex::default(),
+            keep_memory: AtomicBool::new(false),
             control: Mutex::default(),
         })))
     }
@@ -206,6 +210,11 @@ impl Eal {
             .remove(&port);
     }
 
+    /// Frames outlive their pool: packet memory is to stay until the process ends.
+    pub(crate) fn keep_memory(&self) {
+        self.0.keep_memory.store(true, Ordering::Release);
+    }
+
     pub(crate) fn is_allowed(&self, pci_address: &str) -> bool {
         self.0
             .allowed
@@ -216,8 +225,10 @@ impl Eal {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        // SAFETY: every port and pool holds an `Eal`, so none is left.
-        unsafe { dpdk_sys::rte_eal_cleanup() };
+        if !*self.keep_memory.get_mut() {
+            // SAFETY: every port and pool holds an `Eal`, so none is left, and no frame is.
+            unsafe { dpdk_sys::rte_eal_cleanup() };
+        }
         // Files of this instance that the EAL leaves behind; they do no harm if they stay.
         let _ = fs::remove_dir_all(&self.runtime_dir);
     }
@@ -316,7 +327,11 @@ fn init(arguments: Vec<String>, mark: log::Mark) -> Result<(), EalError> {
     }
     if result < 0 {
         return Err(EalError::Init {
-            reason: errno_text(errno),
+            reason: if errno == 0 {
+                "it gives no reason".to_owned()
+            } else {
+                errno_text(errno)
+            },
             said: Said::since(mark),
         });
     }

@@ -49,6 +49,13 @@ pub enum Limitation {
         /// Its name.
         interface: String,
     },
+    /// Frames arrive on queues of the kernel's interface that the port does not read.
+    UnseenQueues {
+        /// Receive queues of the interface.
+        queues: u32,
+        /// Those the port reads.
+        seen: u16,
+    },
     /// Promiscuous mode was asked for and refused.
     NoPromiscuous,
     /// Link state is not reported.
@@ -81,6 +88,11 @@ impl fmt::Display for Limitation {
             Self::InterfaceDown { interface } => {
                 write!(f, "the interface {interface} is down and could not be set up; `ip link set {interface} up` does")
             }
+            Self::UnseenQueues { queues, seen } => write!(
+                f,
+                "it reads {seen} of the interface's {queues} receive queues, and frames on the others are lost; give the \
+                 interface {seen} with `ethtool -L INTERFACE rx {seen} tx {seen}` (or `combined {seen}`)"
+            ),
             Self::NoPromiscuous => f.write_str("no promiscuous mode; it receives only frames for its own MAC address"),
             Self::NoLinkState => f.write_str("its link state is not reported; it counts as up"),
             Self::ReassemblesFragments => {

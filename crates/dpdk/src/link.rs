@@ -60,12 +60,20 @@ pub(crate) fn set_up(name: &str) -> bool {
 /// `libc::IFF_UP` as it stands in an ifreq.
 const IFF_UP: i16 = 1;
 
-/// Channels (pairs of queues) the kernel's interface has: what AF_XDP can have queues on. 1 if it cannot tell.
-pub(crate) fn channels(name: &str) -> u16 {
+/// Queues of the kernel's interface, as AF_XDP sees them.
+pub(crate) struct Channels {
+    /// Those a port can have.
+    pub usable: u16,
+    /// Those frames arrive on.
+    pub receiving: u32,
+}
+
+/// Asks the kernel's interface for its queues; one, if it cannot tell.
+pub(crate) fn channels(name: &str) -> Channels {
     /// `struct ethtool_channels` of linux/ethtool.h.
     #[repr(C)]
     #[derive(Default)]
-    struct Channels {
+    struct Answer {
         command: u32,
         /// Largest: receive, transmit, other, combined.
         max: [u32; 4],
@@ -74,22 +82,27 @@ pub(crate) fn channels(name: &str) -> u16 {
     }
     /// ETHTOOL_GCHANNELS of linux/ethtool.h.
     const GET_CHANNELS: u32 = 0x3c;
-    let mut channels = Channels {
+    let mut answer = Answer {
         command: GET_CHANNELS,
-        ..Channels::default()
+        ..Answer::default()
     };
-    let data = (&raw mut channels).cast();
+    let data = (&raw mut answer).cast();
     if interface_call(name, libc::SIOCETHTOOL, |request| {
         request.ifr_ifru.ifru_data = data
     })
     .is_none()
     {
-        return 1;
+        return Channels {
+            usable: 1,
+            receiving: 1,
+        };
     }
-    let [rx, tx, _, combined] = channels.now;
-    u16::try_from(combined + rx.min(tx))
-        .unwrap_or(u16::MAX)
-        .max(1)
+    // The driver counts combined channels only; a veth has none, whatever its queues.
+    let [rx, _, _, combined] = answer.now;
+    Channels {
+        usable: u16::try_from(combined).unwrap_or(u16::MAX).max(1),
+        receiving: rx + combined,
+    }
 }
 
 /// Raises the MTU of the kernel's interface to at least `mtu`. False if it is lower and stays so.

@@ -76,6 +76,18 @@ const ECHOES: [&str; 3] = [
     "EAL: Bus (pci) probe failed",
 ];
 
+/// Warnings about what nobody here asked for: 1 GB pages, sharing an interface's XDP hook, traffic control on a TAP.
+const HARMLESS: [&str; 8] = [
+    "EAL: No free ",
+    "libxdp: No bpffs found",
+    "libxdp: Can't use dispatcher",
+    "tap_nl_dump_ext_ack(): Specified qdisc",
+    "qdisc_create_multiq()",
+    "failed to create multiq qdisc",
+    "Disabling rte flow support",
+    "libxdp: Falling back",
+];
+
 /// The messages at warning level or worse since `mark` that say something, without repetitions.
 pub(crate) fn since(mark: Mark) -> Vec<String> {
     let recent = RECENT.lock().unwrap_or_else(PoisonError::into_inner);
@@ -99,6 +111,12 @@ pub(crate) fn redirect(sink: LogSink) {
     }
 }
 
+/// The same for the libraries some drivers bring along; they are loaded once the EAL is up.
+pub(crate) fn redirect_bpf() {
+    // SAFETY: the callback is a static function.
+    unsafe { dpdk_sys::edge_bpf_log_to(Some(on_message)) };
+}
+
 extern "C" fn on_message(level: u32, text: *const core::ffi::c_char, length: usize) {
     // SAFETY: the stream's write hands over `length` readable bytes.
     let bytes = unsafe { slice::from_raw_parts(text.cast::<u8>(), length) };
@@ -110,7 +128,12 @@ extern "C" fn on_message(level: u32, text: *const core::ffi::c_char, length: usi
 
 fn deliver(level: LogLevel, bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
-    for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
+    let harmless = |line: &str| HARMLESS.iter().any(|part| line.contains(part));
+    for line in text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !harmless(line))
+    {
         if level <= LogLevel::Warning {
             let mut recent = RECENT.lock().unwrap_or_else(PoisonError::into_inner);
             if recent.messages.len() == KEPT {

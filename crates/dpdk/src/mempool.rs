@@ -8,7 +8,6 @@ use crate::{
 use arrayvec::ArrayVec;
 use std::{
     ffi::CString,
-    mem,
     ptr::NonNull,
     sync::{
         Arc,
@@ -186,7 +185,7 @@ impl Mempool {
 impl Drop for Inner {
     fn drop(&mut self) {
         // A frame knows its pool but does not keep it (it is one pointer). So a pool with frames outside is left where
-        // it is, and the EAL with it: nobody can take more frames out, and those there are stay valid.
+        // it is, and the EAL's memory with it: nobody can take more frames out, and those there are stay valid.
         // SAFETY: the pool is alive.
         if unsafe { dpdk_sys::rte_mempool_in_use_count(self.pool.as_ptr()) } == 0 {
             let pool = self.pool;
@@ -194,7 +193,7 @@ impl Drop for Inner {
             self.eal
                 .control(|| unsafe { dpdk_sys::rte_mempool_free(pool.as_ptr()) });
         } else {
-            mem::forget(self.eal.clone());
+            self.eal.keep_memory();
         }
     }
 }

@@ -201,7 +201,7 @@ fn attach_virtual(eal: &Eal, config: &PortConfig) -> Result<u16, PortError> {
     // AF_XDP refuses more queues than the interface has, where others take what there is.
     let queues = match device.kernel_interface() {
         Some(interface) if device.driver() == Some("net_af_xdp") => {
-            config.queues.min(link::channels(interface))
+            config.queues.min(link::channels(interface).usable)
         }
         _ => config.queues,
     };

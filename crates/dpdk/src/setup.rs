@@ -230,7 +230,16 @@ impl Setup<'_> {
                     Limitation::UnfinishedChecksums,
                 ]);
             }
-            "net_af_xdp" => self.limitations.push(Limitation::UnfinishedChecksums),
+            "net_af_xdp" => {
+                let queues = kernel.map_or(1, |interface| link::channels(interface).receiving);
+                if queues > u32::from(self.rx_queues) {
+                    self.limitations.push(Limitation::UnseenQueues {
+                        queues,
+                        seen: self.rx_queues,
+                    });
+                }
+                self.limitations.push(Limitation::UnfinishedChecksums);
+            }
             "net_null" | "net_ring" | "net_pcap" if kernel.is_none() => {
                 self.limitations.push(Limitation::NoLinkState);
             }
