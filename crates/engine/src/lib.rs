@@ -24,6 +24,8 @@ mod packet;
 mod ratelimit;
 mod shared;
 mod snapshot;
+#[cfg(test)]
+mod testing;
 mod transmit;
 mod waiting;
 

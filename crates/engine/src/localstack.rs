@@ -8,6 +8,9 @@ mod echo;
 mod nd;
 mod reset;
 
+#[cfg(test)]
+mod recorded;
+
 pub(crate) use arp::receive as arp;
 pub(crate) use clockwork::{ask, housekeeping};
 pub(crate) use reset::reset;
@@ -100,11 +103,16 @@ fn answer<F: Frame, O: Output<F>>(cx: &mut Context<'_, F, O>, frame: F, packet: 
             cx.drop(frame, DropReason::PortClosed);
         }
         protocol::UDP => {
-            icmp::error(cx, &frame, packet, IcmpError::PortUnreachable, None);
+            // What stands behind the UDP datagram is not quoted.
+            let mut datagram = *packet;
+            datagram.ip_len = packet.header_len() + udp_len(&frame, packet).unwrap_or(0);
+            icmp::error(cx, &frame, &datagram, IcmpError::PortUnreachable, None);
             cx.drop(frame, DropReason::PortClosed);
         }
         protocol::ICMP if is4 => icmp4(cx, frame, packet),
         protocol::ICMPV6 if !is4 => icmp6(cx, frame, packet),
+        // Group membership is heard, not refused.
+        protocol::IGMP if is4 => cx.drop(frame, DropReason::IcmpIgnored),
         protocol::NO_NEXT if !is4 => cx.drop(frame, DropReason::PortClosed),
         _ => {
             icmp::error(cx, &frame, packet, IcmpError::ProtocolUnreachable, None);
@@ -119,8 +127,9 @@ fn icmp4<F: Frame, O: Output<F>>(cx: &mut Context<'_, F, O>, frame: F, packet: &
         return;
     }
     match icmp_kind(&frame, packet) {
-        Some((v4::ECHO, 0)) => echo::reply(cx, frame, packet),
-        Some((v4::TIMESTAMP, 0)) => echo::timestamp(cx, frame, packet),
+        // Linux looks at the type alone.
+        Some((v4::ECHO, _)) => echo::reply(cx, frame, packet),
+        Some((v4::TIMESTAMP, _)) => echo::timestamp(cx, frame, packet),
         _ => cx.drop(frame, DropReason::IcmpIgnored),
     }
 }
@@ -131,9 +140,16 @@ fn icmp6<F: Frame, O: Output<F>>(cx: &mut Context<'_, F, O>, frame: F, packet: &
         return;
     }
     match icmp_kind(&frame, packet) {
-        Some((v6::ECHO, 0)) => echo::reply(cx, frame, packet),
+        Some((v6::ECHO, _)) => echo::reply(cx, frame, packet),
         _ => cx.drop(frame, DropReason::IcmpIgnored),
     }
+}
+
+/// Bytes of a UDP datagram by its own length field, no more than the packet has.
+fn udp_len<F: Frame>(frame: &F, packet: &Packet) -> Option<u16> {
+    let l4 = frame.head().get(usize::from(packet.l4)..)?;
+    let (udp, _) = Udp::ref_from_prefix(l4).ok()?;
+    Some(udp.len.get().min(packet.payload_len()))
 }
 
 /// Type and code.

@@ -339,12 +339,14 @@ fn udp_ports(l4: &[u8], len: usize, fragment: Fragment) -> Option<Ports> {
     })
 }
 
-/// Sources no packet on a link may have (RFC 1812 5.3.7); 0.0.0.0 may ask groups and everybody (DHCP, IGMP).
+/// Sources no packet on a link may have (RFC 1812 5.3.7); 0.0.0.0 may ask groups and everybody (DHCP, IGMP). 240/4 is
+/// let pass, as Linux does.
 #[inline]
 const fn forbidden_source4(source: u32, destination: u32) -> bool {
     match source >> 24 {
         0 => source != 0 || destination < 0xe000_0000,
-        127 | 224..=255 => true,
+        127 | 224..=239 => true,
+        255 => source == u32::MAX,
         _ => false,
     }
 }

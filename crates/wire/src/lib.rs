@@ -36,6 +36,8 @@ pub use zerocopy::{
 pub mod protocol {
     /// ICMP.
     pub const ICMP: u8 = 1;
+    /// IGMP.
+    pub const IGMP: u8 = 2;
     /// IPv4 in IP.
     pub const IPIP: u8 = 4;
     /// TCP.

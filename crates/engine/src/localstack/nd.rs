@@ -152,7 +152,13 @@ fn solicitation<F: Frame, O: Output<F>>(
         cx.drop(frame, DropReason::NdMalformed);
         return;
     };
-    advertise(cx, out, target, to, mac, !detection);
+    // Who asked the group may hold another MAC or none: it is told to override. A unicast question has it already.
+    let flags = match (detection, is_multicast(told.destination)) {
+        (true, _) => nd::OVERRIDE,
+        (false, true) => nd::SOLICITED | nd::OVERRIDE,
+        (false, false) => nd::SOLICITED,
+    };
+    advertise(cx, out, (target, flags), to, mac);
     cx.drop(frame, DropReason::Answered);
 }
 
@@ -206,25 +212,23 @@ fn advertisement<F: Frame, O: Output<F>>(
 fn advertise<F: Frame, O: Output<F>>(
     cx: &mut Context<'_, F, O>,
     out: &InterfaceNet,
-    target: u128,
+    (target, flags): (u128, u32),
     to: u128,
     mac: MacAddr,
-    solicited: bool,
 ) {
     let router = if cx.snapshot.settings.ip_forward {
         nd::ROUTER
     } else {
         0
     };
-    let flags = router | nd::OVERRIDE | if solicited { nd::SOLICITED } else { 0 };
     let Some(mut frame) = cx.generated() else {
         return;
     };
     let parts = Parts {
         kind: v6::NEIGHBOUR_ADVERTISEMENT,
-        flags,
+        flags: router | flags,
         target,
-        option: Some(nd::TARGET_LINK_LAYER),
+        option: (flags & nd::OVERRIDE != 0).then_some(nd::TARGET_LINK_LAYER),
     };
     if build(&mut frame, out, target, to, parts) {
         transmit::send_to_mac(cx, frame, datagram::L3, out, mac);
