@@ -33,6 +33,9 @@ pub enum ClientError {
     /// The daemon's answer makes no sense.
     #[error("the daemon's answer cannot be read: {0}")]
     Answer(String),
+    /// What the caller does with the items failed; the connection is of no more use.
+    #[error("{0}")]
+    Item(io::Error),
     /// The daemon refused or failed.
     #[error(transparent)]
     Daemon(#[from] Error),

@@ -12,26 +12,31 @@ const QINQ: u16 = 0x88a8;
 /// IPv6 extension headers followed at most.
 const MAX_EXTENSIONS: usize = 8;
 
+/// The headers of a frame, as far as its bytes go.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Headers {
-    /// Source and destination.
+pub struct Headers {
+    /// Ethernet addresses: source and destination.
     pub macs: Option<(MacAddr, MacAddr)>,
     /// VLAN ids, outermost first.
     pub vlans: [Option<u16>; 2],
-    /// Behind the tags.
+    /// The type behind the tags.
     pub ethertype: Option<u16>,
-    /// Source and destination; of ARP, sender and target.
+    /// IP addresses: source and destination; of ARP, sender and target.
     pub addresses: Option<(IpAddr, IpAddr)>,
-    /// Upper-layer protocol number.
+    /// Upper-layer protocol number, behind IPv6 extension headers.
     pub protocol: Option<u8>,
-    /// Source and destination.
+    /// Source and destination port, of the protocols that have them.
     pub ports: Option<(u16, u16)>,
+    /// TCP's flags byte.
+    pub tcp_flags: Option<u8>,
     /// Bytes of the whole frame.
     pub length: usize,
 }
 
 impl Headers {
-    pub(super) fn read(frame: &[u8], length: usize) -> Self {
+    /// Reads a frame from its destination MAC on; `length` is the whole frame's, should the bytes be fewer.
+    #[must_use]
+    pub fn read(frame: &[u8], length: usize) -> Self {
         let mut headers = Self {
             length,
             ..Self::default()
@@ -128,6 +133,9 @@ impl Headers {
         // TCP, UDP, SCTP, UDP-Lite begin with their ports.
         if matches!(protocol, 6 | 17 | 132 | 136) {
             self.ports = Some((u16_at(segment, 0)?, u16_at(segment, 2)?));
+        }
+        if protocol == 6 {
+            self.tcp_flags = segment.get(13).copied();
         }
         Some(())
     }

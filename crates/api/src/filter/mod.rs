@@ -24,10 +24,10 @@
 mod headers;
 mod parse;
 
-use headers::Headers;
 use std::net::IpAddr;
 use types::{IpNet, MacAddr};
 
+pub use headers::Headers;
 pub use parse::{FilterError, MAX_FILTER_LENGTH, parse};
 
 /// A filter, ready to be asked.

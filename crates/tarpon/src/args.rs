@@ -1,0 +1,409 @@
+//! The command line's grammar, and the texts of `--help`.
+
+use clap::{Args, Parser, Subcommand, ValueHint};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    str::FromStr,
+};
+use types::{ForwardingMethod, IpNet, Protocol, Scheduler};
+
+/// Where the daemon listens unless its configuration says otherwise.
+pub const DEFAULT_SOCKET: &str = "/run/tarpon/control.sock";
+
+/// Shows and changes a running Tarpon director.
+#[derive(Debug, Parser)]
+#[command(
+    name = "tarpon",
+    version,
+    propagate_version = true,
+    disable_help_subcommand = false,
+    arg_required_else_help = true,
+    after_long_help = "\
+Examples:
+  tarpon status                                     is it well?
+  tarpon services                                   who serves what, with how many connections
+  tarpon check /etc/tarpon/tarpon.toml              every mistake in a file, and what applying it would change
+  tarpon apply /etc/tarpon/tarpon.toml              make it so, without losing a connection
+  tarpon server drain web 10.1.0.11:8080 --deadline 60
+  tarpon capture -w - tcp port 80 | wireshark -k -i -
+
+Exit status:
+  0  done
+  1  the daemon refused, the work failed, or a file has mistakes
+  2  the command line is wrong
+  3  the daemon cannot be reached
+
+The daemon takes commands from root and from the user it runs as. All commands but `check`, `completions` and `man` need it
+to run."
+)]
+pub struct Cli {
+    /// The daemon's control socket
+    #[arg(
+        long,
+        global = true,
+        env = "TARPON_SOCKET",
+        default_value = DEFAULT_SOCKET,
+        value_name = "PATH",
+        value_hint = ValueHint::AnyPath
+    )]
+    pub socket: PathBuf,
+
+    /// Print the daemon's answer as JSON; streams print one line per item
+    #[arg(long, global = true)]
+    pub json: bool,
+
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// How the director is: workers, tables, memory, what this machine cannot do
+    #[command(after_long_help = "\
+BUSY is the share of time a worker spent on bursts that had packets; polling empty queues does not count.")]
+    Status,
+
+    /// Virtual services, their real servers, connections and traffic
+    Services {
+        /// Packets as well as bytes
+        #[arg(long)]
+        stats: bool,
+    },
+
+    /// Connections in the table
+    #[command(after_long_help = "\
+Examples:
+  tarpon connections --service web --state ESTABLISHED
+  tarpon connections --client 198.51.100.0/24 --limit 20
+
+EXPIRES is the time left if nothing more comes.")]
+    Connections(ConnectionsArgs),
+
+    /// Ports: driver, link, addresses, statistics, offloads, limitations
+    Ports,
+
+    /// The neighbour table: ARP and IPv6 neighbour discovery
+    Neighbours,
+
+    /// Routes in use: connected ones, gateways and static ones
+    Routes,
+
+    /// Every frame's fate: received, sent, and dropped by reason
+    #[command(after_long_help = "\
+At any moment  received + generated + from host = sent + punted + dropped + held.  An answer of the director itself (ARP, echo)
+drops the request (`answered`) and counts as generated.")]
+    Counters {
+        /// Also the reasons that never occurred, and each worker by itself
+        #[arg(long)]
+        all: bool,
+    },
+
+    /// Find every mistake in a configuration file; changes nothing
+    #[command(after_long_help = "\
+Works without a daemon. If one runs, what applying the file would change is shown too, and which of it needs a restart.")]
+    Check {
+        /// The file; `-` is standard input
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: PathBuf,
+    },
+
+    /// Make a configuration file the director's state, without losing a connection
+    #[command(after_long_help = "\
+Refused whole if the file has mistakes, or changes what needs a restart (ports, cores, table sizes). Services and servers that
+were added, edited or removed on this command line and are not in the file go with it, and are listed.
+
+The daemon's own file is not written: what is applied from another file lasts until the next reload or restart.")]
+    Apply {
+        /// The file; `-` is standard input
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: PathBuf,
+    },
+
+    /// Apply the daemon's own configuration file again (as SIGHUP does)
+    Reload,
+
+    /// Add, edit or delete a virtual service
+    #[command(subcommand, after_long_help = EDITS)]
+    Service(ServiceCommand),
+
+    /// Add, edit, delete or drain a real server of a service
+    #[command(subcommand, after_long_help = EDITS)]
+    Server(ServerCommand),
+
+    /// Copies of the frames the router receives and sends, while it runs
+    #[command(after_long_help = "\
+Examples:
+  tarpon capture                                   a line for each frame
+  tarpon capture -w web.pcapng --seconds 10 tcp port 80
+  tarpon capture -w - host 192.0.2.10 | tshark -r -
+
+FILTER is a small part of tcpdump's language:
+  [src|dst] host ADDRESS        [src|dst] net PREFIX        ether [src|dst] host MAC
+  [src|dst] port N              [src|dst] portrange N-M     vlan [N]
+  ip ip6 arp tcp udp sctp icmp icmp6 proto N                less N    greater N
+joined by `and`, `or`, `not` and parentheses (quoted for the shell). Conditions side by side must both hold (`tcp port 80`).
+
+A file has one interface per port, and each frame's direction (Wireshark: frame.packet_flags_direction). A frame forwarded
+appears twice, as received and as sent. Frames that come faster than they can be copied are counted and missed; forwarding
+never waits.")]
+    Capture(CaptureArgs),
+
+    /// Set the traffic statistics of services and servers to zero
+    Zero,
+
+    /// Stop the daemon cleanly
+    Shutdown,
+
+    /// Print a completion script for a shell
+    #[command(after_long_help = "\
+Example:
+  tarpon completions bash > /etc/bash_completion.d/tarpon")]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+
+    /// Write manual pages into a directory
+    Man {
+        /// The directory
+        #[arg(value_hint = ValueHint::DirPath)]
+        directory: PathBuf,
+    },
+}
+
+const EDITS: &str = "\
+A SERVICE is named by its virtual address and port (\"192.0.2.10:80\", \"[2001:db8::10]:80\", with --protocol udp for UDP), or by
+the name the configuration gives it.
+
+Edits take effect at once and last until the next apply, reload or restart: write them into the configuration file to keep them.";
+
+#[derive(Debug, Args)]
+pub struct ConnectionsArgs {
+    /// Only connections to this service: an address (all its ports), address and port, or a name
+    #[arg(long, value_name = "SERVICE")]
+    pub service: Option<String>,
+
+    /// Only clients in this prefix
+    #[arg(long, value_name = "ADDRESS[/PREFIX]")]
+    pub client: Option<IpNet>,
+
+    /// Only real servers in this prefix
+    #[arg(long, value_name = "ADDRESS[/PREFIX]")]
+    pub server: Option<IpNet>,
+
+    /// Only this protocol
+    #[arg(long, value_parser = Protocol::from_str)]
+    pub protocol: Option<Protocol>,
+
+    /// Only this state, as listed
+    #[arg(long)]
+    pub state: Option<String>,
+
+    /// At most this many; 0 for all
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    pub limit: u64,
+
+    /// Also persistence templates
+    #[arg(long)]
+    pub templates: bool,
+}
+
+/// Which service.
+#[derive(Debug, Args)]
+pub struct ServiceArg {
+    /// The service: VIP:PORT, or its name
+    #[arg(value_name = "SERVICE")]
+    pub service: String,
+
+    /// The service's protocol, when it is given by address
+    #[arg(long, default_value = "tcp", value_parser = Protocol::from_str)]
+    pub protocol: Protocol,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ServiceCommand {
+    /// Add a service, without servers
+    #[command(after_long_help = "\
+Example:
+  tarpon service add 192.0.2.10:80 --scheduler rr --method masq
+  tarpon server add 192.0.2.10:80 10.1.0.11:8080")]
+    Add {
+        /// Virtual address and port; port 0, with --persistent, is every port
+        #[arg(value_name = "VIP:PORT")]
+        address: SocketAddr,
+        /// The protocol
+        #[arg(long, default_value = "tcp", value_parser = Protocol::from_str)]
+        protocol: Protocol,
+        #[command(flatten)]
+        options: ServiceOptions,
+    },
+    /// Change a service; what is not named stays, connections too
+    Edit {
+        #[command(flatten)]
+        service: ServiceArg,
+        #[command(flatten)]
+        options: ServiceOptions,
+    },
+    /// Remove a service with its servers; its connections end as `expire_nodest_conn` says
+    Delete {
+        #[command(flatten)]
+        service: ServiceArg,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct ServiceOptions {
+    /// A name for listings
+    #[arg(long)]
+    pub name: Option<String>,
+
+    /// How connections are spread: rr, wrr, lc, wlc [default for a new one: wlc]
+    #[arg(long, short = 's', value_parser = Scheduler::from_str)]
+    pub scheduler: Option<Scheduler>,
+
+    /// A client stays with its server for so many seconds after its last new connection [without a number: 300; 0: off]
+    #[arg(long, short = 'p', value_name = "SECONDS", num_args = 0..=1, default_missing_value = "300")]
+    pub persistent: Option<u32>,
+
+    /// Clients of one network count as one: an IPv4 mask, or an IPv6 prefix length
+    #[arg(long, short = 'M', value_name = "MASK")]
+    pub netmask: Option<String>,
+
+    /// Forwarding method of servers added without one: masq, route, tunnel [default for a new one: route]
+    #[arg(long, value_parser = ForwardingMethod::from_str)]
+    pub method: Option<ForwardingMethod>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ServerCommand {
+    /// Add a real server to a service
+    Add {
+        #[command(flatten)]
+        server: ServerArg,
+        #[command(flatten)]
+        options: ServerOptions,
+    },
+    /// Change a real server; what is not named stays, connections too
+    Edit {
+        #[command(flatten)]
+        server: ServerArg,
+        #[command(flatten)]
+        options: ServerOptions,
+    },
+    /// Remove a real server at once; its connections end as `expire_nodest_conn` says
+    Delete {
+        #[command(flatten)]
+        server: ServerArg,
+    },
+    /// Send a real server no new connections, and wait until its connections have ended
+    #[command(after_long_help = "\
+The server's weight becomes 0 at once and stays 0, whatever becomes of the waiting. Interrupting this command ends the waiting
+only. Give it weight again with `tarpon server edit SERVICE SERVER --weight 1`.
+
+Exit status 1 if the deadline passed with connections left.")]
+    Drain {
+        #[command(flatten)]
+        server: ServerArg,
+        /// Stop waiting after so many seconds
+        #[arg(long, value_name = "SECONDS")]
+        deadline: Option<u32>,
+        /// Remove the server once it has no connections left
+        #[arg(long)]
+        delete: bool,
+    },
+}
+
+/// Which server of which service.
+#[derive(Debug, Args)]
+pub struct ServerArg {
+    #[command(flatten)]
+    pub service: ServiceArg,
+
+    /// The real server: ADDRESS:PORT, or ADDRESS for the service's port
+    #[arg(value_name = "SERVER")]
+    pub server: ServerAddress,
+}
+
+/// A server's address, with a port or the service's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServerAddress {
+    WithPort(SocketAddr),
+    ServicePort(IpAddr),
+}
+
+impl FromStr for ServerAddress {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let bare = text
+            .strip_prefix('[')
+            .and_then(|t| t.strip_suffix(']'))
+            .unwrap_or(text);
+        match (text.parse(), bare.parse()) {
+            (Ok(address), _) => Ok(Self::WithPort(address)),
+            (_, Ok(ip)) => Ok(Self::ServicePort(ip)),
+            _ => Err(
+                "write ADDRESS or ADDRESS:PORT, like 10.1.0.11:8080 or [2001:db8::11]:8080".into(),
+            ),
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct ServerOptions {
+    /// How packets get there: masq (NAT), route (direct routing), tunnel (IP in IP) [default for a new one: the service's]
+    #[arg(long, value_parser = ForwardingMethod::from_str)]
+    pub method: Option<ForwardingMethod>,
+
+    /// Its share of connections; 0 takes no new ones [default for a new one: 1]
+    #[arg(long, short = 'w', value_parser = clap::value_parser!(u32).range(0..=2_147_483_647))]
+    pub weight: Option<u32>,
+
+    /// No new connections at this many; 0 is no limit
+    #[arg(long, short = 'x', value_name = "N")]
+    pub upper_threshold: Option<u32>,
+
+    /// New connections again below this many; 0 is three quarters of the upper
+    #[arg(long, short = 'y', value_name = "N")]
+    pub lower_threshold: Option<u32>,
+}
+
+#[derive(Debug, Args)]
+pub struct CaptureArgs {
+    /// Write pcapng to this file; `-` is standard output. Without it, a line for each frame is printed
+    #[arg(long, short = 'w', value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub write: Option<PathBuf>,
+
+    /// Only this port, by name; may be repeated
+    #[arg(long, value_name = "NAME")]
+    pub port: Vec<String>,
+
+    /// Stop after this many frames
+    #[arg(long, short = 'c', value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub count: Option<u64>,
+
+    /// Stop after this many seconds
+    #[arg(long, value_name = "SECONDS")]
+    pub seconds: Option<u64>,
+
+    /// Bytes to keep of each frame [default: all]
+    #[arg(long, short = 's', value_name = "BYTES", value_parser = clap::value_parser!(u32).range(14..))]
+    pub snaplen: Option<u32>,
+
+    /// The filter, as one argument; the same as FILTER
+    #[arg(long = "filter", value_name = "EXPR", conflicts_with = "words")]
+    pub filter: Option<String>,
+
+    /// Which frames; all if absent
+    #[arg(value_name = "FILTER", trailing_var_arg = true)]
+    pub words: Vec<String>,
+}
+
+impl CaptureArgs {
+    /// The filter's text, if there is one.
+    pub fn filter(&self) -> Option<String> {
+        self.filter
+            .clone()
+            .or_else(|| (!self.words.is_empty()).then(|| self.words.join(" ")))
+    }
+}

@@ -1,0 +1,94 @@
+//! `tarpon check`, and reading the files it and `apply` are given.
+
+use crate::{args::Cli, failure::Failure, output, query, show};
+use api::{Applied, Client, ClientError, Command, Document};
+use config::{Config, Report};
+use serde_json::json;
+use std::{fs, io::Read, path::Path};
+
+/// The file's text; `-` is standard input.
+pub fn document(path: &Path) -> Result<Document, Failure> {
+    let (file, text) = if path.as_os_str() == "-" {
+        let mut text = String::new();
+        (
+            String::from("stdin"),
+            std::io::stdin().read_to_string(&mut text).map(|_| text),
+        )
+    } else {
+        (path.display().to_string(), fs::read_to_string(path))
+    };
+    let toml = text.map_err(|e| Failure::failed(format!("cannot read {file}: {e}")))?;
+    Ok(Document { file, toml })
+}
+
+pub fn check(cli: &Cli, path: &Path) -> Result<(), Failure> {
+    let document = document(path)?;
+    let config = match Config::parse(&document.toml, &document.file) {
+        Ok(config) => config,
+        Err(report) => return Err(mistakes(cli, &report)),
+    };
+    match Client::connect(&cli.socket) {
+        Ok(mut client) => {
+            if !cli.json {
+                output::text(&sound(&document.file, &config))?;
+            }
+            query::show_with(
+                cli,
+                &mut client,
+                Command::Check(document),
+                |applied: &Applied| show::applied(applied, false),
+            )
+        }
+        // Without a daemon there is nothing to compare with; the file has been judged all the same.
+        Err(ClientError::Connect { .. }) if cli.json => {
+            output::text(&format!("{}\n", json!({ "problems": [], "daemon": false })))
+        }
+        Err(ClientError::Connect { .. }) => {
+            let socket = cli.socket.display();
+            output::text(&format!(
+                "{}no daemon at {socket} to compare with\n",
+                sound(&document.file, &config)
+            ))
+        }
+        Err(other) => Err(other.into()),
+    }
+}
+
+fn sound(file: &str, config: &Config) -> String {
+    let servers: usize = config.services.iter().map(|s| s.servers.len()).sum();
+    format!(
+        "{file}: no mistakes ({} ports, {} services, {servers} servers)\n",
+        config.ports.len(),
+        config.services.len()
+    )
+}
+
+fn mistakes(cli: &Cli, report: &Report) -> Failure {
+    if cli.json {
+        let problems: Vec<_> = report
+            .problems
+            .iter()
+            .map(|p| {
+                json!({
+                    "line": p.line,
+                    "column": p.column,
+                    "what": p.problem.what,
+                    "instead": p.problem.instead,
+                })
+            })
+            .collect();
+        if let Err(failure) = output::text(&format!(
+            "{}\n",
+            json!({ "file": report.file, "problems": problems })
+        )) {
+            return failure;
+        }
+        return Failure::Said;
+    }
+    for line in report.lines() {
+        eprintln!("{line}");
+    }
+    let n = report.problems.len();
+    eprintln!("{n} mistake{}", if n == 1 { "" } else { "s" });
+    Failure::Said
+}

@@ -1,0 +1,86 @@
+//! Questions whose answer is shown as it comes.
+
+use crate::{
+    args::{Cli, ConnectionsArgs},
+    edit,
+    failure::Failure,
+    output, show,
+};
+use api::{Client, ClientError, Command, Connection, ConnectionFilter, ConnectionsEnd};
+use serde_json::Value;
+use std::{
+    io::{self, BufWriter, Write},
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+/// How long the daemon may be silent: an apply of many services takes it a while.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub fn connect(cli: &Cli) -> Result<Client, Failure> {
+    let mut client = Client::connect(&cli.socket)?;
+    client.set_timeout(Some(PATIENCE))?;
+    Ok(client)
+}
+
+/// Asks, and shows the answer: as it is with `--json`, else rendered.
+pub fn show<T: serde::de::DeserializeOwned>(
+    cli: &Cli,
+    command: Command,
+    render: impl FnOnce(&T) -> String,
+) -> Result<(), Failure> {
+    show_with(cli, &mut connect(cli)?, command, render)
+}
+
+pub fn show_with<T: serde::de::DeserializeOwned>(
+    cli: &Cli,
+    client: &mut Client,
+    command: Command,
+    render: impl FnOnce(&T) -> String,
+) -> Result<(), Failure> {
+    if cli.json {
+        let value = client.call_json(command)?;
+        return output::text(&format!("{value}\n"));
+    }
+    output::text(&render(&client.call(command)?))
+}
+
+pub fn connections(cli: &Cli, args: &ConnectionsArgs) -> Result<(), Failure> {
+    let mut client = connect(cli)?;
+    let mut filter = ConnectionFilter {
+        protocol: args.protocol,
+        service: None,
+        client: args.client,
+        server: args.server,
+        state: args.state.as_ref().map(|s| s.to_uppercase()),
+        limit: (args.limit > 0).then_some(args.limit),
+        templates: args.templates,
+    };
+    if let Some(text) = &args.service {
+        if let Ok(address) = text.parse::<SocketAddr>() {
+            filter.service = Some(address);
+        } else if let Ok(ip) = text.parse::<IpAddr>() {
+            filter.service = Some(SocketAddr::new(ip, 0));
+        } else {
+            let service = edit::named(&mut client, text)?;
+            filter.service = Some(service.address);
+            filter.protocol = Some(service.protocol);
+        }
+    }
+    let mut out = BufWriter::new(io::stdout().lock());
+    let command = Command::Connections(filter);
+    if cli.json {
+        client.stream_json(command, |item: Value| {
+            writeln!(out, "{item}").map_err(ClientError::Item)
+        })?;
+        return Ok(out.flush()?);
+    }
+    writeln!(out, "{}", show::CONNECTIONS_HEADING)?;
+    let end: ConnectionsEnd = client.stream_items(command, |c: Connection| {
+        writeln!(out, "{}", show::connection(&c)).map_err(ClientError::Item)
+    })?;
+    if end.limited {
+        writeln!(out, "only the first {}; --limit 0 shows all", end.listed)?;
+    }
+    Ok(out.flush()?)
+}

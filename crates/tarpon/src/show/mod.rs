@@ -1,0 +1,151 @@
+//! Answers as tables. Pure: an answer in, a text out.
+
+mod counters;
+mod ports;
+mod services;
+mod status;
+
+use crate::{table::Table, units};
+use api::{Applied, Connection, Edited, Effect, Neighbour, NeighbourState, Route, RouteKind};
+
+pub use counters::counters;
+pub use ports::ports;
+pub use services::services;
+pub use status::status;
+
+const NEIGHBOUR_STATES: [(NeighbourState, &str); 4] = [
+    (NeighbourState::Incomplete, "incomplete"),
+    (NeighbourState::Reachable, "reachable"),
+    (NeighbourState::Stale, "stale"),
+    (NeighbourState::Failed, "failed"),
+];
+
+pub fn neighbours(neighbours: &[Neighbour]) -> String {
+    if neighbours.is_empty() {
+        return "no neighbours known\n".into();
+    }
+    let mut table = Table::new(&["ADDRESS", "MAC", "INTERFACE", "STATE", ">HEARD"]);
+    for n in neighbours {
+        let state = NEIGHBOUR_STATES
+            .iter()
+            .find(|(state, _)| *state == n.state)
+            .map_or("", |(_, name)| name);
+        table.row(vec![
+            n.address.to_string(),
+            n.mac.map_or_else(|| "-".into(), |mac| mac.to_string()),
+            n.interface.clone(),
+            state.into(),
+            n.age_ms.map_or_else(
+                || "never".into(),
+                |ms| format!("{} ago", units::duration(ms / 1000)),
+            ),
+        ]);
+    }
+    table.to_string()
+}
+
+pub fn routes(routes: &[Route]) -> String {
+    if routes.is_empty() {
+        return "no routes\n".into();
+    }
+    let mut table = Table::new(&["TO", "VIA", "INTERFACE", "KIND"]);
+    for r in routes {
+        let kind = match r.kind {
+            RouteKind::Connected => "connected",
+            RouteKind::Static => "static",
+        };
+        table.row(vec![
+            if r.to.prefix() == 0 {
+                format!("default ({})", r.to)
+            } else {
+                r.to.to_string()
+            },
+            r.via
+                .map_or_else(|| "on link".into(), |via| via.to_string()),
+            r.interface.clone(),
+            kind.into(),
+        ]);
+    }
+    table.to_string()
+}
+
+/// Connections come one by one and may be a million: columns of fixed width instead of a table that must see all first.
+pub const CONNECTIONS_HEADING: &str =
+    "PROTO  STATE        EXPIRES  METHOD  CLIENT                 VIRTUAL                SERVER";
+
+pub fn connection(c: &Connection) -> String {
+    let state = if c.template {
+        "TEMPLATE"
+    } else {
+        c.state.as_str()
+    };
+    format!(
+        "{:<5}  {state:<11}  {:>7}  {:<6}  {:<21}  {:<21}  {}",
+        c.protocol,
+        minutes(c.expires_ms),
+        c.method,
+        c.client.to_string(),
+        c.vip.to_string(),
+        c.server
+    )
+}
+
+/// `14:59`, as in ipvsadm's listings; rounded up, so that a connection that still lives never shows 00:00.
+fn minutes(ms: u64) -> String {
+    let s = ms.div_ceil(1000);
+    format!("{:02}:{:02}", s / 60, s % 60)
+}
+
+/// What an apply, reload or check did or would do. `done`: "applied" or "would change".
+pub fn applied(applied: &Applied, done: bool) -> String {
+    let mut out = String::new();
+    if applied.changes.is_empty() {
+        out.push_str(if done {
+            "nothing differs: nothing changed\n"
+        } else {
+            "nothing differs from what runs\n"
+        });
+    }
+    let (restart, reload): (Vec<_>, Vec<_>) = applied
+        .changes
+        .iter()
+        .partition(|c| c.effect == Effect::Restart);
+    if !reload.is_empty() {
+        out.push_str(if done {
+            "changed:\n"
+        } else {
+            "would change, without losing a connection:\n"
+        });
+        for change in reload {
+            out.push_str(&format!("  {}\n", change.text));
+        }
+    }
+    if !restart.is_empty() {
+        out.push_str("needs a restart of the daemon, and would be refused until then:\n");
+        for change in restart {
+            out.push_str(&format!("  {}\n", change.text));
+        }
+    }
+    if !applied.lost_edits.is_empty() {
+        out.push_str(if done {
+            "edits that were not in the file and are gone:\n"
+        } else {
+            "edits that are not in the file and would be gone:\n"
+        });
+        for edit in &applied.lost_edits {
+            out.push_str(&format!("  {edit}\n"));
+        }
+    }
+    out
+}
+
+pub fn edited(edited: &Edited) -> String {
+    if edited.changes.is_empty() {
+        return "it was so already\n".into();
+    }
+    edited
+        .changes
+        .iter()
+        .map(|change| format!("{change}\n"))
+        .collect()
+}

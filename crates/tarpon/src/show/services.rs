@@ -1,0 +1,104 @@
+//! `tarpon services`
+
+use crate::{
+    table::Table,
+    units::{bytes, count},
+};
+use api::{Server, Service, Traffic};
+
+pub fn services(services: &[Service], stats: bool) -> String {
+    if services.is_empty() {
+        return "no services: add one with `tarpon service add`, or in the configuration file\n"
+            .into();
+    }
+    let mut names = vec![
+        "SERVICE",
+        "METHOD",
+        ">WEIGHT",
+        ">ACTIVE",
+        ">INACTIVE",
+        ">CONNECTIONS",
+    ];
+    if stats {
+        names.extend([">PACKETS IN", ">PACKETS OUT"]);
+    }
+    names.extend([">BYTES IN", ">BYTES OUT", ""]);
+    let mut table = Table::new(&names);
+    for service in services {
+        let any = service.address.port() == 0;
+        let address = if any {
+            format!("{} every port", service.address.ip())
+        } else {
+            service.address.to_string()
+        };
+        let mut row = vec![
+            format!("{} {address}", service.protocol),
+            service.scheduler.to_string(),
+            String::new(),
+            count(service.servers.iter().map(|s| s.active).sum()),
+            count(service.servers.iter().map(|s| s.inactive).sum()),
+        ];
+        traffic(&mut row, &service.traffic, stats);
+        row.push(service_notes(service));
+        table.row(row);
+        for server in &service.servers {
+            let mut row = vec![
+                format!("  -> {}", server.address),
+                server.method.to_string(),
+                server.weight.0.to_string(),
+                count(server.active),
+                count(server.inactive),
+            ];
+            traffic(&mut row, &server.traffic, stats);
+            row.push(server_notes(server));
+            table.row(row);
+        }
+    }
+    table.to_string()
+}
+
+fn traffic(row: &mut Vec<String>, traffic: &Traffic, stats: bool) {
+    row.push(count(traffic.connections));
+    if stats {
+        row.extend([count(traffic.in_packets), count(traffic.out_packets)]);
+    }
+    row.extend([bytes(traffic.in_bytes), bytes(traffic.out_bytes)]);
+}
+
+fn service_notes(service: &Service) -> String {
+    let name = service.name.as_ref().map(|name| format!("{name:?}"));
+    let persistence = service.persistence.as_ref().map(|p| {
+        let whole = matches!(p.netmask.as_str(), "255.255.255.255" | "128");
+        let mask = if whole {
+            String::new()
+        } else {
+            format!(" by {}", p.netmask)
+        };
+        format!("persistent {} s{mask}", p.timeout_s)
+    });
+    let empty = service.servers.is_empty().then(|| "no servers".to_owned());
+    join([name, persistence, empty])
+}
+
+fn server_notes(server: &Server) -> String {
+    let thresholds = (server.upper_threshold > 0).then(|| {
+        let lower = match server.lower_threshold {
+            0 => String::new(),
+            n => format!(", again below {}", count(n.into())),
+        };
+        format!("at most {}{lower}", count(server.upper_threshold.into()))
+    });
+    let overloaded = server.overloaded.then(|| "overloaded".to_owned());
+    let quiesced = match (server.draining, server.weight.0) {
+        (true, _) => Some("draining".to_owned()),
+        (false, 0) => Some("quiesced".to_owned()),
+        _ => None,
+    };
+    let templates =
+        (server.templates > 0).then(|| format!("{} templates", count(server.templates)));
+    join([quiesced, overloaded, thresholds, templates])
+}
+
+fn join<const N: usize>(notes: [Option<String>; N]) -> String {
+    notes.into_iter().flatten().collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,84 @@
+//! `tarpon status`
+
+use crate::{
+    table::Table,
+    units::{count, duration, share},
+};
+use api::{Fill, MemoryMode, Status};
+
+pub fn status(s: &Status) -> String {
+    let mut out = format!(
+        "{}: tarpon {} ({}), up {}, pid {}\n",
+        s.name,
+        s.version,
+        s.dpdk,
+        duration(s.uptime_s),
+        s.pid
+    );
+    let mut line = |what: &str, text: String| out.push_str(&format!("{what:<14} {text}\n"));
+    let profile = if s.compat_ipvs {
+        ", compat = \"ipvs\""
+    } else {
+        ""
+    };
+    line("configuration", format!("{}{profile}", s.config_file));
+    let kind = match s.memory.mode {
+        MemoryMode::Hugepages => "hugepages",
+        MemoryMode::Ordinary => "ordinary memory",
+    };
+    line("memory", format!("{kind}: {}", s.memory.text));
+    line("ports", format!("{} of {} up", s.ports_up, s.ports));
+    line(
+        "services",
+        format!("{} with {} servers", count(s.services), count(s.servers)),
+    );
+    let fill = |f: &Fill| {
+        format!(
+            "{} of {} ({})",
+            count(f.used),
+            count(f.capacity),
+            share(f.used, f.capacity)
+        )
+    };
+    line(
+        "connections",
+        format!(
+            "IPv4 {}, IPv6 {}",
+            fill(&s.connections),
+            fill(&s.connections6)
+        ),
+    );
+    out.push('\n');
+    let mut workers = Table::new(&[">WORKER", ">CORE", ">BUSY", ">PACKETS/S", ""]);
+    for w in &s.workers {
+        workers.row(vec![
+            w.id.to_string(),
+            w.core.to_string(),
+            format!("{:.1} %", w.busy_percent),
+            count(w.packets_per_s),
+            if w.paused {
+                "pausing".into()
+            } else {
+                String::new()
+            },
+        ]);
+    }
+    out.push_str(&workers.to_string());
+    section(&mut out, "what this machine does not do:", &s.limitations);
+    section(
+        &mut out,
+        "edits since the last apply (the next apply or restart replaces them):",
+        &s.edits,
+    );
+    out
+}
+
+fn section(out: &mut String, title: &str, lines: &[String]) {
+    if lines.is_empty() {
+        return;
+    }
+    out.push_str(&format!("\n{title}\n"));
+    for line in lines {
+        out.push_str(&format!("  {line}\n"));
+    }
+}
