@@ -37,6 +37,13 @@ impl<F: Frame, O: Output<F>> Context<'_, F, O> {
         {
             transmit::complete_checksum(&mut frame, l3);
         }
+        // The host knows its VLANs by their tags.
+        if let Some(control) = frame.stripped_vlan()
+            && !transmit::insert_tag(&mut frame, control)
+        {
+            self.drop(frame, DropReason::NoRoom);
+            return;
+        }
         self.local.counters.punted.add(1);
         self.out.punt(port, frame);
     }

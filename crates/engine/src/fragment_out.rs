@@ -8,6 +8,8 @@ use wire::{
     ipv4::{self, DONT_FRAGMENT, MORE_FRAGMENTS, OFFSET_MASK},
 };
 
+/// Bytes of data that a fragment fits into any buffer with: an ordinary Ethernet's.
+const ORDINARY: usize = 1440;
 /// Bytes of an IPv4 header at most.
 const LONGEST: usize = 60;
 
@@ -45,7 +47,7 @@ fn in_fragments<F: Frame, O: Output<F>>(
     let offset = ip.fragment_offset();
     let data = usize::from(packet.ip_len).checked_sub(header_len)?;
     // Every fragment but the last carries a multiple of 8 bytes.
-    let each = usize::from(mtu).checked_sub(header_len)? & !7;
+    let mut each = usize::from(mtu).checked_sub(header_len)? & !7;
     if each == 0 {
         return None;
     }
@@ -71,6 +73,11 @@ fn in_fragments<F: Frame, O: Output<F>>(
         .is_none()
         {
             cx.drop(out, DropReason::NoRoom);
+            // A jumbo link out, but buffers for ordinary frames: smaller fragments do as well.
+            if each > ORDINARY {
+                each = ORDINARY;
+                continue;
+            }
             return None;
         }
         transmit::send(cx, out, datagram::L3, next);

@@ -20,7 +20,7 @@ use crate::{
     context::Context,
     datagram,
     icmp::{self, IcmpError},
-    net::Local,
+    net::{Local, Net, is_link_local},
     packet::{Addresses, Fragment, Packet, is_martian},
 };
 use types::PortId;
@@ -55,9 +55,7 @@ pub(crate) fn deliver<F: Frame, O: Output<F>>(
     }
     match local {
         // A link-local address is ours on its own link only.
-        Some(Local::Own(owner)) if is_link_local(packet) && owner != packet.interface => {
-            cx.drop(frame, DropReason::NoRoute);
-        }
+        Some(Local::Own(_)) if is_elsewhere(net, packet) => cx.drop(frame, DropReason::NoRoute),
         Some(Local::Own(_)) if net.port_has_host(port) => cx.punt(port, frame),
         Some(Local::Broadcast) => group(cx, frame, packet),
         // An answer to a group's MAC would multiply what one sender says.
@@ -87,8 +85,15 @@ pub(crate) fn group<F: Frame, O: Output<F>>(cx: &mut Context<'_, F, O>, frame: F
     }
 }
 
-fn is_link_local(packet: &Packet) -> bool {
-    matches!(packet.addresses, Addresses::V6 { destination, .. } if crate::net::is_link_local(destination))
+/// Whether the packet is for the link-local address of another of our interfaces.
+fn is_elsewhere(net: &Net, packet: &Packet) -> bool {
+    let Addresses::V6 { destination, .. } = packet.addresses else {
+        return false;
+    };
+    is_link_local(destination)
+        && net
+            .interface(packet.interface)
+            .is_none_or(|i| i.link_local != destination)
 }
 
 /// A whole packet to an address that only the engine answers for.

@@ -160,6 +160,22 @@ pub(crate) fn write_link_header(
     }
 }
 
+/// Puts an 802.1Q tag that the port has stripped back behind the MACs. False if there is no headroom.
+pub(crate) fn insert_tag<F: Frame>(frame: &mut F, control: u16) -> bool {
+    const MACS: usize = 12;
+    if frame.head().len() < ethernet::LEN || !frame.prepend(ethernet::VLAN_LEN) {
+        return false;
+    }
+    let head = frame.head_mut();
+    head.copy_within(ethernet::VLAN_LEN..ethernet::VLAN_LEN + MACS, 0);
+    let [a, b] = ethernet::VLAN.to_be_bytes();
+    let [c, d] = control.to_be_bytes();
+    head.get_mut(MACS..)
+        .and_then(<[u8]>::first_chunk_mut::<4>)
+        .map(|tag| *tag = [a, b, c, d])
+        .is_some()
+}
+
 /// A virtio peer left the layer-4 checksum to whoever sends on: the port if it can, else here.
 #[cold]
 fn finish_partial<F: Frame>(frame: &mut F, l3: u8, out: &InterfaceNet) {

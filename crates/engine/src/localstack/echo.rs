@@ -72,7 +72,7 @@ fn turn_round<F: Frame, O: Output<F>>(
         return;
     };
     if !cx.may_answer() {
-        cx.drop(frame, DropReason::Answered);
+        cx.drop(frame, DropReason::IcmpIgnored);
         return;
     }
     let ttl = cx.snapshot.settings.default_ttl;

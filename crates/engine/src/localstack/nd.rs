@@ -7,7 +7,7 @@ use crate::{
     context::Context,
     datagram::{self, Header},
     forward,
-    net::{InterfaceNet, Local},
+    net::{InterfaceNet, Local, is_link_local},
     packet::{Addresses, Fragment, Packet},
     transmit,
 };
@@ -128,6 +128,12 @@ fn solicitation<F: Frame, O: Output<F>>(
         return;
     }
     let ours = match cx.snapshot.net.local6(target) {
+        // VLANs of one port share a link-local address.
+        Some(Local::Own(_)) if is_link_local(target) => cx
+            .snapshot
+            .net
+            .interface(packet.interface)
+            .is_some_and(|i| i.link_local == target),
         Some(Local::Own(owner)) => owner == packet.interface,
         Some(Local::Vip) => true,
         Some(Local::Broadcast) | None => false,
