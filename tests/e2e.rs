@@ -15,6 +15,8 @@ mod lab;
 mod live;
 #[path = "e2e/matrix.rs"]
 mod matrix;
+#[path = "e2e/pci.rs"]
+mod pci;
 #[path = "e2e/service.rs"]
 mod service;
 #[path = "e2e/start.rs"]
@@ -43,6 +45,7 @@ fn main() -> ExitCode {
         control::cases,
         host::cases,
         topology::cases,
+        pci::cases,
     ] {
         cases.extend(group());
     }

@@ -44,20 +44,27 @@ impl fmt::Display for Skip {
 impl std::error::Error for Skip {}
 
 /// Runs the cases whose name contains one of the arguments (all without arguments); `--list` names them, `--exact`
-/// wants whole names.
+/// wants whole names, `--skip NAME` leaves some out.
 pub fn main(cases: Vec<Case>) -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let filters: Vec<&String> = arguments.iter().filter(|a| !a.starts_with('-')).collect();
+    let (mut arguments, mut filters, mut skips) = (Vec::new(), Vec::new(), Vec::new());
+    let mut given = std::env::args().skip(1);
+    while let Some(argument) = given.next() {
+        match argument.as_str() {
+            "--skip" => skips.extend(given.next()),
+            option if option.starts_with('-') => arguments.push(argument),
+            _ => filters.push(argument),
+        }
+    }
     let exact = arguments.iter().any(|a| a == "--exact");
     let wanted = |case: &Case| {
-        let fits = |f: &&String| {
+        let fits = |f: &String| {
             if exact {
-                case.name == **f
+                case.name == *f
             } else {
                 case.name.contains(f.as_str())
             }
         };
-        filters.is_empty() || filters.iter().any(fits)
+        (filters.is_empty() || filters.iter().any(fits)) && !skips.iter().any(fits)
     };
     let (chosen, others): (Vec<_>, Vec<_>) = cases.into_iter().partition(wanted);
     if arguments.iter().any(|a| a == "--list") {
