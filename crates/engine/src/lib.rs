@@ -4,6 +4,7 @@
 //! Each received frame is transmitted, punted to the host, dropped with a [`DropReason`] or held; the identity
 //! `rx + generated + from_host = tx + punted + dropped + held` holds at any moment between two calls.
 #![forbid(unsafe_code)]
+#![cfg_attr(not(test), deny(clippy::indexing_slicing))]
 
 pub mod model;
 
@@ -17,6 +18,8 @@ mod icmp;
 mod local;
 mod localstack;
 mod model_error;
+#[cfg(test)]
+mod mutation;
 mod neighbour;
 mod net;
 mod output;

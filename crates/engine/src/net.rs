@@ -2,6 +2,8 @@
 
 mod addresses;
 mod compile;
+#[cfg(test)]
+mod tests;
 
 use crate::fib::Fib;
 use addresses::AddressTable;
@@ -314,7 +316,6 @@ const fn same_prefix6(a: u128, b: u128, len: u8) -> bool {
 }
 
 #[inline]
-#[expect(clippy::cast_possible_truncation, reason = "six bits each")]
 const fn filter_position(hash: u64) -> (usize, u64) {
     (
         (hash >> 58) as usize & (FILTER_WORDS - 1),

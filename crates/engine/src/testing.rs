@@ -213,7 +213,7 @@ impl World {
     pub fn pass(&mut self, ms: u64) {
         for _ in 0..ms {
             self.now = self.now + 1;
-            self.run(|cx| localstack::housekeeping(cx));
+            self.run(localstack::housekeeping);
         }
     }
 

@@ -408,10 +408,6 @@ impl NeighbourTable {
     }
 
     #[inline]
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "masked to the table's size"
-    )]
     fn slot(&self, key: (u64, u64, u64), distance: usize) -> usize {
         let [k0, k1] = self.key;
         let mixed = (key.0 ^ k0).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ key.1.rotate_left(32) ^ k1;
