@@ -11,12 +11,14 @@ pub mod model;
 mod context;
 mod counters;
 mod datagram;
+mod director;
 mod fib;
 mod forward;
 mod fragment_out;
 mod icmp;
 mod local;
 mod localstack;
+mod lvs;
 mod model_error;
 #[cfg(test)]
 mod mutation;
@@ -24,14 +26,24 @@ mod neighbour;
 mod net;
 mod output;
 mod packet;
+mod pipeline;
 mod ratelimit;
 mod shared;
 mod snapshot;
 #[cfg(test)]
 mod testing;
 mod transmit;
+mod views;
 mod waiting;
+mod worker;
 
 pub use counters::{Conservation, DropReason, PortCounters, WorkerCounters};
+pub use director::{Capacity, CapacityError, Director};
+pub use lvs::{ServiceError, ServiceName};
 pub use model_error::ModelError;
+pub use neighbour::{NeighbourState, NeighbourView};
 pub use output::{BURST, Output};
+pub use views::{
+    Applied, ConnectionCounts, ConnectionView, RouteView, ServerView, ServiceView, Traffic,
+};
+pub use worker::Worker;

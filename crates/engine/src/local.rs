@@ -1,6 +1,12 @@
 //! What one worker owns.
 
-use crate::{WorkerCounters, ratelimit::RateLimits, waiting::Waiting};
+use crate::{
+    WorkerCounters,
+    lvs::{Busy, Hands, TrafficCells},
+    ratelimit::RateLimits,
+    shared::Shared,
+    waiting::Waiting,
+};
 use std::sync::Arc;
 use wire::Frame;
 
@@ -9,10 +15,16 @@ use wire::Frame;
 pub(crate) struct Local<F: Frame> {
     /// What it counts; readers hold the same `Arc`.
     pub counters: Arc<WorkerCounters>,
+    /// What it counts of servers; readers hold the same `Arc`.
+    pub traffic: Arc<TrafficCells>,
     /// Limits on answers and errors.
     pub limits: RateLimits,
     /// Frames held until their next hop's MAC is known.
     pub waiting: Waiting<F>,
+    /// Frames held until another worker has inserted their connection.
+    pub busy: Busy<F>,
+    /// Where its sweeps over the connections stand.
+    pub hands: Hands,
     /// The slot of the neighbour table its sweep has come to.
     pub sweep: usize,
     /// IPv4 identification of the next packet it builds itself.
@@ -20,6 +32,25 @@ pub(crate) struct Local<F: Frame> {
 }
 
 impl<F: Frame> Local<F> {
+    /// What worker `share.0` of `share.1` owns at its start.
+    pub fn new(
+        counters: Arc<WorkerCounters>,
+        traffic: Arc<TrafficCells>,
+        shared: &Shared,
+        share: (u32, u32),
+    ) -> Self {
+        Self {
+            counters,
+            traffic,
+            limits: RateLimits::default(),
+            waiting: Waiting::new(),
+            busy: Busy::default(),
+            hands: Hands::new(shared, share),
+            sweep: 0,
+            ip_id: 0,
+        }
+    }
+
     /// The identification of a packet of our own that may be fragmented.
     pub fn next_ip_id(&mut self) -> Option<u16> {
         self.ip_id = self.ip_id.wrapping_add(1);

@@ -1,5 +1,6 @@
 //! What can be wrong with a desired state. One variant a mistake; each says what is wrong and what would be right.
 
+use crate::lvs::ServiceError;
 use std::net::IpAddr;
 use thiserror::Error;
 use types::{InterfaceId, InterfaceName, IpNet, MacAddr, PortId};
@@ -141,4 +142,10 @@ pub enum ModelError {
         /// How the later goes.
         second: String,
     },
+    /// A mistake in a service or server.
+    #[error(transparent)]
+    Service(#[from] ServiceError),
+    /// Old snapshots wait for a worker that does not come round.
+    #[error("nothing can be applied now: a worker hangs and still holds an old state")]
+    WorkerHangs,
 }

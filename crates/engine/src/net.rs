@@ -13,7 +13,7 @@ use types::{InterfaceId, InterfaceName, MacAddr, PortId, VlanId};
 use crate::model::Offloads;
 
 /// What is sent where: the next station on a link.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct NextHop {
     /// The interface out.
     pub interface: InterfaceId,
@@ -118,6 +118,23 @@ pub(crate) struct Net {
     local4: AddressTable<u32>,
     local6: AddressTable<u128>,
     vip_filter: [u64; FILTER_WORDS],
+}
+
+impl Default for Net {
+    /// No interfaces, no routes.
+    fn default() -> Self {
+        Self {
+            interfaces: Box::default(),
+            ports: Box::default(),
+            hops: Box::default(),
+            fib4: Fib::new(Vec::new()),
+            fib6: Fib::new(Vec::new()),
+            defaults: Box::default(),
+            local4: AddressTable::new(&[]),
+            local6: AddressTable::new(&[]),
+            vip_filter: [0; FILTER_WORDS],
+        }
+    }
 }
 
 impl Net {

@@ -1,10 +1,23 @@
 //! What outlives snapshots and is shared by all workers.
 
-use crate::neighbour::NeighbourTable;
+use crate::{lvs::Roster, neighbour::NeighbourTable, snapshot::Snapshot};
+use flowtable::{Table, V4, V6};
+use rcu::{Domain, Published};
+use std::sync::Arc;
 
 /// State shared by all workers.
 #[derive(Debug)]
 pub(crate) struct Shared {
+    /// Readers and grace periods of everything below.
+    pub domain: Arc<Domain>,
+    /// What the workers go by.
+    pub snapshot: Published<Snapshot>,
     /// Who is where on the links.
     pub neighbours: NeighbourTable,
+    /// IPv4 connections.
+    pub connections4: Table<V4>,
+    /// IPv6 connections.
+    pub connections6: Table<V6>,
+    /// Counts and cursors of services and servers.
+    pub roster: Roster,
 }

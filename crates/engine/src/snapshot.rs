@@ -1,12 +1,14 @@
 //! What control publishes: compiled from the desired state, immutable, read by all workers.
 
-use crate::{model::Settings, net::Net};
+use crate::{lvs::Services, model::Settings, net::Net};
 
 /// One published state of the director.
 #[derive(Debug)]
 pub(crate) struct Snapshot {
     /// Interfaces, addresses, routes.
     pub net: Net,
+    /// Virtual services and real servers.
+    pub services: Services,
     /// Settings, as wanted.
     pub settings: Settings,
 }

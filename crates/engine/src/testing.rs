@@ -6,15 +6,16 @@ use crate::{
     forward,
     local::Local,
     localstack,
+    lvs::{Roster, Services, TrafficCells},
     model::{Desired, Interface, Offloads, Route, Settings},
     neighbour::NeighbourTable,
     net::Net,
     packet::{self, Parsed},
-    ratelimit::RateLimits,
     shared::Shared,
     snapshot::Snapshot,
-    waiting::Waiting,
 };
+use flowtable::Table;
+use rcu::{Domain, Published};
 use sim::VecFrame;
 use std::{net::IpAddr, sync::Arc};
 use types::{InterfaceId, MacAddr, PortId, Tick};
@@ -138,22 +139,26 @@ impl World {
 
     /// Nobody known yet.
     pub fn of(desired: &Desired) -> Self {
-        let net = Net::compile(desired, &[]).unwrap();
+        let snapshot = |net| Snapshot {
+            net,
+            services: Services::default(),
+            settings: desired.settings.clone(),
+        };
+        let domain = Domain::new(1);
+        let shared = Shared {
+            snapshot: Published::new(Arc::clone(&domain), snapshot(Net::default())),
+            neighbours: NeighbourTable::new(64, [3, 5]),
+            connections4: Table::new(64, [3, 5], Arc::clone(&domain)).unwrap(),
+            connections6: Table::new(64, [3, 5], Arc::clone(&domain)).unwrap(),
+            roster: Roster::new(0, 0),
+            domain,
+        };
+        let counters = Arc::new(WorkerCounters::new(2));
+        let traffic = Arc::new(TrafficCells::new(0));
         Self {
-            snapshot: Snapshot {
-                net,
-                settings: desired.settings.clone(),
-            },
-            shared: Shared {
-                neighbours: NeighbourTable::new(64, [3, 5]),
-            },
-            local: Local {
-                counters: Arc::new(WorkerCounters::new(2)),
-                limits: RateLimits::default(),
-                waiting: Waiting::new(),
-                sweep: 0,
-                ip_id: 0,
-            },
+            snapshot: snapshot(Net::compile(desired, &[]).unwrap()),
+            local: Local::new(counters, traffic, &shared, (0, 1)),
+            shared,
             out: Out::default(),
             now: Tick(1000),
         }

@@ -1,0 +1,362 @@
+//! The control side of the engine: takes what is wanted, publishes it to the workers, and tells what they do.
+
+use crate::{
+    ModelError, WorkerCounters,
+    local::Local,
+    lvs::{self, Roll, Roster, Services, TrafficCells},
+    model::{Desired, Interface, ServiceKey, Settings},
+    neighbour::{NeighbourId, NeighbourTable, NeighbourView},
+    net::{Net, NextHop},
+    shared::Shared,
+    snapshot::Snapshot,
+    views::{Applied, ConnectionView, RouteView, ServiceView, Traffic},
+    worker::Worker,
+};
+use flowtable::{Table, TableError};
+use hashbrown::{HashMap, HashSet};
+use rcu::{Domain, Published};
+use std::{net::IpAddr, sync::Arc};
+use thiserror::Error;
+use types::{InterfaceId, MacAddr, ServerId, Tick, WorkerId};
+use wire::Frame;
+
+/// What the director is built for; all memory is taken at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capacity {
+    /// Workers, 1 or more.
+    pub workers: u16,
+    /// DPDK ports.
+    pub ports: u16,
+    /// IPv4 connections.
+    pub connections4: usize,
+    /// IPv6 connections.
+    pub connections6: usize,
+    /// Neighbours.
+    pub neighbours: usize,
+    /// Virtual services.
+    pub services: u32,
+    /// Real servers, removed ones to which connections still refer included.
+    pub servers: u32,
+}
+
+impl Default for Capacity {
+    fn default() -> Self {
+        Self {
+            workers: 1,
+            ports: 2,
+            connections4: 1 << 20,
+            connections6: 1 << 18,
+            neighbours: 4096,
+            services: 16_384,
+            servers: 65_536,
+        }
+    }
+}
+
+/// Why a director of that capacity cannot be.
+#[derive(Debug, Error)]
+pub enum CapacityError {
+    /// Nobody to do the work.
+    #[error("a director needs at least one worker")]
+    NoWorkers,
+    /// A connection table cannot be made.
+    #[error(transparent)]
+    Connections(#[from] TableError),
+}
+
+/// What of a worker the control side keeps.
+#[derive(Debug)]
+struct WorkerShare {
+    counters: Arc<WorkerCounters>,
+    traffic: Arc<TrafficCells>,
+    taken: bool,
+}
+
+/// The control side. One per process, used by one thread.
+#[derive(Debug)]
+pub struct Director {
+    shared: Arc<Shared>,
+    workers: Vec<WorkerShare>,
+    roll: Roll,
+    applied: Desired,
+    /// Neighbours kept resolved for servers and gateways.
+    pinned: HashMap<NextHop, NeighbourId>,
+}
+
+impl Director {
+    /// A director that forwards nothing yet. `hash_key` should be secret and random: it keeps senders from aiming at one
+    /// place of the tables.
+    ///
+    /// # Errors
+    /// When there is no memory for the capacity, or it makes no sense.
+    pub fn new(capacity: Capacity, hash_key: [u64; 2]) -> Result<Self, CapacityError> {
+        if capacity.workers == 0 {
+            return Err(CapacityError::NoWorkers);
+        }
+        let domain = Domain::new(usize::from(capacity.workers));
+        let snapshot = Snapshot {
+            net: Net::default(),
+            services: Services::default(),
+            settings: Settings::default(),
+        };
+        let cap = Settings::default().endpoint_connections;
+        let shared = Shared {
+            snapshot: Published::new(Arc::clone(&domain), snapshot),
+            neighbours: NeighbourTable::new(capacity.neighbours, hash_key),
+            connections4: Table::new(capacity.connections4, hash_key, Arc::clone(&domain))?
+                .with_client_cap(cap),
+            connections6: Table::new(capacity.connections6, hash_key, Arc::clone(&domain))?
+                .with_client_cap(cap),
+            roster: Roster::new(capacity.services, capacity.servers),
+            domain,
+        };
+        let share = |_| WorkerShare {
+            counters: Arc::new(WorkerCounters::new(capacity.ports.into())),
+            traffic: Arc::new(TrafficCells::new(capacity.servers)),
+            taken: false,
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
+            workers: (0..capacity.workers).map(share).collect(),
+            roll: Roll::new(capacity.services, capacity.servers),
+            applied: Desired::default(),
+            pinned: HashMap::new(),
+        })
+    }
+
+    /// The worker of that number, to be moved to its thread. `None` if there is none or it was taken already.
+    pub fn worker<F: Frame>(&mut self, id: WorkerId) -> Option<Worker<F>> {
+        let shares = self.workers.len();
+        let share = self.workers.get_mut(id.index()).filter(|s| !s.taken)?;
+        let reader = self.shared.domain.reader()?;
+        share.taken = true;
+        let hand = (u32::from(id.0), u32::try_from(shares).ok()?);
+        let counters = Arc::clone(&share.counters);
+        let traffic = Arc::clone(&share.traffic);
+        let local = Local::new(counters, traffic, &self.shared, hand);
+        Some(Worker::new(Arc::clone(&self.shared), reader, local))
+    }
+
+    /// Makes `desired` the state of the director: all of it, or nothing. Connections, counters and the schedulers' walks
+    /// of what stays the same go on; workers go by it from their next burst.
+    ///
+    /// # Errors
+    /// Every mistake there is; nothing has changed then.
+    pub fn apply(&mut self, now: Tick, desired: &Desired) -> Result<Applied, Vec<ModelError>> {
+        self.reclaim();
+        let (net, mut errors) = match Net::compile(desired, &lvs::vips(desired)) {
+            Ok(net) => (Some(net), Vec::new()),
+            Err(errors) => (None, errors),
+        };
+        let mistakes = lvs::check(desired, net.as_ref());
+        errors.extend(mistakes.into_iter().map(ModelError::from));
+        let (Some(net), true) = (net, errors.is_empty()) else {
+            return Err(errors);
+        };
+        let workers = &self.workers;
+        let read = |server| read(workers, server);
+        let mut plan = self
+            .roll
+            .plan(desired, &net, &read)
+            .map_err(|error| vec![error.into()])?;
+        plan.applied.network_changed = self.network_changed(desired);
+        let wanted = wanted_neighbours(desired, &net);
+        let snapshot = Snapshot {
+            net,
+            services: Services::new(
+                std::mem::take(&mut plan.list),
+                std::mem::take(&mut plan.targets),
+            ),
+            settings: desired.settings.clone(),
+        };
+        if self.shared.snapshot.publish(snapshot).is_err() {
+            return Err(vec![ModelError::WorkerHangs]);
+        }
+        let (roll, applied) = plan.commit(&self.shared.domain, &self.shared.roster);
+        self.roll = roll;
+        self.forget_changed_interfaces(now, desired);
+        self.applied = desired.clone();
+        self.pin_neighbours(now, wanted);
+        Ok(applied)
+    }
+
+    /// Frees what no worker can hold any more. Call it now and then: about once a second.
+    pub fn reclaim(&mut self) {
+        self.shared.snapshot.reclaim();
+        let workers = &self.workers;
+        let read = |server| read(workers, server);
+        self.roll
+            .settle(&self.shared.domain, &self.shared.roster, &read);
+    }
+
+    /// Every service with its servers, in the order of the desired state.
+    #[must_use]
+    pub fn services(&self) -> Vec<ServiceView> {
+        let read = |server| read(&self.workers, server);
+        let wanted = self.applied.services.iter();
+        self.roll
+            .views(wanted.map(|s| s.key), &self.shared.roster, &read)
+    }
+
+    /// Connections and templates, in chunks: those in the next `max` slots from `cursor` on are given to `f`; returns the
+    /// cursor of the next chunk, `None` at the end. Start at 0.
+    pub fn connections(
+        &self,
+        now: Tick,
+        cursor: u64,
+        max: u32,
+        mut f: impl FnMut(&ConnectionView),
+    ) -> Option<u64> {
+        lvs::list(&self.shared, &self.roll, now, cursor, max, &mut f)
+    }
+
+    /// Every neighbour known or asked for.
+    #[must_use]
+    pub fn neighbours(&self, now: Tick) -> Vec<NeighbourView> {
+        let mut all = Vec::new();
+        self.shared.neighbours.list(now, &mut |view| all.push(view));
+        all
+    }
+
+    /// Sets a neighbour by hand: it is never asked for. False if the table is full.
+    #[must_use]
+    pub fn set_neighbour(
+        &mut self,
+        now: Tick,
+        interface: InterfaceId,
+        address: IpAddr,
+        mac: MacAddr,
+    ) -> bool {
+        self.shared
+            .neighbours
+            .set_permanent(interface, address, mac, now)
+    }
+
+    /// Every route, connected ones first.
+    #[must_use]
+    pub fn routes(&self) -> Vec<RouteView> {
+        let mut routes: Vec<RouteView> = Vec::new();
+        for (interface, id) in self.applied.interfaces.iter().zip(0..) {
+            for net in &interface.addresses {
+                routes.push(RouteView {
+                    to: net.network(),
+                    via: None,
+                    interface: InterfaceId(id),
+                    connected: true,
+                });
+            }
+        }
+        let through = |via: IpAddr| {
+            let mut connected = routes.iter().filter(|r| r.to.contains(via));
+            connected.next().map(|r| r.interface)
+        };
+        let fixed: Vec<RouteView> = self
+            .applied
+            .routes
+            .iter()
+            .map(|route| RouteView {
+                to: route.to,
+                via: route.via,
+                interface: route
+                    .interface
+                    .or_else(|| route.via.and_then(through))
+                    .unwrap_or_default(),
+                connected: false,
+            })
+            .collect();
+        routes.extend(fixed);
+        routes
+    }
+
+    /// What the worker of that number counts.
+    #[must_use]
+    pub fn counters(&self, worker: WorkerId) -> Option<Arc<WorkerCounters>> {
+        let share = self.workers.get(worker.index())?;
+        Some(Arc::clone(&share.counters))
+    }
+
+    /// How many connections and templates there are, and what was refused: IPv4, IPv6.
+    #[must_use]
+    pub fn tables(&self) -> [flowtable::Counts; 2] {
+        [
+            self.shared.connections4.counts(),
+            self.shared.connections6.counts(),
+        ]
+    }
+
+    /// What is in force.
+    #[must_use]
+    pub const fn desired(&self) -> &Desired {
+        &self.applied
+    }
+
+    /// Starts the traffic figures of one service and its servers, or of all, from zero (`ipvsadm -Z`). False if there is
+    /// no such service.
+    pub fn zero(&mut self, service: Option<&ServiceKey>) -> bool {
+        let workers = &self.workers;
+        let read = |server| read(workers, server);
+        self.roll.zero(service, &read)
+    }
+
+    fn network_changed(&self, desired: &Desired) -> bool {
+        let old = &self.applied;
+        old.interfaces != desired.interfaces
+            || old.routes != desired.routes
+            || old.vips != desired.vips
+            || old.settings != desired.settings
+    }
+
+    /// Neighbours are known by the interface's number: what was learned on another link of that number is wrong.
+    fn forget_changed_interfaces(&self, now: Tick, desired: &Desired) {
+        let link = |i: &Interface| (i.name.clone(), i.port, i.vlan);
+        for (at, before) in self.applied.interfaces.iter().enumerate() {
+            let after = desired.interfaces.get(at);
+            if after.is_none_or(|after| link(after) != link(before))
+                && let Ok(id) = u16::try_from(at)
+            {
+                self.shared
+                    .neighbours
+                    .forget_interface(InterfaceId(id), now);
+            }
+        }
+    }
+
+    /// Keeps these resolved, and lets go of those not wanted any more.
+    fn pin_neighbours(&mut self, now: Tick, wanted: HashSet<NextHop>) {
+        let neighbours = &self.shared.neighbours;
+        self.pinned.retain(|hop, id| {
+            let stays = wanted.contains(hop);
+            if !stays {
+                neighbours.release(*id);
+            }
+            stays
+        });
+        for hop in wanted {
+            if !self.pinned.contains_key(&hop)
+                && let Some(id) = neighbours.ensure(hop.interface, hop.gateway, now)
+            {
+                self.pinned.insert(hop, id);
+            }
+        }
+    }
+}
+
+/// Next hops of real servers and the gateways, so that the first packet need not wait. Linux asks only when there is a
+/// packet to send.
+fn wanted_neighbours(desired: &Desired, net: &Net) -> HashSet<NextHop> {
+    if desired.settings.compat_ipvs {
+        return HashSet::new();
+    }
+    let servers = desired.services.iter().flat_map(|s| &s.servers);
+    let next = servers.filter_map(|s| net.route(s.address.ip()));
+    next.chain(net.gateways()).collect()
+}
+
+/// What all workers counted for a server's slot.
+fn read(workers: &[WorkerShare], server: ServerId) -> Traffic {
+    let mut sum = Traffic::default();
+    for worker in workers {
+        sum += worker.traffic.read(server);
+    }
+    sum
+}

@@ -1,0 +1,264 @@
+//! New connections: the service a packet is for, its server, the entry. Everything here is off the fast path.
+
+use super::{
+    entry, family,
+    family::Ip,
+    known, persist, schedule,
+    services::{Service, Standing, Target},
+    state,
+};
+use crate::{
+    DropReason, Output,
+    context::Context,
+    icmp::{self, IcmpError},
+    packet::{Fragment, Packet, is_martian},
+    pipeline,
+    shared::Shared,
+};
+use flowtable::{Claim, Deltas, Embryo, New, Side, Slot, StateFlags, Tuple};
+use types::{ForwardingMethod, Mark, PortId, Protocol, ServerId, Tick};
+use wire::{Frame, protocol, tcp};
+
+/// Tries of a packet that meets other workers' insertions before it is dropped: its sender will try again.
+const TRIES: u8 = 16;
+/// The port FTP servers open data connections from: such a packet is never a new connection to a service.
+const FTP_DATA: u16 = 20;
+
+/// A packet of no known connection: makes one if it is for a service, else it goes on as a packet of nobody's.
+pub(crate) fn packet<I: Ip, F: Frame, O: Output<F>>(
+    cx: &mut Context<'_, F, O>,
+    port: PortId,
+    frame: F,
+    packet: &Packet,
+    tries: u8,
+) {
+    if is_martian(&cx.snapshot.net, packet) {
+        cx.drop(frame, DropReason::IpSource);
+        return;
+    }
+    let snapshot = cx.snapshot;
+    let found = protocol_of(packet).and_then(|protocol| {
+        let (ip, port) = (packet.addresses.destination(), packet.destination_port);
+        snapshot.services.find(Mark(0), protocol, ip, port)
+    });
+    let Some(service) = found else {
+        stray(cx, frame, packet);
+        return;
+    };
+    if packet.fragment != Fragment::No {
+        cx.drop(frame, DropReason::Fragment);
+        return;
+    }
+    if !starts_a_connection(packet, snapshot.settings.sloppy_tcp) || packet.source_port == FTP_DATA
+    {
+        pipeline::not_ours(cx, frame, packet);
+        return;
+    }
+    match connect::<I>(
+        cx.shared,
+        cx.snapshot,
+        &cx.local.traffic,
+        packet,
+        service,
+        cx.now,
+    ) {
+        Outcome::Found(slot) => {
+            if let Err(frame) = known::packet::<I, F, O>(cx, frame, packet, slot, Side::Virtual) {
+                // It ended in the same instant: another worker met its end.
+                retry(cx, port, frame, packet, tries);
+            }
+        }
+        Outcome::NoServer => {
+            icmp::error(cx, &frame, packet, IcmpError::PortUnreachable, None);
+            cx.drop(frame, DropReason::NoServer);
+        }
+        Outcome::Busy => retry(cx, port, frame, packet, tries),
+        Outcome::Refused(reason) => cx.drop(frame, reason),
+    }
+}
+
+/// Holds the packet until the next step.
+fn retry<F: Frame, O: Output<F>>(
+    cx: &mut Context<'_, F, O>,
+    port: PortId,
+    frame: F,
+    packet: &Packet,
+    tries: u8,
+) {
+    if tries >= TRIES {
+        cx.drop(frame, DropReason::ConnectionBusy);
+        return;
+    }
+    match cx.local.busy.hold(frame, packet, port, tries + 1) {
+        Ok(()) => cx.local.counters.held.add(1),
+        Err(frame) => cx.drop(frame, DropReason::ConnectionBusy),
+    }
+}
+
+/// A packet that is for no service: perhaps one from a real server whose connection is gone. Such a packet must not show
+/// the server's address to the client.
+fn stray<F: Frame, O: Output<F>>(cx: &mut Context<'_, F, O>, frame: F, packet: &Packet) {
+    let settings = &cx.snapshot.settings;
+    let hides = settings.nat_icmp_send || !settings.compat_ipvs;
+    let (source, port) = (packet.addresses.source(), packet.source_port);
+    let services = &cx.snapshot.services;
+    if !hides || !services.is_server(source) {
+        pipeline::not_ours(cx, frame, packet);
+    } else if packet.fragment != Fragment::No && !settings.compat_ipvs {
+        // Of what connection, nobody can tell.
+        cx.drop(frame, DropReason::Fragment);
+    } else if !services.is_server_port(packet.protocol, source, port) {
+        pipeline::not_ours(cx, frame, packet);
+    } else if packet.protocol == protocol::TCP && packet.tcp_flags & tcp::RST != 0 {
+        if settings.compat_ipvs {
+            pipeline::not_ours(cx, frame, packet);
+        } else {
+            cx.drop(frame, DropReason::NoConnection);
+        }
+    } else {
+        if settings.nat_icmp_send {
+            icmp::error(cx, &frame, packet, IcmpError::PortUnreachable, None);
+        }
+        cx.drop(frame, DropReason::NoConnection);
+    }
+}
+
+/// The protocol, if services can have it.
+pub(crate) const fn protocol_of(packet: &Packet) -> Option<Protocol> {
+    match packet.protocol {
+        protocol::TCP => Some(Protocol::Tcp),
+        protocol::UDP => Some(Protocol::Udp),
+        _ => None,
+    }
+}
+
+/// TCP: any packet with SYN and without RST (with `sloppy_tcp`, any without RST).
+const fn starts_a_connection(packet: &Packet, sloppy_tcp: bool) -> bool {
+    let flags = packet.tcp_flags;
+    packet.protocol != protocol::TCP
+        || (flags & tcp::RST == 0 && (sloppy_tcp || flags & tcp::SYN != 0))
+}
+
+enum Outcome {
+    /// The connection, made now or by another worker.
+    Found(Slot),
+    /// No usable server.
+    NoServer,
+    /// Another worker is at it.
+    Busy,
+    /// No room.
+    Refused(DropReason),
+}
+
+/// The server of a new connection. It is already counted there as inactive.
+pub(crate) struct Assigned {
+    pub server: ServerId,
+    pub port: u16,
+    /// The template that controls the connection, already told so.
+    pub template: Option<Slot>,
+}
+
+/// Why no server was assigned.
+pub(crate) enum NotAssigned {
+    NoServer,
+    Busy,
+    Refused(DropReason),
+}
+
+fn connect<I: Ip>(
+    shared: &Shared,
+    snapshot: &crate::snapshot::Snapshot,
+    traffic: &super::TrafficCells,
+    packet: &Packet,
+    service: &Service,
+    now: Tick,
+) -> Outcome {
+    let table = I::table(shared);
+    let Some(tuple) = family::tuple::<I>(packet, Side::Virtual) else {
+        return Outcome::Refused(DropReason::IpMalformed);
+    };
+    let hash = table.hash(tuple.protocol, tuple.client, tuple.client_port);
+    let mut settle = |e: flowtable::Entry<'_, I>| entry::expired(table, &shared.roster, &e);
+    // Claimed before a server is chosen: a loser must not advance the schedulers.
+    let embryo = match table.claim(hash, &tuple, false, now, &mut settle) {
+        Claim::Won(embryo) => embryo,
+        Claim::Exists(slot) => return Outcome::Found(slot),
+        Claim::Busy => return Outcome::Busy,
+        Claim::Full => return Outcome::Refused(DropReason::TableFull),
+        Claim::ClientFull => return Outcome::Refused(DropReason::EndpointLimit),
+    };
+    let assigned = match service.persistence {
+        Some(persistence) => {
+            let wanted = persist::Wanted {
+                service,
+                persistence,
+                tuple: &tuple,
+            };
+            persist::assign::<I>(shared, snapshot, &wanted, now)
+        }
+        None => schedule::choose(service, &shared.roster)
+            .and_then(|chosen| {
+                let target = snapshot.services.target(chosen.id)?;
+                Some(Assigned {
+                    server: chosen.id,
+                    port: or(target.port, tuple.other_port),
+                    template: None,
+                })
+            })
+            .ok_or(NotAssigned::NoServer),
+    };
+    let assigned = match assigned {
+        Ok(assigned) => assigned,
+        Err(NotAssigned::NoServer) => return Outcome::NoServer,
+        Err(NotAssigned::Busy) => return Outcome::Busy,
+        Err(NotAssigned::Refused(reason)) => return Outcome::Refused(reason),
+    };
+    let Some(target) = snapshot.services.target(assigned.server) else {
+        return Outcome::NoServer;
+    };
+    traffic.connection(assigned.server);
+    Outcome::Found(publish::<I>(embryo, &tuple, &assigned, target))
+}
+
+/// A port, or the client's if it is 0.
+pub(crate) const fn or(port: u16, client_s: u16) -> u16 {
+    if port == 0 { client_s } else { port }
+}
+
+fn publish<I: Ip>(
+    embryo: Embryo<'_, I>,
+    tuple: &Tuple<I::Addr>,
+    assigned: &Assigned,
+    target: &Target,
+) -> Slot {
+    // The other family's address has no place in the entry, and only a tunnel leads there: its address is the target's.
+    let address = I::address(target.address).unwrap_or_else(|| I::number(0));
+    let nat = target.method == ForwardingMethod::Masq;
+    let mut flags = StateFlags::INACTIVE;
+    if !nat {
+        flags = flags.with(StateFlags::NOOUTPUT);
+    }
+    embryo.publish(&New {
+        daddr: address,
+        dport: assigned.port,
+        server: assigned.server,
+        flags: entry::flags(target.method),
+        state: 0,
+        state_flags: flags,
+        timeout_ms: state::NEW_MS,
+        template: assigned.template,
+        mark: Mark(0),
+        deltas: if nat {
+            let virtual_ = (tuple.other, tuple.other_port);
+            family::deltas::<I>(virtual_, (address, assigned.port))
+        } else {
+            Deltas::default()
+        },
+        next_hop: 0,
+    })
+}
+
+/// Whether packets to this server are served at all: configured, not merely remembered.
+pub(crate) fn serves(target: &Target) -> bool {
+    target.standing == Standing::Serving
+}

@@ -1,0 +1,77 @@
+//! What the engine keeps in a connection's entry, and the accounting of its life.
+
+use super::{
+    roster::Roster,
+    state::{HELD_TEMPLATE_MS, TEMPLATE_ASSURED},
+};
+use flowtable::{Entry, Expiry, Family, StateFlags, StateWord, Table};
+use types::ForwardingMethod;
+
+/// The static flags of an entry: how packets get to its server.
+pub(crate) const fn flags(method: ForwardingMethod) -> u8 {
+    match method {
+        ForwardingMethod::Masq => 0,
+        ForwardingMethod::Route => 1,
+        ForwardingMethod::Tunnel => 2,
+    }
+}
+
+/// See [`flags`].
+#[inline]
+pub(crate) const fn method(flags: u8) -> ForwardingMethod {
+    match flags & 3 {
+        1 => ForwardingMethod::Route,
+        2 => ForwardingMethod::Tunnel,
+        _ => ForwardingMethod::Masq,
+    }
+}
+
+/// An entry past its time: whether it goes, with the accounting if it does.
+pub(crate) fn expired<F: Family>(
+    table: &Table<F>,
+    roster: &Roster,
+    entry: &Entry<'_, F>,
+) -> Expiry {
+    if entry.is_template() && entry.n_control() > 0 {
+        return Expiry::Rearm {
+            timeout_ms: HELD_TEMPLATE_MS,
+        };
+    }
+    ended(table, roster, entry, entry.state());
+    Expiry::Expire
+}
+
+/// Accounts for an entry that has ended with `last` as its state. Called once, by who ended it.
+pub(crate) fn ended<F: Family>(
+    table: &Table<F>,
+    roster: &Roster,
+    entry: &Entry<'_, F>,
+    last: StateWord,
+) {
+    if let Some(server) = roster.server(entry.server()) {
+        if entry.is_template() {
+            server.release();
+        } else {
+            server.leave(!last.flags().contains(StateFlags::INACTIVE));
+        }
+    }
+    if let Some(template) = entry.template() {
+        table.entry(template).drop_control();
+    }
+}
+
+/// A connection was established, or answered: its template is kept when the defences look for what to drop.
+#[cold]
+pub(crate) fn assure<F: Family>(table: &Table<F>, entry: &Entry<'_, F>) {
+    let Some(slot) = entry.template() else {
+        return;
+    };
+    let template = table.entry(slot);
+    let mut word = template.state();
+    while word.is_live() && word.state() != TEMPLATE_ASSURED {
+        match template.compare_exchange_state(word, word.with_state(TEMPLATE_ASSURED)) {
+            Ok(()) => return,
+            Err(now) => word = now,
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! What differs between IPv4 and IPv6 on the packet path.
+
+use crate::{
+    packet::{Addresses, Packet},
+    shared::Shared,
+};
+use flowtable::{Deltas, Family, Side, Table, Tuple, V4, V6};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use wire::{Delta, FromBytes, Ipv4, Ipv6};
+
+/// An address family's part of the packet path.
+pub(crate) trait Ip: Family {
+    /// Its connections.
+    fn table(shared: &Shared) -> &Table<Self>;
+    /// Source and destination, if the packet is of this family.
+    fn endpoints(addresses: &Addresses) -> Option<(Self::Addr, Self::Addr)>;
+    /// The address in the standard library's words.
+    fn ip(address: Self::Addr) -> IpAddr;
+    /// The address, if it is of this family.
+    fn address(ip: IpAddr) -> Option<Self::Addr>;
+    /// ANDs a persistence netmask.
+    fn masked(address: Self::Addr, netmask: u128) -> Self::Addr;
+    /// A number (a firewall mark) in the place of an address.
+    fn number(number: u32) -> Self::Addr;
+    /// What replacing an address does to a checksum.
+    fn delta(from: Self::Addr, to: Self::Addr) -> Delta;
+    /// Writes the destination into the IP header at the start of `ip`; `l3` mends its checksum.
+    fn set_destination(ip: &mut [u8], to: Self::Addr, l3: Delta);
+    /// Writes the source likewise.
+    fn set_source(ip: &mut [u8], to: Self::Addr, l3: Delta);
+}
+
+impl Ip for V4 {
+    #[inline]
+    fn table(shared: &Shared) -> &Table<Self> {
+        &shared.connections4
+    }
+    #[inline]
+    fn endpoints(addresses: &Addresses) -> Option<(u32, u32)> {
+        match *addresses {
+            Addresses::V4 {
+                source,
+                destination,
+            } => Some((source, destination)),
+            Addresses::V6 { .. } => None,
+        }
+    }
+    fn ip(address: u32) -> IpAddr {
+        IpAddr::V4(Ipv4Addr::from_bits(address))
+    }
+    fn address(ip: IpAddr) -> Option<u32> {
+        match ip {
+            IpAddr::V4(ip) => Some(ip.to_bits()),
+            IpAddr::V6(_) => None,
+        }
+    }
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "an IPv4 mask stands in the low half"
+    )]
+    fn masked(address: u32, netmask: u128) -> u32 {
+        address & netmask as u32
+    }
+    fn number(number: u32) -> u32 {
+        number
+    }
+    fn delta(from: u32, to: u32) -> Delta {
+        Delta::between32(from, to)
+    }
+    #[inline]
+    fn set_destination(ip: &mut [u8], to: u32, l3: Delta) {
+        if let Ok((ip, _)) = Ipv4::mut_from_prefix(ip) {
+            ip.destination.set(to);
+            ip.checksum.set(l3.apply(ip.checksum.get()));
+        }
+    }
+    #[inline]
+    fn set_source(ip: &mut [u8], to: u32, l3: Delta) {
+        if let Ok((ip, _)) = Ipv4::mut_from_prefix(ip) {
+            ip.source.set(to);
+            ip.checksum.set(l3.apply(ip.checksum.get()));
+        }
+    }
+}
+
+impl Ip for V6 {
+    #[inline]
+    fn table(shared: &Shared) -> &Table<Self> {
+        &shared.connections6
+    }
+    #[inline]
+    fn endpoints(addresses: &Addresses) -> Option<(u128, u128)> {
+        match *addresses {
+            Addresses::V6 {
+                source,
+                destination,
+            } => Some((source, destination)),
+            Addresses::V4 { .. } => None,
+        }
+    }
+    fn ip(address: u128) -> IpAddr {
+        IpAddr::V6(Ipv6Addr::from_bits(address))
+    }
+    fn address(ip: IpAddr) -> Option<u128> {
+        match ip {
+            IpAddr::V6(ip) => Some(ip.to_bits()),
+            IpAddr::V4(_) => None,
+        }
+    }
+    fn masked(address: u128, netmask: u128) -> u128 {
+        address & netmask
+    }
+    fn number(number: u32) -> u128 {
+        number.into()
+    }
+    fn delta(from: u128, to: u128) -> Delta {
+        Delta::between128(from, to)
+    }
+    #[inline]
+    fn set_destination(ip: &mut [u8], to: u128, _: Delta) {
+        if let Ok((ip, _)) = Ipv6::mut_from_prefix(ip) {
+            ip.destination = to.to_be_bytes();
+        }
+    }
+    #[inline]
+    fn set_source(ip: &mut [u8], to: u128, _: Delta) {
+        if let Ok((ip, _)) = Ipv6::mut_from_prefix(ip) {
+            ip.source = to.to_be_bytes();
+        }
+    }
+}
+
+/// What the packet shows of its connection, if it goes in the direction of `side`: to the virtual service, or from the
+/// real server.
+#[inline]
+pub(crate) fn tuple<I: Ip>(packet: &Packet, side: Side) -> Option<Tuple<I::Addr>> {
+    let (source, destination) = I::endpoints(&packet.addresses)?;
+    Some(match side {
+        Side::Virtual => Tuple {
+            protocol: packet.protocol,
+            client: source,
+            client_port: packet.source_port,
+            other: destination,
+            other_port: packet.destination_port,
+        },
+        Side::Server => Tuple {
+            protocol: packet.protocol,
+            client: destination,
+            client_port: packet.destination_port,
+            other: source,
+            other_port: packet.source_port,
+        },
+    })
+}
+
+/// What NAT between these endpoints does to checksums, both ways.
+pub(crate) fn deltas<I: Ip>(vip: (I::Addr, u16), server: (I::Addr, u16)) -> Deltas {
+    let addresses = I::delta(vip.0, server.0);
+    let all = addresses.and(Delta::between16(vip.1, server.1));
+    Deltas {
+        l3_in: addresses.0,
+        l3_out: addresses.reverse().0,
+        l4_in: all.0,
+        l4_out: all.reverse().0,
+    }
+}

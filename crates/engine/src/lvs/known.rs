@@ -1,0 +1,243 @@
+//! Packets of connections that stand: state, accounting, and off to the server or back to the client.
+
+use super::{
+    connect,
+    entry::{assure, ended},
+    family::Ip,
+    send,
+    services::Standing,
+    state::{TcpEvent, TcpState, TcpView, timeout_ms},
+};
+use crate::{DropReason, Output, context::Context, packet::Packet};
+use flowtable::{Entry, Side, Slot, StateFlags, StateWord};
+use types::{ForwardingMethod, PortId};
+use wire::{Frame, protocol, tcp};
+
+/// A packet whose connection was found. Gives it back if the connection turns out to be none for it: it ended meanwhile,
+/// or is to be made anew.
+#[inline]
+pub(crate) fn packet<I: Ip, F: Frame, O: Output<F>>(
+    cx: &mut Context<'_, F, O>,
+    frame: F,
+    packet: &Packet,
+    slot: Slot,
+    side: Side,
+) -> Result<(), F> {
+    let entry = I::table(cx.shared).entry(slot);
+    let word = entry.state();
+    if !word.is_live() {
+        return Err(frame);
+    }
+    match side {
+        Side::Virtual => from_client::<I, F, O>(cx, frame, packet, &entry, word),
+        Side::Server => from_server::<I, F, O>(cx, frame, packet, &entry),
+    }
+}
+
+#[inline]
+fn from_client<I: Ip, F: Frame, O: Output<F>>(
+    cx: &mut Context<'_, F, O>,
+    frame: F,
+    packet: &Packet,
+    entry: &Entry<'_, I>,
+    word: StateWord,
+) -> Result<(), F> {
+    let server = entry.server();
+    let snapshot = cx.snapshot;
+    let Some(target) = snapshot.services.target(server) else {
+        cx.drop(frame, DropReason::ServerRemoved);
+        return Ok(());
+    };
+    let reused = packet.tcp_flags & tcp::SYN != 0
+        && packet.protocol == protocol::TCP
+        && is_to_be_made_anew(cx, entry, word, target.weight.0);
+    if reused || target.standing != Standing::Serving {
+        let expires = target.standing == Standing::Removed && snapshot.settings.expire_nodest_conn;
+        if reused || expires {
+            end::<I, F, O>(cx, entry, word);
+            return Err(frame);
+        }
+        cx.drop(frame, DropReason::ServerRemoved);
+        return Ok(());
+    }
+    cx.local.traffic.incoming(server, packet.ip_len.into());
+    advance::<I, F, O>(cx, packet, entry, Side::Virtual);
+    send::to_server::<I, F, O>(cx, frame, packet, entry, target);
+    Ok(())
+}
+
+#[inline]
+fn from_server<I: Ip, F: Frame, O: Output<F>>(
+    cx: &mut Context<'_, F, O>,
+    frame: F,
+    packet: &Packet,
+    entry: &Entry<'_, I>,
+) -> Result<(), F> {
+    let key = entry.key();
+    if super::entry::method(key.flags) != ForwardingMethod::Masq {
+        return Err(frame);
+    }
+    // Linux has routed the packet, and told the server what is wrong with it, before IPVS sees it.
+    let Some((mut frame, way)) = send::way_to_client(cx, frame, packet) else {
+        return Ok(());
+    };
+    let server = entry.server();
+    let target = cx.snapshot.services.target(server);
+    if target.is_some_and(|t| t.standing == Standing::Serving) {
+        cx.local.traffic.outgoing(server, packet.ip_len.into());
+    }
+    advance::<I, F, O>(cx, packet, entry, Side::Server);
+    super::rewrite::to_client::<I, F>(&mut frame, packet, &key, entry.deltas());
+    send::on_its_way(cx, frame, packet, way);
+    Ok(())
+}
+
+/// Whether a SYN on this connection makes a new one of it (`conn_reuse_mode`, `expire_nodest_conn`).
+#[cold]
+fn is_to_be_made_anew<I: Ip, F: Frame, O: Output<F>>(
+    cx: &Context<'_, F, O>,
+    entry: &Entry<'_, I>,
+    word: StateWord,
+    weight: u32,
+) -> bool {
+    let settings = &cx.snapshot.settings;
+    if settings.expire_nodest_conn && weight == 0 {
+        return true;
+    }
+    // One that a template controls goes on to the server the template says.
+    if settings.conn_reuse_mode == 0 || entry.template().is_some() {
+        return false;
+    }
+    match TcpState::from_number(word.state()) {
+        TcpState::TimeWait | TcpState::Close => true,
+        TcpState::FinWait => {
+            settings.conn_reuse_mode & 2 != 0 && word.flags().contains(StateFlags::NOOUTPUT)
+        }
+        _ => false,
+    }
+}
+
+/// Ends the connection at once, so that its key can be had anew.
+#[cold]
+fn end<I: Ip, F: Frame, O: Output<F>>(
+    cx: &Context<'_, F, O>,
+    entry: &Entry<'_, I>,
+    word: StateWord,
+) {
+    let table = I::table(cx.shared);
+    if let Some(last) = table.remove(entry.slot(), word.generation()) {
+        ended(table, &cx.shared.roster, entry, last);
+    }
+}
+
+/// The state after this packet, and the timeout from now on. Who changes the word moves the server's counts.
+#[inline]
+fn advance<I: Ip, F: Frame, O: Output<F>>(
+    cx: &Context<'_, F, O>,
+    packet: &Packet,
+    entry: &Entry<'_, I>,
+    side: Side,
+) {
+    let settings = &cx.snapshot.settings;
+    entry.touch(cx.now);
+    if packet.protocol != protocol::TCP {
+        entry.set_timeout_ms(timeout_ms(packet.protocol, 0, settings));
+        if side == Side::Server {
+            assure(I::table(cx.shared), entry);
+        }
+        return;
+    }
+    let event = TcpEvent::of(packet.tcp_flags);
+    let mut old = entry.state();
+    while old.is_live() {
+        let new = next_word(old, event, side);
+        if new == old {
+            break;
+        }
+        match entry.compare_exchange_state(old, new) {
+            Ok(()) => {
+                changed(cx, entry, old, new);
+                old = new;
+                break;
+            }
+            Err(now) => old = now,
+        }
+    }
+    entry.set_timeout_ms(timeout_ms(packet.protocol, old.state(), settings));
+}
+
+#[inline]
+fn next_word(old: StateWord, event: TcpEvent, side: Side) -> StateWord {
+    let mut flags = old.flags();
+    let view = match side {
+        Side::Server => {
+            flags = flags.without(StateFlags::NOOUTPUT);
+            TcpView::Output
+        }
+        Side::Virtual if flags.contains(StateFlags::NOOUTPUT) => TcpView::InputOnly,
+        Side::Virtual => TcpView::Input,
+    };
+    let before = TcpState::from_number(old.state());
+    let after = before.next(view, event);
+    if after != before {
+        flags = if after.is_active() {
+            flags.without(StateFlags::INACTIVE)
+        } else {
+            flags.with(StateFlags::INACTIVE)
+        };
+    }
+    old.with_state(after as u8).with_flags(flags)
+}
+
+#[cold]
+fn changed<I: Ip, F: Frame, O: Output<F>>(
+    cx: &Context<'_, F, O>,
+    entry: &Entry<'_, I>,
+    old: StateWord,
+    new: StateWord,
+) {
+    let was_active = !old.flags().contains(StateFlags::INACTIVE);
+    let is_active = !new.flags().contains(StateFlags::INACTIVE);
+    if let Some(server) = cx.shared.roster.server(entry.server()) {
+        match (was_active, is_active) {
+            (false, true) => server.activate(),
+            (true, false) => server.deactivate(),
+            _ => {}
+        }
+    }
+    if old.state() != new.state() && new.state() == TcpState::Established as u8 {
+        assure(I::table(cx.shared), entry);
+    }
+}
+
+/// A packet for which no connection was found the way its destination suggested: the other way is tried, then it may
+/// make one.
+#[cold]
+pub(crate) fn missed<I: Ip, F: Frame, O: Output<F>>(
+    cx: &mut Context<'_, F, O>,
+    port: PortId,
+    mut frame: F,
+    packet: &Packet,
+    tried: Side,
+    tries: u8,
+) {
+    let other = match tried {
+        Side::Virtual => Side::Server,
+        Side::Server => Side::Virtual,
+    };
+    // The first guess once more, too: a packet before this one in the burst may have made the connection.
+    for side in [tried, other] {
+        let Some(tuple) = super::family::tuple::<I>(packet, side) else {
+            continue;
+        };
+        let table = I::table(cx.shared);
+        let hash = table.hash(tuple.protocol, tuple.client, tuple.client_port);
+        if let Some(slot) = table.find(hash, &tuple, side, cx.now) {
+            match self::packet::<I, F, O>(cx, frame, packet, slot, side) {
+                Ok(()) => return,
+                Err(back) => frame = back,
+            }
+        }
+    }
+    connect::packet::<I, F, O>(cx, port, frame, packet, tries);
+}

@@ -1,0 +1,153 @@
+//! Listings: services with their servers' counts, and the connections.
+
+use super::{
+    roll::{Roll, ServerRecord},
+    roster::Roster,
+    state,
+};
+use crate::{
+    model::ServiceKey,
+    shared::Shared,
+    views::{ConnectionView, ServerView, ServiceView, Traffic},
+};
+use flowtable::{Family, Listed, Table};
+use hashbrown::HashMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use types::{ForwardingMethod, ServerId, ServiceId, Tick};
+
+impl Roll {
+    /// The services of these keys, in this order. `read`: a slot's counters.
+    pub fn views(
+        &self,
+        keys: impl Iterator<Item = ServiceKey>,
+        roster: &Roster,
+        read: &dyn Fn(ServerId) -> Traffic,
+    ) -> Vec<ServiceView> {
+        let mut sums: HashMap<ServiceId, Traffic> = HashMap::new();
+        for record in self.servers.values() {
+            *sums.entry(record.service).or_default() += read(record.id) - record.base;
+        }
+        let view = |key: ServiceKey| {
+            let service = self.services.get(&key)?;
+            let id = service.compiled.id;
+            let mut traffic = service.retired;
+            traffic += sums.get(&id).copied().unwrap_or_default();
+            let servers = service.servers.iter().filter_map(|server| {
+                let record = self.servers.get(&(key, server.address))?;
+                Some(server_view(record, roster, read))
+            });
+            Some(ServiceView {
+                id,
+                key,
+                scheduler: service.compiled.scheduler,
+                persistence: service.compiled.persistence,
+                traffic,
+                servers: servers.collect(),
+            })
+        };
+        keys.filter_map(view).collect()
+    }
+
+    /// Starts the figures of one service, or of all, from zero.
+    pub fn zero(
+        &mut self,
+        service: Option<&ServiceKey>,
+        read: &dyn Fn(ServerId) -> Traffic,
+    ) -> bool {
+        let mut found = service.is_none();
+        for (key, record) in &mut self.services {
+            if service.is_none_or(|wanted| wanted == key) {
+                record.retired = Traffic::default();
+                found = true;
+            }
+        }
+        for ((key, _), record) in &mut self.servers {
+            if service.is_none_or(|wanted| wanted == key) {
+                record.base = read(record.id);
+            }
+        }
+        found
+    }
+
+    fn server_address(&self, id: ServerId) -> Option<SocketAddr> {
+        let mut records = self.servers.values();
+        records.find(|r| r.id == id).map(|r| r.model.address)
+    }
+}
+
+fn server_view(
+    record: &ServerRecord,
+    roster: &Roster,
+    read: &dyn Fn(ServerId) -> Traffic,
+) -> ServerView {
+    let state = roster.server(record.id);
+    ServerView {
+        id: record.id,
+        address: record.model.address,
+        method: record.model.method,
+        weight: record.model.weight,
+        upper_threshold: record.model.upper_threshold,
+        lower_threshold: record.model.lower_threshold,
+        overloaded: state.is_some_and(|s| s.overloaded()),
+        counts: state.map(|s| s.view()).unwrap_or_default(),
+        traffic: read(record.id) - record.base,
+    }
+}
+
+/// Positions below this are of the IPv4 table.
+const IPV6: u64 = 1 << 32;
+
+/// Gives `f` the connections in the next `max` slots; returns where to go on.
+pub(crate) fn list(
+    shared: &Shared,
+    roll: &Roll,
+    now: Tick,
+    cursor: u64,
+    max: u32,
+    f: &mut dyn FnMut(&ConnectionView),
+) -> Option<u64> {
+    let at = u32::try_from(cursor & (IPV6 - 1)).unwrap_or(0);
+    if cursor < IPV6 {
+        let v4 = |ip: u32| IpAddr::V4(Ipv4Addr::from_bits(ip));
+        let next = part(&shared.connections4, roll, now, at, max, v4, f);
+        Some(next.map_or(IPV6, u64::from))
+    } else {
+        let v6 = |ip: u128| IpAddr::V6(Ipv6Addr::from_bits(ip));
+        let next = part(&shared.connections6, roll, now, at, max, v6, f);
+        next.map(|at| IPV6 | u64::from(at))
+    }
+}
+
+fn part<F: Family>(
+    table: &Table<F>,
+    roll: &Roll,
+    now: Tick,
+    at: u32,
+    max: u32,
+    ip: impl Fn(F::Addr) -> IpAddr,
+    f: &mut dyn FnMut(&ConnectionView),
+) -> Option<u32> {
+    table.list(at, max, now, |listed: &Listed<F::Addr>| {
+        let key = &listed.key;
+        let method = super::entry::method(key.flags);
+        let own = SocketAddr::new(ip(key.daddr), key.dport);
+        // A tunnel may lead to a server of the other family, whose address the entry has no room for.
+        let server = match method {
+            ForwardingMethod::Tunnel if own.ip().is_unspecified() => {
+                roll.server_address(listed.server).unwrap_or(own)
+            }
+            _ => own,
+        };
+        f(&ConnectionView {
+            protocol: key.protocol,
+            client: SocketAddr::new(ip(key.caddr), key.cport),
+            destination: SocketAddr::new(ip(key.vaddr), key.vport),
+            server,
+            state: state::name(key.protocol, key.template, listed.state.state()),
+            expires_ms: listed.expires_in_ms.into(),
+            method,
+            template: key.template,
+            id: listed.server,
+        });
+    })
+}

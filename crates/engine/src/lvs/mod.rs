@@ -1,0 +1,39 @@
+//! Virtual services: finding a packet's connection, making one where a service wants it, and sending the packet on its
+//! way to the real server or back to the client.
+//!
+//! The order of decisions is IPVS's: connection, ICMP about a connection, service, schedule; what is none of these goes on
+//! to plain forwarding or the director's own stack.
+
+mod age;
+mod busy;
+mod check;
+mod connect;
+mod entry;
+mod error;
+mod family;
+mod known;
+mod list;
+mod lookup;
+mod persist;
+mod related;
+mod rewrite;
+mod roll;
+mod roster;
+mod schedule;
+mod send;
+mod services;
+mod state;
+mod traffic;
+mod tunnel;
+
+pub(crate) use age::{Hands, age};
+pub(crate) use busy::Busy;
+pub(crate) use check::{check, vips};
+pub use error::{ServiceError, ServiceName};
+pub(crate) use list::list;
+pub(crate) use lookup::{Lookup, lookup};
+pub(crate) use related::icmp;
+pub(crate) use roll::Roll;
+pub(crate) use roster::Roster;
+pub(crate) use services::Services;
+pub(crate) use traffic::TrafficCells;

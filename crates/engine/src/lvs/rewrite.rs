@@ -1,0 +1,135 @@
+//! NAT: one address and port of a packet replaced, checksums mended by RFC 1624 deltas worked out when the connection
+//! was made. A wrong checksum stays wrong; a UDP checksum of 0 becomes a real one (both as Linux does).
+
+use super::family::Ip;
+use crate::{packet::Packet, transmit};
+use flowtable::{Deltas, Key};
+use wire::{Delta, Frame, FromBytes, RxChecksum, Sum, Tcp, Udp, protocol};
+
+/// Client to server: destination becomes the real server's.
+#[inline]
+pub(crate) fn to_server<I: Ip, F: Frame>(
+    frame: &mut F,
+    packet: &Packet,
+    key: &Key<I::Addr>,
+    deltas: Deltas,
+) {
+    let partial = frame.rx_l4_checksum() == RxChecksum::Partial;
+    let head = frame.head_mut();
+    if let Some(ip) = head.get_mut(usize::from(packet.l3)..) {
+        I::set_destination(ip, key.daddr, Delta(deltas.l3_in));
+    }
+    let change = Change {
+        port: key.dport,
+        of_source: false,
+        all: Delta(deltas.l4_in),
+        addresses: Delta(deltas.l3_in),
+        partial,
+    };
+    if !upper(head, packet, &change) {
+        fill_udp::<I, F>(frame, packet, |(source, _)| (source, key.daddr));
+    }
+}
+
+/// Server to client: source becomes the virtual service's.
+#[inline]
+pub(crate) fn to_client<I: Ip, F: Frame>(
+    frame: &mut F,
+    packet: &Packet,
+    key: &Key<I::Addr>,
+    deltas: Deltas,
+) {
+    let partial = frame.rx_l4_checksum() == RxChecksum::Partial;
+    let head = frame.head_mut();
+    if let Some(ip) = head.get_mut(usize::from(packet.l3)..) {
+        I::set_source(ip, key.vaddr, Delta(deltas.l3_out));
+    }
+    let change = Change {
+        port: key.vport,
+        of_source: true,
+        all: Delta(deltas.l4_out),
+        addresses: Delta(deltas.l3_out),
+        partial,
+    };
+    if !upper(head, packet, &change) {
+        fill_udp::<I, F>(frame, packet, |(_, destination)| (key.vaddr, destination));
+    }
+}
+
+struct Change {
+    port: u16,
+    of_source: bool,
+    /// Addresses and port.
+    all: Delta,
+    /// Addresses alone: all that a partial checksum covers. (For IPv6 the entry's "l3" delta is just that.)
+    addresses: Delta,
+    partial: bool,
+}
+
+/// Rewrites port and checksum. False: a UDP packet without a checksum, which needs one.
+#[inline]
+fn upper(head: &mut [u8], packet: &Packet, change: &Change) -> bool {
+    let Some(l4) = head.get_mut(usize::from(packet.l4)..) else {
+        return true;
+    };
+    if packet.protocol == protocol::TCP {
+        if let Ok((tcp, _)) = Tcp::mut_from_prefix(l4) {
+            if change.of_source {
+                tcp.source.set(change.port);
+            } else {
+                tcp.destination.set(change.port);
+            }
+            let sum = tcp.checksum.get();
+            tcp.checksum.set(if change.partial {
+                change.addresses.apply_partial(sum)
+            } else {
+                change.all.apply(sum)
+            });
+        }
+    } else if let Ok((udp, _)) = Udp::mut_from_prefix(l4) {
+        if change.of_source {
+            udp.source.set(change.port);
+        } else {
+            udp.destination.set(change.port);
+        }
+        let sum = udp.checksum.get();
+        if change.partial {
+            udp.checksum.set(change.addresses.apply_partial(sum));
+        } else if sum == 0 {
+            return false;
+        } else {
+            udp.checksum.set(change.all.apply_udp(sum));
+        }
+    }
+    true
+}
+
+/// Gives a UDP packet without a checksum one. `rewritten`: the packet's addresses as they are now.
+#[cold]
+fn fill_udp<I: Ip, F: Frame>(
+    frame: &mut F,
+    packet: &Packet,
+    rewritten: impl Fn((I::Addr, I::Addr)) -> (I::Addr, I::Addr),
+) {
+    let Some(addresses) = I::endpoints(&packet.addresses) else {
+        return;
+    };
+    let (source, destination) = rewritten(addresses);
+    let len = packet.payload_len();
+    let pseudo = pseudo_header(I::ip(source), I::ip(destination), len);
+    if let Some(l4) = frame.head_mut().get_mut(usize::from(packet.l4)..)
+        && let Ok((udp, _)) = Udp::mut_from_prefix(l4)
+    {
+        udp.checksum.set(pseudo.folded());
+    }
+    transmit::complete_checksum(frame, packet.l3);
+}
+
+fn pseudo_header(source: std::net::IpAddr, destination: std::net::IpAddr, len: u16) -> Sum {
+    use std::net::IpAddr::{V4, V6};
+    match (source, destination) {
+        (V4(s), V4(d)) => Sum::pseudo4(s.to_bits(), d.to_bits(), protocol::UDP, len),
+        (V6(s), V6(d)) => Sum::pseudo6(s.to_bits(), d.to_bits(), protocol::UDP, len.into()),
+        _ => Sum::new(),
+    }
+}

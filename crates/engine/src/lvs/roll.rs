@@ -1,0 +1,379 @@
+//! Control's book of services and servers: which slot is whose, who was removed but is still referred to.
+//!
+//! A change is planned on a copy and kept only once its snapshot is published, so that a refused one leaves no trace.
+
+use super::{
+    check::normalised,
+    error::ServiceError,
+    roster::Roster,
+    services::{Candidate, Service, Standing, Target},
+};
+use crate::{
+    model::{self, Desired, ServiceKey},
+    net::Net,
+    views::{Applied, Traffic},
+};
+use hashbrown::HashMap;
+use rcu::{Domain, Epoch};
+use std::{net::SocketAddr, sync::Arc};
+use types::{ForwardingMethod, ServerId, ServiceId};
+
+/// A service.
+#[derive(Clone, Debug)]
+pub(crate) struct ServiceRecord {
+    /// As the workers have it.
+    pub compiled: Arc<Service>,
+    /// Its servers as wanted, oldest first.
+    pub servers: Arc<[model::Server]>,
+    /// What went through servers whose slots were given back.
+    pub retired: Traffic,
+}
+
+/// A server, present or removed.
+#[derive(Clone, Debug)]
+pub(crate) struct ServerRecord {
+    /// Its slot.
+    pub id: ServerId,
+    /// The service it counts for.
+    pub service: ServiceId,
+    /// As last wanted.
+    pub model: model::Server,
+    /// What the slot's counters held when this server began, or was zeroed.
+    pub base: Traffic,
+    /// When it was removed. It goes once no worker can meet it any more and no connection refers to it.
+    pub removed: Option<Removal>,
+}
+
+/// When a server was removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Removal {
+    /// By the change being planned.
+    Planned,
+    /// Workers that have passed this do not know it as present.
+    At(Epoch),
+}
+
+/// Slots not in use; those given back wait until no worker can hold them.
+#[derive(Clone, Debug)]
+struct Slots {
+    free: Vec<u32>,
+    leaving: Vec<(Epoch, u32)>,
+}
+
+impl Slots {
+    fn new(count: u32) -> Self {
+        Self {
+            free: (0..count).rev().collect(),
+            leaving: Vec::new(),
+        }
+    }
+
+    fn settle(&mut self, domain: &Domain) {
+        let free = &mut self.free;
+        self.leaving.retain(|&(epoch, slot)| {
+            let passed = domain.passed(epoch);
+            if passed {
+                free.push(slot);
+            }
+            !passed
+        });
+    }
+}
+
+/// The book.
+#[derive(Clone, Debug)]
+pub(crate) struct Roll {
+    pub services: HashMap<ServiceKey, ServiceRecord>,
+    pub servers: HashMap<(ServiceKey, SocketAddr), ServerRecord>,
+    service_slots: Slots,
+    server_slots: Slots,
+    capacity: (u32, u32),
+}
+
+/// A change, worked out but not published.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// The book after it.
+    pub roll: Roll,
+    /// The services in the order wanted.
+    pub list: Box<[Arc<Service>]>,
+    /// By server slot.
+    pub targets: Box<[Target]>,
+    /// What changes.
+    pub applied: Applied,
+    /// Services that are new or changed, with what they were.
+    changed: Vec<(Option<Arc<Service>>, Arc<Service>)>,
+    /// Servers whose thresholds are to be set.
+    thresholds: Vec<(ServerId, u32, u32)>,
+    /// Services that go.
+    leaving: Vec<u32>,
+}
+
+impl Roll {
+    /// An empty book over slabs of that size.
+    pub fn new(services: u32, servers: u32) -> Self {
+        Self {
+            services: HashMap::new(),
+            servers: HashMap::new(),
+            service_slots: Slots::new(services),
+            server_slots: Slots::new(servers),
+            capacity: (services, servers),
+        }
+    }
+
+    /// Gives back the slots of removed servers that nothing refers to any more. `read`: a slot's counters.
+    pub fn settle(&mut self, domain: &Domain, roster: &Roster, read: &dyn Fn(ServerId) -> Traffic) {
+        self.service_slots.settle(domain);
+        self.server_slots.settle(domain);
+        let (slots, services) = (&mut self.server_slots, &mut self.services);
+        self.servers.retain(|(key, _), record| {
+            let Some(Removal::At(epoch)) = record.removed else {
+                return true;
+            };
+            let referenced = roster.server(record.id).is_some_and(|s| s.referenced());
+            if !domain.passed(epoch) || referenced {
+                return true;
+            }
+            if let Some(service) = services.get_mut(key)
+                && service.compiled.id == record.service
+            {
+                service.retired += read(record.id) - record.base;
+            }
+            slots.free.push(record.id.0);
+            false
+        });
+    }
+
+    /// Works out what `desired`, which has been checked, changes.
+    pub fn plan(
+        &self,
+        desired: &Desired,
+        net: &Net,
+        read: &dyn Fn(ServerId) -> Traffic,
+    ) -> Result<Plan, ServiceError> {
+        let mut plan = Plan {
+            roll: self.clone(),
+            list: Box::default(),
+            targets: vec![Target::VACANT; self.capacity.1 as usize].into(),
+            applied: Applied::default(),
+            changed: Vec::new(),
+            thresholds: Vec::new(),
+            leaving: Vec::new(),
+        };
+        plan.remove_missing(desired);
+        let mut list = Vec::with_capacity(desired.services.len());
+        for service in &desired.services {
+            list.push(plan.place(self, service, desired.services.len(), read)?);
+        }
+        plan.list = list.into();
+        plan.fill_targets(net);
+        Ok(plan)
+    }
+}
+
+impl Plan {
+    fn remove_missing(&mut self, desired: &Desired) {
+        let wanted: HashMap<ServiceKey, &model::Service> =
+            desired.services.iter().map(|s| (s.key, s)).collect();
+        let (leaving, applied) = (&mut self.leaving, &mut self.applied);
+        self.roll.services.retain(|key, record| {
+            let stays = wanted.contains_key(key);
+            if !stays {
+                leaving.push(record.compiled.id.0);
+                applied.services_removed += 1;
+            }
+            stays
+        });
+        for ((key, address), record) in &mut self.roll.servers {
+            let stays = wanted.get(key).is_some_and(|service| {
+                let mut servers = service.servers.iter();
+                servers.any(|s| normalised(key, s).address == *address)
+            });
+            if !stays && record.removed.is_none() {
+                record.removed = Some(Removal::Planned);
+                self.applied.servers_removed += 1;
+            }
+        }
+    }
+
+    fn place(
+        &mut self,
+        old: &Roll,
+        wanted: &model::Service,
+        total: usize,
+        read: &dyn Fn(ServerId) -> Traffic,
+    ) -> Result<Arc<Service>, ServiceError> {
+        let before = old.services.get(&wanted.key);
+        let id = match before {
+            Some(record) => record.compiled.id,
+            None => {
+                let slot = self.roll.service_slots.free.pop();
+                let room = self.roll.capacity.0;
+                ServiceId(slot.ok_or(ServiceError::TooManyServices {
+                    wanted: total,
+                    room,
+                })?)
+            }
+        };
+        let servers: Arc<[model::Server]> = wanted
+            .servers
+            .iter()
+            .map(|s| normalised(&wanted.key, s))
+            .collect();
+        let mut changed = false;
+        for server in &*servers {
+            changed |= self.place_server(&wanted.key, id, server, read)?;
+        }
+        if let Some(record) = before
+            && !changed
+            && record.servers == servers
+            && record.compiled.scheduler == wanted.scheduler
+            && record.compiled.persistence == wanted.persistence
+        {
+            return Ok(Arc::clone(&record.compiled));
+        }
+        let candidates = servers.iter().rev().filter_map(|server| {
+            let record = self.roll.servers.get(&(wanted.key, server.address))?;
+            Some(Candidate {
+                id: record.id,
+                weight: server.weight,
+            })
+        });
+        let compiled = Arc::new(Service::new(
+            id,
+            wanted.key,
+            wanted.scheduler,
+            wanted.persistence,
+            candidates.collect(),
+        ));
+        match before {
+            Some(_) => self.applied.services_changed += 1,
+            None => self.applied.services_added += 1,
+        }
+        self.changed.push((
+            before.map(|b| Arc::clone(&b.compiled)),
+            Arc::clone(&compiled),
+        ));
+        let record = ServiceRecord {
+            compiled: Arc::clone(&compiled),
+            servers,
+            retired: before.map(|b| b.retired).unwrap_or_default(),
+        };
+        self.roll.services.insert(wanted.key, record);
+        Ok(compiled)
+    }
+
+    /// Whether anything about the server is other than it was.
+    fn place_server(
+        &mut self,
+        key: &ServiceKey,
+        service: ServiceId,
+        wanted: &model::Server,
+        read: &dyn Fn(ServerId) -> Traffic,
+    ) -> Result<bool, ServiceError> {
+        let thresholds = |id| (id, wanted.upper_threshold, wanted.lower_threshold);
+        let Some(record) = self.roll.servers.get_mut(&(*key, wanted.address)) else {
+            let id = ServerId(
+                self.roll
+                    .server_slots
+                    .free
+                    .pop()
+                    .ok_or_else(|| self.roll.no_room())?,
+            );
+            self.applied.servers_added += 1;
+            self.thresholds.push(thresholds(id));
+            let record = ServerRecord {
+                id,
+                service,
+                model: *wanted,
+                base: read(id),
+                removed: None,
+            };
+            self.roll.servers.insert((*key, wanted.address), record);
+            return Ok(true);
+        };
+        let revived = record.removed.take().is_some();
+        if record.service != service {
+            // Its service was deleted meanwhile: connections come back, traffic starts anew (as IPVS does).
+            record.service = service;
+            record.base = read(record.id);
+        }
+        let edited = record.model != *wanted;
+        record.model = *wanted;
+        if revived {
+            self.applied.servers_revived += 1;
+        } else if edited {
+            self.applied.servers_changed += 1;
+        }
+        if revived || edited {
+            self.thresholds.push(thresholds(record.id));
+        }
+        Ok(revived || edited)
+    }
+
+    fn fill_targets(&mut self, net: &Net) {
+        for record in self.roll.servers.values() {
+            let Some(target) = self.targets.get_mut(record.id.index()) else {
+                continue;
+            };
+            let address = record.model.address.ip();
+            let next = net.route(address);
+            let interface = next.and_then(|next| net.interface(next.interface));
+            *target = Target {
+                standing: match record.removed {
+                    Some(_) => Standing::Removed,
+                    None => Standing::Serving,
+                },
+                method: record.model.method,
+                weight: record.model.weight,
+                address,
+                port: record.model.address.port(),
+                local: net.local(address).is_some(),
+                next,
+                mtu: interface.map_or(0, |i| i.mtu),
+                tunnel_source: next
+                    .filter(|_| record.model.method == ForwardingMethod::Tunnel)
+                    .and_then(|next| net.source_for(address, next)),
+            };
+        }
+    }
+
+    /// After publishing: makes the plan the book, and brings the state outside the snapshot in line.
+    pub fn commit(self, domain: &Domain, roster: &Roster) -> (Roll, Applied) {
+        let mut roll = self.roll;
+        let published = domain.current();
+        for record in roll.servers.values_mut() {
+            if record.removed == Some(Removal::Planned) {
+                record.removed = Some(Removal::At(published));
+            }
+        }
+        let leaving = self.leaving.into_iter().map(|slot| (published, slot));
+        roll.service_slots.leaving.extend(leaving);
+        for (id, upper, lower) in self.thresholds {
+            if let Some(state) = roster.server(id) {
+                state.set_thresholds(upper, lower);
+            }
+        }
+        for (before, after) in self.changed {
+            if let Some(state) = roster.service(after.id) {
+                super::schedule::carry_over(before.as_deref(), &after, state);
+            }
+        }
+        (roll, self.applied)
+    }
+}
+
+impl Roll {
+    fn no_room(&self) -> ServiceError {
+        let removed = self
+            .servers
+            .values()
+            .filter(|r| r.removed.is_some())
+            .count();
+        ServiceError::TooManyServers {
+            wanted: self.servers.len() + 1,
+            removed,
+            room: self.capacity.1,
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! Least connection, plain and weighted: the server whose load is smallest in proportion to its weight; of equals the
+//! one added last.
+
+use super::{
+    super::{
+        roster::{Load, Roster, ServerState},
+        services::{Candidate, Service},
+    },
+    PATIENCE, eligible,
+};
+
+/// Whether weights count beyond being 0 or not.
+#[derive(Clone, Copy)]
+pub(super) enum Weighing {
+    Equal,
+    ByWeight,
+}
+
+struct Choice<'s, 'r> {
+    candidate: &'s Candidate,
+    server: &'r ServerState,
+    load: Load,
+    weight: u64,
+}
+
+pub(super) fn choose<'s>(
+    service: &'s Service,
+    roster: &Roster,
+    weighing: Weighing,
+) -> Option<&'s Candidate> {
+    for _ in 0..PATIENCE {
+        let best = least(service, roster, weighing)?;
+        if best.server.admit(best.load) {
+            return Some(best.candidate);
+        }
+    }
+    let best = least(service, roster, weighing)?;
+    best.server.admit_any();
+    Some(best.candidate)
+}
+
+fn least<'s, 'r>(
+    service: &'s Service,
+    roster: &'r Roster,
+    weighing: Weighing,
+) -> Option<Choice<'s, 'r>> {
+    let mut best: Option<Choice> = None;
+    for candidate in &service.servers {
+        let Some(server) = eligible(candidate, roster) else {
+            continue;
+        };
+        let weight = match weighing {
+            Weighing::Equal => 1,
+            Weighing::ByWeight => u64::from(candidate.weight.0),
+        };
+        let load = server.load();
+        // overhead / weight, compared without dividing: both factors fit 41 and 31 bits only in u128.
+        let product = |load: Load, weight: u64| u128::from(load.overhead()) * u128::from(weight);
+        if best
+            .as_ref()
+            .is_none_or(|b| product(b.load, weight) > product(load, b.weight))
+        {
+            best = Some(Choice {
+                candidate,
+                server,
+                load,
+                weight,
+            });
+        }
+    }
+    best
+}

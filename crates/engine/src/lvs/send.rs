@@ -1,0 +1,127 @@
+//! The way out of a packet of a connection: TTL, MTU, next hop, by forwarding method.
+
+use super::{family::Ip, rewrite, services::Target, tunnel};
+use crate::{
+    DropReason, Output,
+    context::Context,
+    forward,
+    icmp::{self, IcmpError},
+    localstack,
+    net::NextHop,
+    packet::{Addresses, Packet},
+    transmit,
+};
+use flowtable::Entry;
+use types::ForwardingMethod;
+use wire::{Frame, FromBytes, Ipv4};
+
+/// To the connection's server.
+#[inline]
+pub(crate) fn to_server<I: Ip, F: Frame, O: Output<F>>(
+    cx: &mut Context<'_, F, O>,
+    mut frame: F,
+    packet: &Packet,
+    entry: &Entry<'_, I>,
+    target: &Target,
+) {
+    if target.local {
+        // IPVS's "local node": the director's own stack has it.
+        localstack::deliver(cx, frame, packet);
+        return;
+    }
+    let Some(next) = target.next else {
+        icmp::error(cx, &frame, packet, IcmpError::HostUnreachable, None);
+        cx.drop(frame, DropReason::NoRoute);
+        return;
+    };
+    if forward::ttl(&frame, packet).is_none_or(|ttl| ttl <= 1) {
+        icmp::error(cx, &frame, packet, IcmpError::TimeExceeded, None);
+        cx.drop(frame, DropReason::TtlExceeded);
+        return;
+    }
+    forward::decrement(&mut frame, packet);
+    // The method is the connection's own: an edited server keeps the connections it has as they are.
+    let key = entry.key();
+    let method = super::entry::method(key.flags);
+    if method == ForwardingMethod::Tunnel {
+        tunnel::send(cx, frame, packet, target, next);
+        return;
+    }
+    if packet.ip_len > target.mtu && !may_fragment(&frame, packet) {
+        let mtu = target.mtu;
+        icmp::error(cx, &frame, packet, IcmpError::TooBig { mtu }, None);
+        cx.drop(frame, DropReason::TooBig);
+        return;
+    }
+    if method == ForwardingMethod::Masq {
+        rewrite::to_server::<I, F>(&mut frame, packet, &key, entry.deltas());
+    }
+    let way = Way {
+        next,
+        mtu: target.mtu,
+    };
+    on_its_way(cx, frame, packet, way);
+}
+
+/// A next hop and what it takes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Way {
+    next: NextHop,
+    mtu: u16,
+}
+
+/// Where a reply goes, its TTL lowered; `None` when it goes nowhere and its sender was told.
+#[inline]
+pub(crate) fn way_to_client<F: Frame, O: Output<F>>(
+    cx: &mut Context<'_, F, O>,
+    mut frame: F,
+    packet: &Packet,
+) -> Option<(F, Way)> {
+    let net = &cx.snapshot.net;
+    let Some(next) = net.route(packet.addresses.destination()) else {
+        icmp::error(cx, &frame, packet, IcmpError::NetUnreachable, None);
+        cx.drop(frame, DropReason::NoRoute);
+        return None;
+    };
+    if forward::ttl(&frame, packet).is_none_or(|ttl| ttl <= 1) {
+        icmp::error(cx, &frame, packet, IcmpError::TimeExceeded, None);
+        cx.drop(frame, DropReason::TtlExceeded);
+        return None;
+    }
+    let mtu = net.interface(next.interface).map_or(0, |i| i.mtu);
+    if packet.ip_len > mtu && !may_fragment(&frame, packet) {
+        icmp::error(cx, &frame, packet, IcmpError::TooBig { mtu }, None);
+        cx.drop(frame, DropReason::TooBig);
+        return None;
+    }
+    forward::decrement(&mut frame, packet);
+    Some((frame, Way { next, mtu }))
+}
+
+/// Sends a packet that is final but for its link header.
+#[inline]
+pub(crate) fn on_its_way<F: Frame, O: Output<F>>(
+    cx: &mut Context<'_, F, O>,
+    mut frame: F,
+    packet: &Packet,
+    way: Way,
+) {
+    // What a port padded to the minimum does not go on.
+    frame.truncate(usize::from(packet.l3) + usize::from(packet.ip_len));
+    if packet.ip_len <= way.mtu {
+        transmit::send(cx, frame, packet.l3, way.next);
+    } else {
+        transmit::oversize(cx, frame, packet, way.mtu, way.next);
+    }
+}
+
+/// IPv4 without "don't fragment".
+#[cold]
+fn may_fragment<F: Frame>(frame: &F, packet: &Packet) -> bool {
+    let Addresses::V4 { .. } = packet.addresses else {
+        return false;
+    };
+    let ip = frame.head().get(usize::from(packet.l3)..);
+    ip.and_then(|ip| Ipv4::ref_from_prefix(ip).ok())
+        .is_some_and(|(ip, _)| !ip.dont_fragment())
+}

@@ -1,0 +1,275 @@
+//! Virtual services and real servers as one snapshot has them.
+
+use super::schedule;
+use crate::{
+    model::{Persistence, ServiceKey},
+    net::NextHop,
+};
+use hashbrown::{HashMap, HashSet};
+use std::{net::IpAddr, sync::Arc};
+use types::{ForwardingMethod, Mark, Protocol, Scheduler, ServerId, ServiceId, Weight};
+
+/// A virtual service, shared by every snapshot in which it is the same.
+#[derive(Debug)]
+pub(crate) struct Service {
+    /// Its slot.
+    pub id: ServiceId,
+    /// What it catches.
+    pub key: ServiceKey,
+    /// How servers are chosen.
+    pub scheduler: Scheduler,
+    /// Persistence, if any.
+    pub persistence: Option<Persistence>,
+    /// Newest first, as they are walked.
+    pub servers: Box<[Candidate]>,
+    /// Greatest common divisor of the weights.
+    pub weight_step: u32,
+    /// Where a round of weighted round robin starts.
+    pub weight_top: u32,
+}
+
+/// A server as its service's scheduler sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Candidate {
+    /// Its slot.
+    pub id: ServerId,
+    /// Weight; 0 quiesces.
+    pub weight: Weight,
+}
+
+impl Service {
+    /// A service whose `servers` are given newest first.
+    pub fn new(
+        id: ServiceId,
+        key: ServiceKey,
+        scheduler: Scheduler,
+        persistence: Option<Persistence>,
+        servers: Box<[Candidate]>,
+    ) -> Self {
+        let mut service = Self {
+            id,
+            key,
+            scheduler,
+            persistence,
+            servers,
+            weight_step: 1,
+            weight_top: 0,
+        };
+        (service.weight_step, service.weight_top) = schedule::weight_steps(&service);
+        service
+    }
+
+    /// Where the walk goes on behind the server a cursor names by id plus one; at the head for 0 or a server that is gone.
+    pub fn position_after(&self, cursor: u64) -> usize {
+        self.position(cursor).map_or(0, |at| at + 1)
+    }
+
+    /// A cursor that in `after` stands where `cursor` stands here: on the same server, or if that is gone on the nearest
+    /// one before it that is left, or at the head.
+    pub fn nearest_kept(&self, cursor: u64, after: &Self) -> u64 {
+        let at = self.position(cursor);
+        let upto = at.map_or(0, |at| at + 1);
+        let walked = self.servers.iter().take(upto).rev();
+        walked
+            .map(|c| u64::from(c.id.0) + 1)
+            .find(|&c| after.position(c).is_some())
+            .unwrap_or(0)
+    }
+
+    fn position(&self, cursor: u64) -> Option<usize> {
+        self.servers
+            .iter()
+            .position(|c| u64::from(c.id.0) + 1 == cursor)
+    }
+}
+
+/// How a slot of the server slab stands in this snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// In use by no server this snapshot knows of.
+    Vacant,
+    /// Removed while connections referred to it; kept in case it returns.
+    Removed,
+    /// Configured.
+    Serving,
+}
+
+/// What the packet path needs of a server, by its slot.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Target {
+    /// Whether packets go there at all.
+    pub standing: Standing,
+    /// How new connections get there; those that stand keep theirs.
+    pub method: ForwardingMethod,
+    /// Weight; 0 quiesces.
+    pub weight: Weight,
+    /// Address.
+    pub address: IpAddr,
+    /// Port; 0 is the port the client asked for.
+    pub port: u16,
+    /// The director itself has this address (IPVS's "local node").
+    pub local: bool,
+    /// The way there; `None` without a route.
+    pub next: Option<NextHop>,
+    /// Bytes of an IP packet the way takes.
+    pub mtu: u16,
+    /// Source address of tunnel packets to it.
+    pub tunnel_source: Option<IpAddr>,
+}
+
+impl Target {
+    /// A slot of which this snapshot knows nothing.
+    pub const VACANT: Self = Self {
+        standing: Standing::Vacant,
+        method: ForwardingMethod::Masq,
+        weight: Weight(0),
+        address: IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED),
+        port: 0,
+        local: false,
+        next: None,
+        mtu: 0,
+        tunnel_source: None,
+    };
+}
+
+/// All services of one snapshot.
+#[derive(Debug, Default)]
+pub(crate) struct Services {
+    list: Box<[Arc<Service>]>,
+    by_key: HashMap<ServiceKey, u32>,
+    /// Protocol, address and port of NAT servers: whose stray packets are not let through as they are.
+    server_ports: HashSet<(u8, IpAddr, u16)>,
+    /// Addresses of NAT servers.
+    server_addresses: HashSet<IpAddr>,
+    targets: Box<[Target]>,
+}
+
+impl Services {
+    /// Indexes the services; `targets` is indexed by [`ServerId`].
+    pub fn new(list: Box<[Arc<Service>]>, targets: Box<[Target]>) -> Self {
+        let by_key = list.iter().zip(0..).map(|(s, n)| (s.key, n)).collect();
+        let (mut server_ports, mut server_addresses) = (HashSet::new(), HashSet::new());
+        for service in &list {
+            for candidate in &service.servers {
+                let Some(target) = targets.get(candidate.id.index()) else {
+                    continue;
+                };
+                if target.method != ForwardingMethod::Masq {
+                    continue;
+                }
+                server_addresses.insert(target.address);
+                let protocols: &[Protocol] = match &service.key {
+                    ServiceKey::Address { protocol, .. } => std::slice::from_ref(protocol),
+                    ServiceKey::Mark { .. } => Protocol::ALL,
+                };
+                for protocol in protocols {
+                    server_ports.insert((protocol.number(), target.address, target.port));
+                }
+            }
+        }
+        Self {
+            list,
+            by_key,
+            server_ports,
+            server_addresses,
+            targets,
+        }
+    }
+
+    /// Whether there are none: then nothing is looked up at all.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// What stands in a server's slot.
+    #[inline]
+    pub fn target(&self, id: ServerId) -> Option<&Target> {
+        self.targets.get(id.index())
+    }
+
+    /// The service a packet to `address` and `port` is for: by mark, then exactly, then the one for every port.
+    pub fn find(
+        &self,
+        mark: Mark,
+        protocol: Protocol,
+        address: IpAddr,
+        port: u16,
+    ) -> Option<&Arc<Service>> {
+        let family = if address.is_ipv4() {
+            types::Family::Ipv4
+        } else {
+            types::Family::Ipv6
+        };
+        let of_address = |port| ServiceKey::Address {
+            protocol,
+            address: (address, port).into(),
+        };
+        let by_mark = (mark.0 != 0).then_some(ServiceKey::Mark { mark, family });
+        let index = by_mark
+            .and_then(|key| self.by_key.get(&key))
+            .or_else(|| self.by_key.get(&of_address(port)))
+            .or_else(|| self.by_key.get(&of_address(0)))?;
+        self.list.get(*index as usize)
+    }
+
+    /// Whether a NAT service has a server with this protocol, address and port.
+    pub fn is_server_port(&self, protocol: u8, address: IpAddr, port: u16) -> bool {
+        self.server_ports.contains(&(protocol, address, port))
+            || self.server_ports.contains(&(protocol, address, 0))
+    }
+
+    /// Whether a NAT service has a server of this address.
+    pub fn is_server(&self, address: IpAddr) -> bool {
+        self.server_addresses.contains(&address)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::SocketAddr;
+
+    fn service(port: u16, servers: &[u32]) -> Service {
+        Service::new(
+            ServiceId(0),
+            ServiceKey::Address {
+                protocol: Protocol::Tcp,
+                address: SocketAddr::new([10, 0, 0, 100].into(), port),
+            },
+            Scheduler::Rr,
+            None,
+            servers
+                .iter()
+                .map(|&id| Candidate {
+                    id: ServerId(id),
+                    weight: Weight(1),
+                })
+                .collect(),
+        )
+    }
+
+    #[test]
+    fn a_cursor_moves_back_when_its_server_goes() {
+        let before = service(80, &[5, 4, 3, 2]);
+        assert_eq!(before.nearest_kept(4, &service(80, &[5, 4, 2])), 5);
+        assert_eq!(before.nearest_kept(4, &service(80, &[9, 2])), 0);
+        assert_eq!(before.nearest_kept(4, &service(80, &[9, 3])), 4);
+        assert_eq!(before.position_after(0), 0);
+        assert_eq!(before.position_after(3), 4);
+    }
+
+    #[test]
+    fn an_exact_port_wins_over_every_port() {
+        let list: Box<[_]> = [service(0, &[]), service(80, &[])].map(Arc::new).into();
+        let services = Services::new(list, Box::new([]));
+        let vip = IpAddr::from([10, 0, 0, 100]);
+        let port = |port| match services.find(Mark(0), Protocol::Tcp, vip, port)?.key {
+            ServiceKey::Address { address, .. } => Some(address.port()),
+            ServiceKey::Mark { .. } => None,
+        };
+        assert_eq!(port(80), Some(80));
+        assert_eq!(port(81), Some(0));
+        assert!(services.find(Mark(0), Protocol::Udp, vip, 80).is_none());
+    }
+}

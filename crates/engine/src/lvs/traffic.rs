@@ -1,0 +1,64 @@
+//! What went through each server, as one worker counted it: single writer, folded by readers.
+
+use crate::{counters::Counter, views::Traffic};
+use types::ServerId;
+
+/// One server's counters of one worker: one line.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct Cell {
+    connections: Counter,
+    packets_in: Counter,
+    packets_out: Counter,
+    bytes_in: Counter,
+    bytes_out: Counter,
+}
+
+/// One worker's counters, by server slot. A slot's counters never go back: who reuses a slot starts from what it holds.
+#[derive(Debug)]
+pub(crate) struct TrafficCells(Box<[Cell]>);
+
+impl TrafficCells {
+    /// All zero.
+    pub fn new(servers: u32) -> Self {
+        Self((0..servers).map(|_| Cell::default()).collect())
+    }
+
+    /// A new connection.
+    pub fn connection(&self, server: ServerId) {
+        if let Some(cell) = self.0.get(server.index()) {
+            cell.connections.add(1);
+        }
+    }
+
+    /// A packet of `bytes` (IP length) from a client.
+    #[inline]
+    pub fn incoming(&self, server: ServerId, bytes: u64) {
+        if let Some(cell) = self.0.get(server.index()) {
+            cell.packets_in.add(1);
+            cell.bytes_in.add(bytes);
+        }
+    }
+
+    /// A packet of `bytes` (IP length) to a client.
+    #[inline]
+    pub fn outgoing(&self, server: ServerId, bytes: u64) {
+        if let Some(cell) = self.0.get(server.index()) {
+            cell.packets_out.add(1);
+            cell.bytes_out.add(bytes);
+        }
+    }
+
+    /// What the slot holds.
+    pub fn read(&self, server: ServerId) -> Traffic {
+        self.0
+            .get(server.index())
+            .map_or_else(Traffic::default, |cell| Traffic {
+                connections: cell.connections.get(),
+                packets_in: cell.packets_in.get(),
+                packets_out: cell.packets_out.get(),
+                bytes_in: cell.bytes_in.get(),
+                bytes_out: cell.bytes_out.get(),
+            })
+    }
+}

@@ -1,0 +1,170 @@
+//! IP in IP: the packet goes to the real server inside another, whatever the families of the two.
+//!
+//! Outer header as Linux 6.1 writes it: TOS of the inner one, except that "congestion experienced" inside becomes ECT(0)
+//! outside (RFC 6040's initial marking is left to the sender's own layer); TTL of the inner one after its decrement;
+//! "don't fragment" copied if `pmtu_disc`; identification 0 when that is set, else counted.
+
+use super::services::Target;
+use crate::{
+    DropReason, Output,
+    context::Context,
+    fragment_out, icmp,
+    icmp::IcmpError,
+    net::NextHop,
+    packet::{Addresses, Packet, reparse},
+    transmit,
+};
+use std::net::IpAddr;
+use wire::{Frame, FromBytes, IntoBytes, Ipv4, Ipv6, RxChecksum, U16, U32, ipv4, ipv6, protocol};
+
+/// What of the inner header the outer one is made from.
+struct Inner {
+    tos: u8,
+    ttl: u8,
+    dont_fragment: bool,
+    protocol: u8,
+}
+
+/// Wraps the packet (its TTL is lowered already) and sends it.
+#[cold]
+pub(crate) fn send<F: Frame, O: Output<F>>(
+    cx: &mut Context<'_, F, O>,
+    mut frame: F,
+    packet: &Packet,
+    target: &Target,
+    next: NextHop,
+) {
+    let Some(inner) = inner(&frame, packet) else {
+        cx.drop(frame, DropReason::IpMalformed);
+        return;
+    };
+    let Some(source) = target.tunnel_source else {
+        icmp::error(cx, &frame, packet, IcmpError::HostUnreachable, None);
+        cx.drop(frame, DropReason::NoRoute);
+        return;
+    };
+    let outer_len = if source.is_ipv4() {
+        ipv4::LEN
+    } else {
+        ipv6::LEN
+    };
+    let overhead = if source.is_ipv4() { 20 } else { 40 };
+    let mtu = target.mtu.saturating_sub(overhead);
+    // Only an IPv4 packet that may be fragmented, or whose sender's wish is not honoured, goes on in pieces.
+    let whole = inner.protocol == protocol::IPV6
+        || (inner.dont_fragment && cx.snapshot.settings.pmtu_disc)
+        || !source.is_ipv4();
+    if packet.ip_len > mtu && whole {
+        icmp::error(cx, &frame, packet, IcmpError::TooBig { mtu }, None);
+        cx.drop(frame, DropReason::TooBig);
+        return;
+    }
+    // Nobody can complete the inner checksum any more.
+    if frame.rx_l4_checksum() == RxChecksum::Partial {
+        transmit::complete_checksum(&mut frame, packet.l3);
+    }
+    frame.truncate(usize::from(packet.l3) + usize::from(packet.ip_len));
+    if !frame.prepend(outer_len) {
+        cx.drop(frame, DropReason::NoRoom);
+        return;
+    }
+    let dont_fragment = inner.dont_fragment && cx.snapshot.settings.pmtu_disc;
+    let id = if dont_fragment {
+        0
+    } else {
+        cx.local.next_ip_id().unwrap_or(0)
+    };
+    let at = usize::from(packet.l3);
+    let written = frame.head_mut().get_mut(at..).is_some_and(|bytes| {
+        write_outer(
+            bytes,
+            &inner,
+            packet.ip_len,
+            (source, target.address),
+            (dont_fragment, id),
+        )
+    });
+    if !written {
+        cx.drop(frame, DropReason::NoRoom);
+        return;
+    }
+    match reparse(&frame, packet.l3, next.interface) {
+        Some(outer) if outer.ip_len > target.mtu => {
+            fragment_out::send(cx, frame, &outer, target.mtu, next);
+        }
+        _ => transmit::send(cx, frame, packet.l3, next),
+    }
+}
+
+fn inner<F: Frame>(frame: &F, packet: &Packet) -> Option<Inner> {
+    let bytes = frame.head().get(usize::from(packet.l3)..)?;
+    Some(match packet.addresses {
+        Addresses::V4 { .. } => {
+            let (ip, _) = Ipv4::ref_from_prefix(bytes).ok()?;
+            Inner {
+                tos: ip.tos,
+                ttl: ip.ttl,
+                dont_fragment: ip.dont_fragment(),
+                protocol: protocol::IPIP,
+            }
+        }
+        Addresses::V6 { .. } => {
+            let (ip, _) = Ipv6::ref_from_prefix(bytes).ok()?;
+            Inner {
+                tos: ip.traffic_class(),
+                ttl: ip.hop_limit,
+                dont_fragment: false,
+                protocol: protocol::IPV6,
+            }
+        }
+    })
+}
+
+/// The outer header in front of a packet of `inner_len` bytes. False if it does not fit.
+fn write_outer(
+    bytes: &mut [u8],
+    inner: &Inner,
+    inner_len: u16,
+    (source, destination): (IpAddr, IpAddr),
+    (dont_fragment, id): (bool, u16),
+) -> bool {
+    let tos = if inner.tos & 3 == 3 {
+        inner.tos & !1
+    } else {
+        inner.tos
+    };
+    match (source, destination) {
+        (IpAddr::V4(source), IpAddr::V4(destination)) => {
+            let mut header = Ipv4 {
+                version_ihl: 0x45,
+                tos,
+                total_len: U16::new(inner_len.saturating_add(20)),
+                id: U16::new(id),
+                fragment: U16::new(if dont_fragment {
+                    ipv4::DONT_FRAGMENT
+                } else {
+                    0
+                }),
+                ttl: inner.ttl,
+                protocol: inner.protocol,
+                checksum: U16::new(0),
+                source: U32::new(source.to_bits()),
+                destination: U32::new(destination.to_bits()),
+            };
+            header.fill_checksum();
+            header.write_to_prefix(bytes).is_ok()
+        }
+        (IpAddr::V6(source), IpAddr::V6(destination)) => {
+            let header = Ipv6 {
+                version_class_flow: Ipv6::class(tos),
+                payload_len: U16::new(inner_len),
+                next_header: inner.protocol,
+                hop_limit: inner.ttl,
+                source: source.octets(),
+                destination: destination.octets(),
+            };
+            header.write_to_prefix(bytes).is_ok()
+        }
+        _ => false,
+    }
+}

@@ -1,0 +1,159 @@
+//! What a director tells about itself: copies, taken by the control thread, for listings.
+
+use crate::model::{Persistence, ServiceKey};
+use std::net::{IpAddr, SocketAddr};
+use types::{ForwardingMethod, InterfaceId, IpNet, Scheduler, ServerId, ServiceId, Weight};
+
+/// Connections of a server, as IPVS counts them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ConnectionCounts {
+    /// TCP in SYN_SENT, SYN_RECV, SYNACK and ESTABLISHED.
+    pub active: u32,
+    /// TCP that is closing, and everything that is not TCP.
+    pub inactive: u32,
+    /// Persistence templates.
+    pub persistent: u32,
+}
+
+impl std::ops::AddAssign for ConnectionCounts {
+    fn add_assign(&mut self, other: Self) {
+        self.active = self.active.saturating_add(other.active);
+        self.inactive = self.inactive.saturating_add(other.inactive);
+        self.persistent = self.persistent.saturating_add(other.persistent);
+    }
+}
+
+/// What went through a service or server since it was made, or zeroed. Bytes are lengths of IP packets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Connections scheduled.
+    pub connections: u64,
+    /// Packets from clients.
+    pub packets_in: u64,
+    /// Packets to clients: NAT replies, and errors the director itself sent about a connection.
+    pub packets_out: u64,
+    /// Bytes from clients.
+    pub bytes_in: u64,
+    /// Bytes to clients.
+    pub bytes_out: u64,
+}
+
+impl std::ops::AddAssign for Traffic {
+    fn add_assign(&mut self, other: Self) {
+        self.connections = self.connections.wrapping_add(other.connections);
+        self.packets_in = self.packets_in.wrapping_add(other.packets_in);
+        self.packets_out = self.packets_out.wrapping_add(other.packets_out);
+        self.bytes_in = self.bytes_in.wrapping_add(other.bytes_in);
+        self.bytes_out = self.bytes_out.wrapping_add(other.bytes_out);
+    }
+}
+
+impl std::ops::Sub for Traffic {
+    type Output = Self;
+    fn sub(self, other: Self) -> Self {
+        Self {
+            connections: self.connections.wrapping_sub(other.connections),
+            packets_in: self.packets_in.wrapping_sub(other.packets_in),
+            packets_out: self.packets_out.wrapping_sub(other.packets_out),
+            bytes_in: self.bytes_in.wrapping_sub(other.bytes_in),
+            bytes_out: self.bytes_out.wrapping_sub(other.bytes_out),
+        }
+    }
+}
+
+/// A virtual service and its servers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServiceView {
+    /// Its slot.
+    pub id: ServiceId,
+    /// What it catches.
+    pub key: ServiceKey,
+    /// The scheduling algorithm.
+    pub scheduler: Scheduler,
+    /// Persistence, if any.
+    pub persistence: Option<Persistence>,
+    /// Sums over its servers, those removed since included.
+    pub traffic: Traffic,
+    /// In the order of the desired state: oldest first.
+    pub servers: Vec<ServerView>,
+}
+
+/// A real server of a service.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServerView {
+    /// Its slot.
+    pub id: ServerId,
+    /// Address and port as configured.
+    pub address: SocketAddr,
+    /// How packets get there.
+    pub method: ForwardingMethod,
+    /// Weight now.
+    pub weight: Weight,
+    /// Upper threshold, 0 is off.
+    pub upper_threshold: u32,
+    /// Lower threshold, 0 is three quarters of the upper.
+    pub lower_threshold: u32,
+    /// Whether the upper threshold was reached and the lower not yet passed again: no new connections.
+    pub overloaded: bool,
+    /// Connections now.
+    pub counts: ConnectionCounts,
+    /// What went through.
+    pub traffic: Traffic,
+}
+
+/// A connection or persistence template.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnectionView {
+    /// IANA protocol number; 0 for a template that covers every protocol.
+    pub protocol: u8,
+    /// The client; port 0 in a template.
+    pub client: SocketAddr,
+    /// VIP and port; in a template of a mark service the mark stands for the address.
+    pub destination: SocketAddr,
+    /// The real server.
+    pub server: SocketAddr,
+    /// State by IPVS's name: "ESTABLISHED", "UDP", "NONE", "ASSURED", ...
+    pub state: &'static str,
+    /// Milliseconds until it expires if no packet comes.
+    pub expires_ms: u64,
+    /// How packets get to the server: fixed when the connection was made.
+    pub method: ForwardingMethod,
+    /// A persistence template rather than a connection.
+    pub template: bool,
+    /// The server's slot.
+    pub id: ServerId,
+}
+
+/// A route, connected or static.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteView {
+    /// Destination prefix.
+    pub to: IpNet,
+    /// The gateway; `None`: on link.
+    pub via: Option<IpAddr>,
+    /// The interface out.
+    pub interface: InterfaceId,
+    /// From an interface's own address rather than configured.
+    pub connected: bool,
+}
+
+/// What [`crate::Director::apply`] changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// Services that are new.
+    pub services_added: u32,
+    /// Services that are gone.
+    pub services_removed: u32,
+    /// Services kept with something about them, or about their servers, changed.
+    pub services_changed: u32,
+    /// Servers that are new.
+    pub servers_added: u32,
+    /// Servers that came back while connections still referred to them.
+    pub servers_revived: u32,
+    /// Servers that are gone.
+    pub servers_removed: u32,
+    /// Servers kept with another weight, method or threshold.
+    pub servers_changed: u32,
+    /// Whether interfaces, addresses, routes or settings changed.
+    pub network_changed: bool,
+}

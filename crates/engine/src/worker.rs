@@ -1,0 +1,139 @@
+//! One worker: everything a thread needs to forward.
+
+use crate::{
+    BURST, DropReason, Output, WorkerCounters, context::Context, local::Local, localstack, lvs,
+    pipeline, shared::Shared,
+};
+use arrayvec::ArrayVec;
+use rcu::Reader;
+use std::sync::Arc;
+use types::{PortId, Tick};
+use wire::Frame;
+
+/// A worker. Made by [`crate::Director::worker`], moved to its thread, driven by whoever owns ports and clock.
+#[derive(Debug)]
+pub struct Worker<F: Frame> {
+    shared: Arc<Shared>,
+    reader: Reader,
+    local: Local<F>,
+}
+
+impl<F: Frame> Worker<F> {
+    pub(crate) fn new(shared: Arc<Shared>, mut reader: Reader, local: Local<F>) -> Self {
+        reader.online();
+        Self {
+            shared,
+            reader,
+            local,
+        }
+    }
+
+    /// Handles a burst of frames received on `port`; `burst` is empty afterwards. `now` never goes back.
+    pub fn step(
+        &mut self,
+        now: Tick,
+        port: PortId,
+        burst: &mut ArrayVec<F, BURST>,
+        out: &mut impl Output<F>,
+    ) {
+        self.reader.quiesce();
+        self.count_received(port, burst);
+        let mut cx = self.context(now, out);
+        if !cx.local.busy.is_empty() {
+            pipeline::retry(&mut cx);
+        }
+        pipeline::burst(&mut cx, port, burst);
+    }
+
+    /// Sends frames of the host stack behind `port` as they are; `burst` is empty afterwards.
+    pub fn from_host(
+        &mut self,
+        now: Tick,
+        port: PortId,
+        burst: &mut ArrayVec<F, BURST>,
+        out: &mut impl Output<F>,
+    ) {
+        self.reader.quiesce();
+        self.local.counters.from_host.add(burst.len() as u64);
+        let mut cx = self.context(now, out);
+        for frame in burst.drain(..) {
+            cx.transmit(port, frame);
+        }
+    }
+
+    /// The clockwork: neighbours, ageing, packets held back. Bounded; call it at least every millisecond while frames
+    /// come, and at least every 100 milliseconds otherwise.
+    pub fn housekeeping(&mut self, now: Tick, out: &mut impl Output<F>) {
+        self.reader.quiesce();
+        let mut cx = self.context(now, out);
+        if !cx.local.busy.is_empty() {
+            pipeline::retry(&mut cx);
+        }
+        localstack::housekeeping(&mut cx);
+        lvs::age(&mut cx);
+    }
+
+    /// `packets` frames of `bytes` in all, handed over for `port`, were not taken by it.
+    pub fn refused(&mut self, port: PortId, bytes: u64, packets: u64) {
+        let counters = &self.local.counters;
+        counters.tx.sub(packets);
+        if let Some(port) = counters.ports.get(port.index()) {
+            port.tx_packets.sub(packets);
+            port.tx_bytes.sub(bytes);
+        }
+        counters.drop_n(DropReason::TxRefused, packets);
+    }
+
+    /// `packets` frames given to the host stack did not fit its queue.
+    pub fn host_refused(&mut self, packets: u64) {
+        self.local.counters.punted.sub(packets);
+        self.local
+            .counters
+            .drop_n(DropReason::HostQueueFull, packets);
+    }
+
+    /// What it counts.
+    #[must_use]
+    pub fn counters(&self) -> &WorkerCounters {
+        &self.local.counters
+    }
+
+    /// Before a pause: the worker holds nothing, and control need not wait for it.
+    pub fn offline(&mut self) {
+        self.reader.offline();
+    }
+
+    /// After a pause, before the next call.
+    pub fn online(&mut self) {
+        self.reader.online();
+    }
+
+    fn context<'a, O: Output<F>>(&'a mut self, now: Tick, out: &'a mut O) -> Context<'a, F, O> {
+        Context {
+            now,
+            snapshot: self.shared.snapshot.read(&self.reader),
+            shared: &self.shared,
+            local: &mut self.local,
+            out,
+        }
+    }
+
+    fn count_received(&self, port: PortId, burst: &ArrayVec<F, BURST>) {
+        let counters = &self.local.counters;
+        counters.rx.add(burst.len() as u64);
+        if let Some(port) = counters.ports.get(port.index()) {
+            let bytes: usize = burst.iter().map(Frame::total_len).sum();
+            port.rx_packets.add(burst.len() as u64);
+            port.rx_bytes.add(bytes as u64);
+        }
+    }
+}
+
+impl<F: Frame> Drop for Worker<F> {
+    /// Frames it still holds go with it, counted.
+    fn drop(&mut self) {
+        let held = self.local.counters.held.get();
+        self.local.counters.held.sub(held);
+        self.local.counters.drop_n(DropReason::Shutdown, held);
+    }
+}
