@@ -21,6 +21,8 @@ mod pci;
 mod service;
 #[path = "e2e/start.rs"]
 mod start;
+#[path = "e2e/throughput.rs"]
+mod throughput;
 #[path = "e2e/topology.rs"]
 mod topology;
 
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
         control::cases,
         host::cases,
         topology::cases,
+        throughput::cases,
         pci::cases,
     ] {
         cases.extend(group());
