@@ -16,7 +16,7 @@ use crate::{
     tally::Event,
 };
 use rcu::sync::{
-    Ordering::{Relaxed, Release, SeqCst},
+    Ordering::{AcqRel, Relaxed, Release, SeqCst},
     fence,
 };
 use std::{mem, ops::ControlFlow};
@@ -262,10 +262,11 @@ impl<F: Family> Table<F> {
         // After the tag, so that a tag is never beyond the reach of a walk.
         self.passed_over(home.group, group)
             .for_each(|g| g.lower_overflow());
-        // Last, and release: the next claimant finds the lane clean.
+        // Last, and release: the next claimant finds the lane clean. A swap, because a candidate that gives way may be defeated
+        // in the same instant.
         self.rows[slot.0 as usize]
             .state
-            .store(word.with_lifecycle(Lifecycle::Free).0, Release);
+            .swap(word.with_lifecycle(Lifecycle::Free).0, AcqRel);
     }
 }
 

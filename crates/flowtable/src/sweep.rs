@@ -112,7 +112,7 @@ impl<F: Family> Table<F> {
     }
 
     /// Ends a connection at once: its key can be claimed anew immediately. Returns its last state word to the one caller
-    /// who ended it, `None` to all others. A template that controls connections is only unhashed
+    /// who ended it, `None` to all others, also while a sweep settles it (it may yet live: [`Table::claim`] tells). A template that controls connections is only unhashed
     /// ([`Entry::unhash`]), because those connections refer to its slot.
     pub fn remove(&self, slot: Slot, generation: Generation) -> Option<StateWord> {
         let row = &self.rows[slot.0 as usize];

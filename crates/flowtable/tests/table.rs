@@ -1,6 +1,9 @@
 //! What the table promises, one worker at a time.
 #![cfg(not(any(loom, shuttle)))]
-#![expect(clippy::unwrap_used, reason = "tests say by panicking that something is wrong")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "tests say by panicking that something is wrong"
+)]
 
 use flowtable::{
     Claim, Deltas, Entry, Expiry, Family, New, Side, Slot, StateFlags, Table, Tuple, V4, V6,
