@@ -1,9 +1,10 @@
 //! The host a director runs on: TAP devices towards its network stack, rtnetlink, the lock file, peer credentials and
 //! the service manager.
 //!
-//! Everything here is synchronous and off the hot path. `unsafe` stands in [`tap`] alone, for one ioctl the field's
-//! safe wrappers lack.
+//! Everything here is synchronous and off the hot path. `unsafe` stands in `tap`, for one ioctl the
+//! field's safe wrappers lack, and in `cycles`, for one instruction.
 
+mod cycles;
 mod lock;
 mod netlink;
 mod peer;
@@ -11,6 +12,7 @@ mod service;
 mod sysctl;
 mod tap;
 
+pub use cycles::cycles;
 pub use lock::{Lock, LockError};
 pub use netlink::{Link, Netlink, NetlinkError};
 pub use peer::{Peer, peer_of};
