@@ -122,10 +122,17 @@ impl SocketPlace {
             Some(MadeDirectory(directory.to_owned()))
         };
         Ok(Self {
-            _lock: Lock::take(&socket.with_extension("lock"))?,
+            _lock: Lock::take(&lock_path(socket))?,
             _made: made,
         })
     }
+}
+
+/// Beside the socket, so that whoever has the one has the other.
+fn lock_path(socket: &Path) -> PathBuf {
+    let mut name = socket.file_name().unwrap_or_default().to_owned();
+    name.push(".lock");
+    socket.with_file_name(name)
 }
 
 /// A directory that goes again, unless somebody put something into it.

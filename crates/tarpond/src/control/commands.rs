@@ -1,0 +1,77 @@
+//! What each command does: answered at once, refused, or begun as a job.
+
+use super::{
+    Control, edits,
+    jobs::{CaptureJob, ConnectionsJob, DrainJob, Job},
+    listings,
+};
+use api::{Command, Document, Edited, Error, Reply};
+
+/// What comes of a command.
+pub enum Outcome {
+    /// The answer.
+    Reply(Reply),
+    /// The failure.
+    Refused(Error),
+    /// Something that answers bit by bit.
+    Job(Job),
+}
+
+impl Outcome {
+    fn from<T>(result: Result<T, Error>, reply: impl FnOnce(T) -> Reply) -> Self {
+        match result {
+            Ok(value) => Self::Reply(reply(value)),
+            Err(error) => Self::Refused(error),
+        }
+    }
+
+    fn job<T>(result: Result<T, Error>, job: impl FnOnce(T) -> Job) -> Self {
+        match result {
+            Ok(value) => Self::Job(job(value)),
+            Err(error) => Self::Refused(error),
+        }
+    }
+}
+
+/// Runs `command`.
+pub fn run(control: &mut Control, command: Command) -> Outcome {
+    let edited = |result: Result<Vec<String>, Error>| {
+        Outcome::from(result, |changes| Reply::Edited(Edited { changes }))
+    };
+    match command {
+        Command::Status => Outcome::Reply(Reply::Status(Box::new(listings::status(control)))),
+        Command::Services => Outcome::Reply(Reply::Services(listings::services(control))),
+        Command::Ports => Outcome::Reply(Reply::Ports(listings::ports(control))),
+        Command::Neighbours => Outcome::Reply(Reply::Neighbours(listings::neighbours(control))),
+        Command::Routes => Outcome::Reply(Reply::Routes(listings::routes(control))),
+        Command::Counters => Outcome::Reply(Reply::Counters(listings::counters(control))),
+        Command::Connections(filter) => {
+            Outcome::Job(Job::Connections(ConnectionsJob::new(filter)))
+        }
+        Command::Check(Document { file, toml }) => {
+            Outcome::from(control.check_text(&toml, &file), Reply::Applied)
+        }
+        Command::Apply(Document { file, toml }) => {
+            Outcome::from(control.apply_text(&toml, &file), Reply::Applied)
+        }
+        Command::Reload => Outcome::from(control.reload(), Reply::Applied),
+        Command::ServiceAdd(add) => edited(edits::service_add(control, add)),
+        Command::ServiceEdit(edit) => edited(edits::service_edit(control, edit)),
+        Command::ServiceDelete(delete) => edited(edits::service_delete(control, delete)),
+        Command::ServerAdd(add) => edited(edits::server_add(control, add)),
+        Command::ServerEdit(edit) => edited(edits::server_edit(control, edit)),
+        Command::ServerDelete(delete) => edited(edits::server_delete(control, delete)),
+        Command::ServerDrain(drain) => Outcome::job(DrainJob::begin(control, drain), Job::Drain),
+        Command::Capture(capture) => {
+            Outcome::job(CaptureJob::begin(control, &capture), Job::Capture)
+        }
+        Command::Zero => {
+            control.director.zero(None);
+            edited(Ok(vec!["all traffic figures: zero".to_owned()]))
+        }
+        Command::Shutdown => {
+            control.shutting_down = true;
+            edited(Ok(vec!["the daemon stops".to_owned()]))
+        }
+    }
+}

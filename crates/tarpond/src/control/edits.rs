@@ -1,0 +1,125 @@
+//! Runtime edits of services and servers: made on a copy of the configuration, checked like a file, then enforced.
+
+use super::Control;
+use api::{
+    Error, ErrorCode, ServerAdd, ServerDelete, ServerEdit, ServiceAdd, ServiceDelete, ServiceEdit,
+    ServiceRef,
+};
+use config::{Config, EditError, Server, Service, ServiceKey};
+
+/// What changed, one line each.
+type Changes = Result<Vec<String>, Error>;
+
+/// The configuration's name of a service.
+pub const fn key(service: ServiceRef) -> ServiceKey {
+    ServiceKey {
+        protocol: service.protocol,
+        address: service.address,
+    }
+}
+
+/// Adds a service.
+pub fn service_add(control: &mut Control, add: ServiceAdd) -> Changes {
+    edit(control, |config| {
+        let mut service = Service::new(add.service.protocol, add.service.address);
+        service.name = add.name;
+        if let Some(scheduler) = add.scheduler {
+            service.scheduler = scheduler;
+        }
+        if let Some(method) = add.method {
+            service.method = method;
+        }
+        service.set_persistence(add.persistent, add.netmask.as_deref())?;
+        config.add_service(service)
+    })
+}
+
+/// Changes a service.
+pub fn service_edit(control: &mut Control, edit_: ServiceEdit) -> Changes {
+    edit(control, |config| {
+        let service = config.service_mut(key(edit_.service))?;
+        if let Some(name) = edit_.name {
+            service.name = Some(name).filter(|name| !name.is_empty());
+        }
+        if let Some(scheduler) = edit_.scheduler {
+            service.scheduler = scheduler;
+        }
+        if let Some(method) = edit_.method {
+            service.method = method;
+        }
+        service.set_persistence(edit_.persistent, edit_.netmask.as_deref())
+    })
+}
+
+/// Removes a service.
+pub fn service_delete(control: &mut Control, delete: ServiceDelete) -> Changes {
+    edit(control, |config| config.delete_service(key(delete.service)))
+}
+
+/// Adds a server.
+pub fn server_add(control: &mut Control, add: ServerAdd) -> Changes {
+    edit(control, |config| {
+        let service = config.service_mut(key(add.service))?;
+        let mut server = Server::new(add.server, add.method.unwrap_or(service.method));
+        if let Some(weight) = add.weight {
+            server.weight = weight;
+        }
+        server.upper_threshold = add.upper_threshold.unwrap_or(0);
+        server.lower_threshold = add.lower_threshold.unwrap_or(0);
+        service.add_server(server)
+    })
+}
+
+/// Changes a server.
+pub fn server_edit(control: &mut Control, edit_: ServerEdit) -> Changes {
+    edit(control, |config| {
+        let server = config
+            .service_mut(key(edit_.service))?
+            .server_mut(edit_.server)?;
+        if let Some(method) = edit_.method {
+            server.method = method;
+        }
+        if let Some(weight) = edit_.weight {
+            server.weight = weight;
+        }
+        if let Some(upper) = edit_.upper_threshold {
+            server.upper_threshold = upper;
+        }
+        if let Some(lower) = edit_.lower_threshold {
+            server.lower_threshold = lower;
+        }
+        Ok(())
+    })
+}
+
+/// Removes a server.
+pub fn server_delete(control: &mut Control, delete: ServerDelete) -> Changes {
+    edit(control, |config| {
+        config
+            .service_mut(key(delete.service))?
+            .delete_server(delete.server)
+    })
+}
+
+fn edit(
+    control: &mut Control,
+    change: impl FnOnce(&mut Config) -> Result<(), EditError>,
+) -> Changes {
+    let edited = control.config.edited(change).map_err(refused)?;
+    control.enforce(edited)
+}
+
+fn refused(error: EditError) -> Error {
+    match error {
+        EditError::Exists(message) => Error::new(ErrorCode::Exists, message),
+        EditError::NotFound(message) => Error::new(ErrorCode::NotFound, message),
+        EditError::Invalid(problems) => {
+            let mut lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            if lines.len() == 1 {
+                return Error::new(ErrorCode::Invalid, lines.remove(0));
+            }
+            let message = format!("the edit was not made, for {} reasons", lines.len());
+            Error::new(ErrorCode::Invalid, message).with_details(lines)
+        }
+    }
+}

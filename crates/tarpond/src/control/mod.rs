@@ -1,0 +1,109 @@
+//! The control thread: it owns the desired state and answers the control socket.
+//!
+//! One thread, one loop: signals, clients, and once a second the chores. Nothing here waits for a client or for a worker.
+
+mod client;
+mod commands;
+mod edits;
+mod jobs;
+mod listings;
+mod listener;
+mod signals;
+mod state;
+
+use client::Client;
+use host::ServiceManager;
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
+};
+use std::{
+    os::fd::AsFd as _,
+    time::{Duration, Instant},
+};
+
+pub use listener::Listener;
+pub use signals::Signals;
+pub use state::Control;
+
+/// Clients at once.
+const CLIENTS: usize = 64;
+/// Between chores: reclaiming, gauges, drains.
+const CHORES: Duration = Duration::from_secs(1);
+/// How soon a capture looks for more frames.
+const CAPTURE_POLL: Duration = Duration::from_millis(5);
+
+/// Runs until a signal or a client says stop.
+pub fn run(control: &mut Control, listener: &Listener, signals: &Signals, manager: &ServiceManager) {
+    let mut clients: Vec<Client> = Vec::new();
+    let mut next_chores = Instant::now() + CHORES;
+    loop {
+        let busy = clients.iter().any(Client::wants_attention);
+        let wait = if busy {
+            CAPTURE_POLL
+        } else {
+            next_chores.saturating_duration_since(Instant::now())
+        };
+        wait_for_something(listener, signals, &clients, wait);
+
+        let received = signals.take();
+        if received.stop {
+            tracing::info!("stopping: told to by a signal");
+            break;
+        }
+        if received.reload {
+            manager.reloading();
+            match control.reload() {
+                Ok(applied) if applied.changes.is_empty() => tracing::info!("reload: nothing differs"),
+                Ok(applied) => tracing::info!("reload: {} change(s)", applied.changes.len()),
+                Err(error) => tracing::error!("reload refused, everything stays as it is: {error}"),
+            }
+            manager.ready("forwarding");
+        }
+        for stream in listener.accept() {
+            if clients.len() < CLIENTS {
+                clients.extend(Client::welcome(stream));
+            } else {
+                Client::turn_away(stream, CLIENTS);
+            }
+        }
+        for client in &mut clients {
+            client.serve(control);
+        }
+        clients.retain(|client| !client.is_done());
+        if Instant::now() >= next_chores {
+            next_chores = Instant::now() + CHORES;
+            control.chores();
+            if manager.watchdog().is_some() && control.workers_alive() {
+                manager.alive();
+            }
+        }
+        if control.is_shutting_down() {
+            tracing::info!("stopping: told to by a client");
+            break;
+        }
+    }
+    control.end_capture();
+    for client in &mut clients {
+        client.say_goodbye();
+    }
+}
+
+fn wait_for_something(listener: &Listener, signals: &Signals, clients: &[Client], wait: Duration) {
+    let mut watched = vec![PollFd::from_borrowed_fd(listener.as_fd(), PollFlags::IN)];
+    watched.extend(signals.watched().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+    watched.extend(
+        clients
+            .iter()
+            .map(|client| PollFd::from_borrowed_fd(client.as_fd(), client.interest())),
+    );
+    let timeout = Timespec {
+        tv_sec: wait.as_secs().try_into().unwrap_or(i64::MAX),
+        tv_nsec: wait.subsec_nanos().into(),
+    };
+    match poll(&mut watched, Some(&timeout)) {
+        Ok(_) | Err(Errno::INTR) => {}
+        // Never spin on a poll that cannot work.
+        Err(_) => std::thread::sleep(Duration::from_millis(10)),
+    }
+}
