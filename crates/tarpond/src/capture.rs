@@ -100,7 +100,8 @@ impl Session {
         copy.bytes.clear();
         frame.segments(&mut |segment| {
             let room = self.snaplen - copy.bytes.len();
-            copy.bytes.extend_from_slice(segment.get(..room).unwrap_or(segment));
+            copy.bytes
+                .extend_from_slice(segment.get(..room).unwrap_or(segment));
         });
         // There are only as many as fit.
         let _ = self.full.push(copy);
@@ -169,7 +170,12 @@ impl Tap {
     #[cold]
     fn change(&mut self, generation: u64) {
         self.seen = generation;
-        self.session
-            .clone_from(&self.switch.session.lock().unwrap_or_else(PoisonError::into_inner));
+        self.session.clone_from(
+            &self
+                .switch
+                .session
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        );
     }
 }

@@ -68,7 +68,11 @@ fn place_on(cores: &Cores, allowed: &[usize]) -> Result<Placement> {
         .copied()
         .filter(|cpu| !workers.contains(cpu))
         .collect();
-    let control = if others.is_empty() { allowed.to_vec() } else { others };
+    let control = if others.is_empty() {
+        allowed.to_vec()
+    } else {
+        others
+    };
     Ok(Placement { workers, control })
 }
 
@@ -79,9 +83,21 @@ mod tests {
     #[test]
     fn the_first_cpu_is_taken_last() {
         let placed = place_on(&Cores::Count(2), &[0, 1, 4]).unwrap();
-        assert_eq!(placed, Placement { workers: vec![1, 4], control: vec![0] });
+        assert_eq!(
+            placed,
+            Placement {
+                workers: vec![1, 4],
+                control: vec![0]
+            }
+        );
         let all = place_on(&Cores::Count(2), &[0, 1]).unwrap();
-        assert_eq!(all, Placement { workers: vec![0, 1], control: vec![0, 1] });
+        assert_eq!(
+            all,
+            Placement {
+                workers: vec![0, 1],
+                control: vec![0, 1]
+            }
+        );
     }
 
     #[test]

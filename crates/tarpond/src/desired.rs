@@ -78,7 +78,12 @@ fn interfaces(config: &Config, facts: &[PortFacts]) -> Vec<Interface> {
 }
 
 fn routes(config: &Config) -> Vec<Route> {
-    let id = |name: &str| interface_names(config).zip(0..).find(|(n, _)| *n == name).map(|(_, id)| InterfaceId(id));
+    let id = |name: &str| {
+        interface_names(config)
+            .zip(0..)
+            .find(|(n, _)| *n == name)
+            .map(|(_, id)| InterfaceId(id))
+    };
     config
         .all_routes()
         .into_iter()
@@ -182,19 +187,36 @@ weight = 3
         };
         let desired = desired(&config, &[facts(1), facts(2)]);
         let of = |i: usize| &desired.interfaces[i];
-        assert_eq!((of(0).port, of(0).vlan, of(0).host), (PortId(0), None, true));
+        assert_eq!(
+            (of(0).port, of(0).vlan, of(0).host),
+            (PortId(0), None, true)
+        );
         assert_eq!((of(1).port, of(1).host), (PortId(1), false));
-        assert_eq!((of(2).port, of(2).vlan.map(types::VlanId::get), of(2).mac), (PortId(1), Some(10), facts(2).mac));
+        assert_eq!(
+            (of(2).port, of(2).vlan.map(types::VlanId::get), of(2).mac),
+            (PortId(1), Some(10), facts(2).mac)
+        );
         assert_eq!(desired.routes.len(), 2);
         assert_eq!(desired.routes[0].interface, Some(InterfaceId(0)));
         assert_eq!(desired.routes[1].interface, Some(InterfaceId(2)));
         let service = &desired.services[0];
-        assert_eq!(service.persistence, Some(Persistence { timeout_s: 60, netmask: 0xffff_ff00 }));
+        assert_eq!(
+            service.persistence,
+            Some(Persistence {
+                timeout_s: 60,
+                netmask: 0xffff_ff00
+            })
+        );
         assert_eq!(service.servers[0].weight.0, 3);
         assert_eq!(service.servers[0].method, types::ForwardingMethod::Masq);
-        assert_eq!(desired.settings, Settings::default(), "the two crates agree about defaults");
+        assert_eq!(
+            desired.settings,
+            Settings::default(),
+            "the two crates agree about defaults"
+        );
         assert!(!desired.settings.compat_ipvs);
-        let compat = Config::parse(&format!("compat = \"ipvs\"\n{TEXT}"), "t").unwrap_or_else(|report| panic!("{report}"));
+        let compat = Config::parse(&format!("compat = \"ipvs\"\n{TEXT}"), "t")
+            .unwrap_or_else(|report| panic!("{report}"));
         assert_eq!(settings(&compat), Settings::ipvs());
     }
 }

@@ -31,7 +31,12 @@ const BAD_CONFIGURATION: u8 = 2;
 #[command(name = "tarpond", version)]
 struct Arguments {
     /// The configuration file.
-    #[arg(long, short, value_name = "FILE", default_value = "/etc/tarpon/tarpon.toml")]
+    #[arg(
+        long,
+        short,
+        value_name = "FILE",
+        default_value = "/etc/tarpon/tarpon.toml"
+    )]
     config: PathBuf,
     /// Only check the configuration: every mistake on a line of its own, exit code 2 if there is any.
     #[arg(long)]
@@ -43,7 +48,10 @@ fn main() -> ExitCode {
     let text = match std::fs::read_to_string(&arguments.config) {
         Ok(text) => text,
         Err(error) => {
-            eprintln!("tarpond: cannot read {}: {error}", arguments.config.display());
+            eprintln!(
+                "tarpond: cannot read {}: {error}",
+                arguments.config.display()
+            );
             return ExitCode::from(BAD_CONFIGURATION);
         }
     };

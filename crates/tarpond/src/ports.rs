@@ -101,7 +101,10 @@ pub fn open(eal: &Eal, config: &Config, devices: Vec<Device>) -> Result<(Vec<Ope
                 .with_context(|| format!("port `{}`, mac = \"{mac}\"", port.name))?;
         }
         if opened.rx_queues() == 0 || opened.tx_queues() == 0 {
-            bail!("port `{}`: its driver gives it no queue to receive or to send with", port.name);
+            bail!(
+                "port `{}`: its driver gives it no queue to receive or to send with",
+                port.name
+            );
         }
         for limitation in opened.limitations() {
             tracing::info!("port `{}`: {limitation}", port.name);

@@ -37,7 +37,11 @@ pub fn plan(workers: usize, ports: &[Queues]) -> Vec<Share> {
     let mut shares = vec![Share::default(); workers];
     let mut turn = 0;
     for (port, queues) in ports.iter().enumerate() {
-        let first = if queues.rx.max(queues.tx) < workers { turn } else { 0 };
+        let first = if queues.rx.max(queues.tx) < workers {
+            turn
+        } else {
+            0
+        };
         turn += queues.rx.max(queues.tx);
         for queue in 0..queues.rx {
             shares[(first + queue) % workers].rx.push((port, queue));
@@ -89,7 +93,11 @@ mod tests {
                 let ports = [queues(rx, tx), queues(1, 1), queues(tx, rx)];
                 let shares = plan(workers, &ports);
                 for (port, queues) in ports.iter().enumerate() {
-                    let polled: Vec<_> = shares.iter().flat_map(|s| &s.rx).filter(|(p, _)| *p == port).collect();
+                    let polled: Vec<_> = shares
+                        .iter()
+                        .flat_map(|s| &s.rx)
+                        .filter(|(p, _)| *p == port)
+                        .collect();
                     assert_eq!(polled.len(), queues.rx);
                     assert_eq!(polled.iter().collect::<HashSet<_>>().len(), queues.rx);
                     let mut owned = HashSet::new();

@@ -49,7 +49,10 @@ pub fn run(config: Config, file: PathBuf) -> Result<()> {
         .apply(clock.now(), &desired(&config, &facts))
         .map_err(|errors| {
             let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
-            anyhow!("the configuration makes no working director:\n{}", lines.join("\n"))
+            anyhow!(
+                "the configuration makes no working director:\n{}",
+                lines.join("\n")
+            )
         })?;
     let macs: Vec<MacAddr> = ports.iter().map(|p| p.mac).collect();
     let (taps, devices) = Taps::create(&config, &macs)?;
@@ -117,7 +120,10 @@ impl SocketPlace {
             None
         } else {
             std::fs::create_dir_all(directory).with_context(|| {
-                format!("cannot create {} for the control socket", directory.display())
+                format!(
+                    "cannot create {} for the control socket",
+                    directory.display()
+                )
             })?;
             Some(MadeDirectory(directory.to_owned()))
         };
@@ -151,7 +157,10 @@ fn confine(placement: &Placement) {
         set.set(cpu);
     }
     if let Err(error) = rustix::thread::sched_setaffinity(None, &set) {
-        tracing::warn!("cannot keep the control thread on CPUs {:?}: {error}", placement.control);
+        tracing::warn!(
+            "cannot keep the control thread on CPUs {:?}: {error}",
+            placement.control
+        );
     }
 }
 
@@ -259,7 +268,10 @@ impl Wiring<'_> {
             let mut rx = Vec::new();
             for &(port, queue) in &share.rx {
                 let open = ports.get_mut(port).context("a queue of no port")?;
-                let taken = open.port.take_rx_queue(queue).context("a queue given out twice")?;
+                let taken = open
+                    .port
+                    .take_rx_queue(queue)
+                    .context("a queue given out twice")?;
                 rx.push((open.id, taken));
             }
             let mut exits = Vec::new();
@@ -267,10 +279,16 @@ impl Wiring<'_> {
                 exits.push(match *way {
                     WayOut::Queue(queue) => {
                         let open = ports.get_mut(port).context("a queue of no port")?;
-                        Exit::Queue(open.port.take_tx_queue(queue).context("a queue given out twice")?)
+                        Exit::Queue(
+                            open.port
+                                .take_tx_queue(queue)
+                                .context("a queue given out twice")?,
+                        )
                     }
                     WayOut::Handoff(owner) => {
-                        let ring = handoffs.get(&(port, owner)).context("a ring that is missing")?;
+                        let ring = handoffs
+                            .get(&(port, owner))
+                            .context("a ring that is missing")?;
                         Exit::Handoff(Arc::clone(ring))
                     }
                 });
@@ -279,8 +297,15 @@ impl Wiring<'_> {
             let id = WorkerId(u16::try_from(worker)?);
             duties.push(Duties {
                 id,
-                cpu: self.placement.workers.get(worker).copied().context("a worker without CPU")?,
-                engine: director.worker(id).context("the engine has no such worker")?,
+                cpu: self
+                    .placement
+                    .workers
+                    .get(worker)
+                    .copied()
+                    .context("a worker without CPU")?,
+                engine: director
+                    .worker(id)
+                    .context("the engine has no such worker")?,
                 rx,
                 out: WorkerOutput::new(pool, exits, Arc::clone(rings), self.switch.tap()),
                 from_host: self.host_ports(worker, rings),
@@ -297,7 +322,11 @@ impl Wiring<'_> {
         Ok(duties)
     }
 
-    fn host_ports(&self, worker: usize, rings: &Rings) -> Vec<(PortId, Arc<crate::exception::PortRings>)> {
+    fn host_ports(
+        &self,
+        worker: usize,
+        rings: &Rings,
+    ) -> Vec<(PortId, Arc<crate::exception::PortRings>)> {
         (0..self.config.ports.len())
             .filter(|&port| self.host_worker(port) == worker)
             .filter_map(|port| {

@@ -139,7 +139,11 @@ impl Interface {
             self.addresses.remove(&address);
         }
         // Without an address of its own the port stays silent in that family: no solicitations, no listener reports.
-        let silent = if addresses.iter().any(|net| net.address().is_ipv6()) { "0" } else { "1" };
+        let silent = if addresses.iter().any(|net| net.address().is_ipv6()) {
+            "0"
+        } else {
+            "1"
+        };
         set_interface_sysctl("ipv6", &self.name, "disable_ipv6", silent)
             .context("turning IPv6 on or off")?;
         for address in addresses {

@@ -3,7 +3,11 @@
 //! A request is taken only when the answer to the one before has been written, so what a client can make the daemon hold is
 //! bounded, and one that does not read waits for itself alone.
 
-use super::{Control, commands::{self, Outcome}, jobs::{Job, Progress}};
+use super::{
+    Control,
+    commands::{self, Outcome},
+    jobs::{Job, Progress},
+};
 use api::{Error, ErrorCode, LineBuffer, MAX_REQUEST_LINE, Request};
 use host::peer_of;
 use rustix::event::PollFlags;
@@ -50,7 +54,11 @@ impl Client {
             broken: false,
         };
         if !peer.may_control() {
-            tracing::warn!(uid = peer.uid, pid = peer.pid, "refused a client of the control socket");
+            tracing::warn!(
+                uid = peer.uid,
+                pid = peer.pid,
+                "refused a client of the control socket"
+            );
             let message = format!(
                 "user {} may not control this daemon: run as root, or as the user the daemon runs as",
                 peer.uid
@@ -122,7 +130,9 @@ impl Client {
             self.output.extend(api::encode_error(id, &error));
         }
         let _ = self.stream.set_nonblocking(false);
-        let _ = self.stream.set_write_timeout(Some(Duration::from_millis(200)));
+        let _ = self
+            .stream
+            .set_write_timeout(Some(Duration::from_millis(200)));
         self.write();
     }
 
@@ -143,7 +153,8 @@ impl Client {
         let request = match Request::decode(&line) {
             Ok(request) => request,
             Err(refused) => {
-                self.output.extend(api::encode_error(refused.id, &refused.error));
+                self.output
+                    .extend(api::encode_error(refused.id, &refused.error));
                 return;
             }
         };
@@ -192,7 +203,10 @@ impl Client {
 
     fn write(&mut self) {
         while self.written < self.output.len() {
-            match self.stream.write(self.output.get(self.written..).unwrap_or_default()) {
+            match self
+                .stream
+                .write(self.output.get(self.written..).unwrap_or_default())
+            {
                 Ok(n) if n > 0 => self.written += n,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}

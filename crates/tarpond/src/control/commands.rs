@@ -45,9 +45,7 @@ pub fn run(control: &mut Control, command: Command) -> Outcome {
         Command::Neighbours => Outcome::Reply(Reply::Neighbours(listings::neighbours(control))),
         Command::Routes => Outcome::Reply(Reply::Routes(listings::routes(control))),
         Command::Counters => Outcome::Reply(Reply::Counters(listings::counters(control))),
-        Command::Connections(filter) => {
-            Outcome::Job(Job::Connections(ConnectionsJob::new(filter)))
-        }
+        Command::Connections(filter) => Outcome::Job(Job::Connections(ConnectionsJob::new(filter))),
         Command::Check(Document { file, toml }) => {
             Outcome::from(control.check_text(&toml, &file), Reply::Applied)
         }

@@ -1,7 +1,10 @@
 //! What the daemon tells about itself.
 
 use super::Control;
-use crate::{desired::interface_names, worker::{Gauge, Reading}};
+use crate::{
+    desired::interface_names,
+    worker::{Gauge, Reading},
+};
 use api::{
     Counters, DropCount, Fill, Link, Memory, MemoryMode, Neighbour, NeighbourState, Persistence,
     Port, PortAddress, PortStats, Route, RouteKind, Server, Service, Status, Totals, Traffic,
@@ -67,11 +70,16 @@ pub fn status(control: &Control) -> Status {
     let config = &control.config;
     let [v4, v6] = control.director.tables();
     let capacity = &config.director;
-    let fill = |counts: engine::TableCounts, capacity: u32| Fill {
+    let fill = |counts: flowtable::Counts, capacity: u32| Fill {
         used: counts.connections + counts.templates,
         capacity: capacity.into(),
     };
-    let workers = control.gauges.iter().zip(&control.cpus).zip(&control.rates.shown).zip(0..);
+    let workers = control
+        .gauges
+        .iter()
+        .zip(&control.cpus)
+        .zip(&control.rates.shown)
+        .zip(0..);
     let mut limitations = Vec::new();
     if let dpdk::MemoryMode::Ordinary { why, .. } = &control.memory {
         limitations.push(why.clone());
@@ -192,8 +200,13 @@ pub fn ports(control: &Control) -> Vec<Port> {
     numbered
         .map(|(number, (open, configured))| {
             let port = &open.port;
-            let (capabilities, offloads, link) = (port.capabilities(), port.offloads(), port.link());
-            let tagged = control.config.vlans.iter().filter(|v| v.port == configured.name);
+            let (capabilities, offloads, link) =
+                (port.capabilities(), port.offloads(), port.link());
+            let tagged = control
+                .config
+                .vlans
+                .iter()
+                .filter(|v| v.port == configured.name);
             let own = configured.addresses.iter().map(|&address| PortAddress {
                 address,
                 vlan: None,
@@ -311,7 +324,9 @@ pub fn counters(control: &Control) -> Counters {
             totals: totals(counters),
         })
         .collect();
-    let total = workers.iter().fold(Totals::default(), |sum, w| add(sum, w.totals));
+    let total = workers
+        .iter()
+        .fold(Totals::default(), |sum, w| add(sum, w.totals));
     let drops = DropReason::ALL.iter().map(|&reason| DropCount {
         reason: reason.name().to_owned(),
         meaning: reason.meaning().trim().to_owned(),

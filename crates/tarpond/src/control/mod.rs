@@ -6,8 +6,8 @@ mod client;
 mod commands;
 mod edits;
 mod jobs;
-mod listings;
 mod listener;
+mod listings;
 mod signals;
 mod state;
 
@@ -34,7 +34,12 @@ const CHORES: Duration = Duration::from_secs(1);
 const CAPTURE_POLL: Duration = Duration::from_millis(5);
 
 /// Runs until a signal or a client says stop.
-pub fn run(control: &mut Control, listener: &Listener, signals: &Signals, manager: &ServiceManager) {
+pub fn run(
+    control: &mut Control,
+    listener: &Listener,
+    signals: &Signals,
+    manager: &ServiceManager,
+) {
     let mut clients: Vec<Client> = Vec::new();
     let mut next_chores = Instant::now() + CHORES;
     loop {
@@ -54,7 +59,9 @@ pub fn run(control: &mut Control, listener: &Listener, signals: &Signals, manage
         if received.reload {
             manager.reloading();
             match control.reload() {
-                Ok(applied) if applied.changes.is_empty() => tracing::info!("reload: nothing differs"),
+                Ok(applied) if applied.changes.is_empty() => {
+                    tracing::info!("reload: nothing differs")
+                }
                 Ok(applied) => tracing::info!("reload: {} change(s)", applied.changes.len()),
                 Err(error) => tracing::error!("reload refused, everything stays as it is: {error}"),
             }
@@ -91,7 +98,11 @@ pub fn run(control: &mut Control, listener: &Listener, signals: &Signals, manage
 
 fn wait_for_something(listener: &Listener, signals: &Signals, clients: &[Client], wait: Duration) {
     let mut watched = vec![PollFd::from_borrowed_fd(listener.as_fd(), PollFlags::IN)];
-    watched.extend(signals.watched().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+    watched.extend(
+        signals
+            .watched()
+            .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)),
+    );
     watched.extend(
         clients
             .iter()

@@ -45,7 +45,10 @@ pub struct Control {
 
 impl Control {
     /// Takes over a director to which `config` has been applied.
-    #[expect(clippy::too_many_arguments, reason = "everything start-up made ends here, once")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "everything start-up made ends here, once"
+    )]
     pub fn new(
         config: Config,
         file: PathBuf,
@@ -255,10 +258,11 @@ fn texts(changes: Vec<config::Change>) -> Vec<String> {
 
 /// What a change is about: its text up to the old value, where it has one ("service X: scheduler rr -> wlc").
 fn subject(text: &str) -> String {
-    text.split_once(" -> ").map_or(text, |(before, _)| {
-        before.rsplit_once(' ').map_or(before, |(what, _)| what)
-    })
-    .to_owned()
+    text.split_once(" -> ")
+        .map_or(text, |(before, _)| {
+            before.rsplit_once(' ').map_or(before, |(what, _)| what)
+        })
+        .to_owned()
 }
 
 #[cfg(test)]
@@ -267,7 +271,13 @@ mod tests {
 
     #[test]
     fn a_change_is_about_what_stands_before_its_old_value() {
-        assert_eq!(subject("service tcp 192.0.2.10:80: scheduler rr -> wlc"), "service tcp 192.0.2.10:80: scheduler");
-        assert_eq!(subject("service tcp 192.0.2.10:80: added"), "service tcp 192.0.2.10:80: added");
+        assert_eq!(
+            subject("service tcp 192.0.2.10:80: scheduler rr -> wlc"),
+            "service tcp 192.0.2.10:80: scheduler"
+        );
+        assert_eq!(
+            subject("service tcp 192.0.2.10:80: added"),
+            "service tcp 192.0.2.10:80: added"
+        );
     }
 }

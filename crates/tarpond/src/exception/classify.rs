@@ -30,7 +30,10 @@ fn read(bytes: &[u8]) -> Option<bool> {
         let header = usize::from(ip.first()? & 15) * 4;
         let protocol = *ip.get(9)?;
         let later_fragment = (u16::from(*ip.get(6)? & 0x1f) << 8) | u16::from(*ip.get(7)?) != 0;
-        return Some(protocol_does(protocol, ip.get(header..).filter(|_| !later_fragment)));
+        return Some(protocol_does(
+            protocol,
+            ip.get(header..).filter(|_| !later_fragment),
+        ));
     }
     if kind == IPV6 {
         let protocol = *ip.get(6)?;
@@ -49,7 +52,8 @@ fn protocol_does(protocol: u8, upper: Option<&[u8]>) -> bool {
         let port = |at: usize| Some(u16::from_be_bytes([*upper.get(at)?, *upper.get(at + 1)?]));
         Some([port(0)?, port(2)?])
     };
-    let either = |known: &[u16]| ports().is_some_and(|ports| ports.iter().any(|p| known.contains(p)));
+    let either =
+        |known: &[u16]| ports().is_some_and(|ports| ports.iter().any(|p| known.contains(p)));
     match protocol {
         // OSPF, VRRP
         89 | 112 => true,
@@ -84,12 +88,24 @@ mod tests {
     #[test]
     fn control_traffic_is_told_from_the_rest() {
         assert_eq!(read(&frame([8, 6], &[0; 28])), Some(true));
-        assert_eq!(read(&frame([0x81, 0], &[0, 5, 8, 6])), Some(true), "behind a tag");
+        assert_eq!(
+            read(&frame([0x81, 0], &[0, 5, 8, 6])),
+            Some(true),
+            "behind a tag"
+        );
         assert_eq!(read(&ipv4(112, 0, &[])), Some(true), "VRRP");
         assert_eq!(read(&ipv4(6, 0, &[0x12, 0x34, 0, 179])), Some(true), "BGP");
         assert_eq!(read(&ipv4(6, 0, &[0x12, 0x34, 0, 80])), Some(false));
-        assert_eq!(read(&ipv4(6, 9, &[0, 179, 0, 179])), Some(false), "a later fragment has no ports");
-        assert_eq!(read(&ipv4(1, 0, &[8, 0])), Some(false), "echo requests are what floods are made of");
+        assert_eq!(
+            read(&ipv4(6, 9, &[0, 179, 0, 179])),
+            Some(false),
+            "a later fragment has no ports"
+        );
+        assert_eq!(
+            read(&ipv4(1, 0, &[8, 0])),
+            Some(false),
+            "echo requests are what floods are made of"
+        );
         let mut solicitation = vec![0; 41];
         solicitation[6] = 58;
         solicitation[40] = 135;

@@ -41,7 +41,12 @@ impl HostThread {
     ///
     /// # Errors
     /// When the thread cannot be started.
-    pub fn start(eal: Eal, rings: Arc<Rings>, taps: Vec<(usize, Tap)>, pool: Mempool) -> Result<Self> {
+    pub fn start(
+        eal: Eal,
+        rings: Arc<Rings>,
+        taps: Vec<(usize, Tap)>,
+        pool: Mempool,
+    ) -> Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let lanes = taps
             .into_iter()

@@ -69,7 +69,11 @@ impl Workers {
             threads: Vec::new(),
         };
         for duty in duties {
-            let (eal, stop, gauge) = (eal.clone(), Arc::clone(&workers.stop), Arc::clone(&duty.gauge));
+            let (eal, stop, gauge) = (
+                eal.clone(),
+                Arc::clone(&workers.stop),
+                Arc::clone(&duty.gauge),
+            );
             let id = duty.id;
             let thread = std::thread::Builder::new()
                 .name(format!("worker-{}", id.0))
@@ -99,7 +103,12 @@ impl Duties {
         self.settle_down();
         let _registered = eal
             .register_thread()
-            .inspect_err(|error| tracing::warn!(worker = self.id.0, "works without a buffer cache of its own: {error}"))
+            .inspect_err(|error| {
+                tracing::warn!(
+                    worker = self.id.0,
+                    "works without a buffer cache of its own: {error}"
+                )
+            })
             .ok();
         let mut patience = Patience::new(self.idle);
         let mut last_chores = Tick::default();
@@ -132,7 +141,11 @@ impl Duties {
     fn settle_down(&self) {
         self.gauge.belongs_to_this_thread();
         if !crate::cores::pin(self.cpu) {
-            tracing::warn!(worker = self.id.0, "cannot be pinned to CPU {}; it runs where the kernel puts it", self.cpu);
+            tracing::warn!(
+                worker = self.id.0,
+                "cannot be pinned to CPU {}; it runs where the kernel puts it",
+                self.cpu
+            );
         }
         // Pauses of microseconds shall be microseconds: the default slack is 50 of them.
         let _ = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1000));
@@ -196,7 +209,10 @@ impl Duties {
     #[cold]
     fn pause(&mut self, time: Duration, stop: &AtomicBool) {
         self.gauge.pausing();
-        let nothing = self.from_host.iter().all(|(_, rings)| rings.nothing_from_host())
+        let nothing = self
+            .from_host
+            .iter()
+            .all(|(_, rings)| rings.nothing_from_host())
             && self.handoffs.iter().all(|(_, handoff)| handoff.is_empty());
         if nothing && !stop.load(Ordering::Relaxed) {
             self.engine.offline();

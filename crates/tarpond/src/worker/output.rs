@@ -154,7 +154,11 @@ impl PortOut {
     #[cold]
     fn refuse(&mut self) {
         self.refused.frames += self.buffer.len() as u64;
-        self.refused.bytes += self.buffer.iter().map(|f| f.total_len() as u64).sum::<u64>();
+        self.refused.bytes += self
+            .buffer
+            .iter()
+            .map(|f| f.total_len() as u64)
+            .sum::<u64>();
         Mbuf::free_burst(&mut self.buffer);
     }
 }

@@ -6,8 +6,8 @@ use api::{
     Bytes, Capture, CaptureEnd, CapturedFrame, Error, ErrorCode, Item, Reply,
     filter::{self, Filter},
 };
-use std::{sync::Arc, time::Instant};
 use std::time::Duration;
+use std::{sync::Arc, time::Instant};
 
 /// Frames sent in one go.
 const CHUNK: usize = 256;
@@ -39,18 +39,33 @@ impl CaptureJob {
         };
         let names: Vec<String> = control.ports.iter().map(|p| p.name.clone()).collect();
         if let Some(unknown) = capture.ports.iter().find(|port| !names.contains(port)) {
-            let message = format!("there is no port `{unknown}`; the ports are {}", names.join(", "));
+            let message = format!(
+                "there is no port `{unknown}`; the ports are {}",
+                names.join(", ")
+            );
             return Err(Error::new(ErrorCode::NotFound, message));
         }
         let ports = if capture.ports.is_empty() {
             Vec::new()
         } else {
-            names.iter().map(|name| capture.ports.contains(name)).collect()
+            names
+                .iter()
+                .map(|name| capture.ports.contains(name))
+                .collect()
         };
-        let largest = control.config.ports.iter().map(|p| usize::from(p.mtu) + OVERHEAD).max();
+        let largest = control
+            .config
+            .ports
+            .iter()
+            .map(|p| usize::from(p.mtu) + OVERHEAD)
+            .max();
         let largest = largest.unwrap_or(0);
         let snaplen = match capture.snaplen {
-            Some(0) => return Err(invalid("a snaplen of 0 keeps nothing; give 1 or more".into())),
+            Some(0) => {
+                return Err(invalid(
+                    "a snaplen of 0 keeps nothing; give 1 or more".into(),
+                ));
+            }
             Some(length) => usize::try_from(length).unwrap_or(usize::MAX).min(largest),
             None => largest,
         };
@@ -85,7 +100,11 @@ impl CaptureJob {
                 break;
             };
             send(&Item::Frame(CapturedFrame {
-                port: self.names.get(copy.port.index()).cloned().unwrap_or_default(),
+                port: self
+                    .names
+                    .get(copy.port.index())
+                    .cloned()
+                    .unwrap_or_default(),
                 direction: copy.direction,
                 timestamp_ns: copy.timestamp_ns,
                 original_len: copy.original_len,

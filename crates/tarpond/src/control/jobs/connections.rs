@@ -61,8 +61,12 @@ fn wanted(filter: &ConnectionFilter, view: &ConnectionView) -> bool {
     (filter.templates || !view.template)
         && filter.protocol.is_none_or(|p| p.number() == view.protocol)
         && filter.service.is_none_or(service)
-        && filter.client.is_none_or(|net| net.contains(view.client.ip()))
-        && filter.server.is_none_or(|net| net.contains(view.server.ip()))
+        && filter
+            .client
+            .is_none_or(|net| net.contains(view.client.ip()))
+        && filter
+            .server
+            .is_none_or(|net| net.contains(view.server.ip()))
         && filter
             .state
             .as_deref()

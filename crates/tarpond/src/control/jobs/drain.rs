@@ -93,8 +93,10 @@ impl DrainJob {
             return Progress::Failed(Error::new(ErrorCode::NotFound, message));
         };
         if view.weight != Weight(0) {
-            let message =
-                format!("the drain was given up: {server} was given weight {}", view.weight.0);
+            let message = format!(
+                "the drain was given up: {server} was given weight {}",
+                view.weight.0
+            );
             return Progress::Failed(Error::new(ErrorCode::Invalid, message));
         }
         let counts = view.counts;
