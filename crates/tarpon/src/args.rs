@@ -91,7 +91,7 @@ EXPIRES is the time left if nothing more comes.")]
 
     /// Every frame's fate: received, sent, and dropped by reason
     #[command(after_long_help = "\
-At any moment  received + generated + from host = sent + punted + dropped + held.  An answer of the director itself (ARP, echo)
+At any moment  rx + generated + from host = tx + punted + dropped + held.  An answer of the director itself (ARP, echo)
 drops the request (`answered`) and counts as generated.")]
     Counters {
         /// Also the reasons that never occurred, and each worker by itself
@@ -142,7 +142,8 @@ FILTER is a small part of tcpdump's language:
   [src|dst] host ADDRESS        [src|dst] net PREFIX        ether [src|dst] host MAC
   [src|dst] port N              [src|dst] portrange N-M     vlan [N]
   ip ip6 arp tcp udp sctp icmp icmp6 proto N                less N    greater N
-joined by `and`, `or`, `not` and parentheses (quoted for the shell). Conditions side by side must both hold (`tcp port 80`).
+joined by `and`, `or` (read from left to right), `not` and parentheses (quoted for the shell). Conditions side by side must
+both hold (`tcp port 80`).
 
 A file has one interface per port, and each frame's direction (Wireshark: frame.packet_flags_direction). A frame forwarded
 appears twice, as received and as sent. Frames that come faster than they can be copied are counted and missed; forwarding

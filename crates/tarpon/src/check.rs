@@ -1,6 +1,6 @@
 //! `tarpon check`, and reading the files it and `apply` are given.
 
-use crate::{args::Cli, failure::Failure, output, query, show};
+use crate::{args::Cli, failure::Failure, output, query, show, units::plural};
 use api::{Applied, Client, ClientError, Command, Document};
 use config::{Config, Report};
 use serde_json::json;
@@ -57,9 +57,10 @@ pub fn check(cli: &Cli, path: &Path) -> Result<(), Failure> {
 fn sound(file: &str, config: &Config) -> String {
     let servers: usize = config.services.iter().map(|s| s.servers.len()).sum();
     format!(
-        "{file}: no mistakes ({} ports, {} services, {servers} servers)\n",
-        config.ports.len(),
-        config.services.len()
+        "{file}: no mistakes ({}, {}, {})\n",
+        plural(config.ports.len() as u64, "port"),
+        plural(config.services.len() as u64, "service"),
+        plural(servers as u64, "server")
     )
 }
 
@@ -88,7 +89,6 @@ fn mistakes(cli: &Cli, report: &Report) -> Failure {
     for line in report.lines() {
         eprintln!("{line}");
     }
-    let n = report.problems.len();
-    eprintln!("{n} mistake{}", if n == 1 { "" } else { "s" });
+    eprintln!("{}", plural(report.problems.len() as u64, "mistake"));
     Failure::Said
 }

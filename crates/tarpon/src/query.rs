@@ -5,6 +5,8 @@ use crate::{
     edit,
     failure::Failure,
     output, show,
+    table::Table,
+    units::count,
 };
 use api::{Client, ClientError, Command, Connection, ConnectionFilter, ConnectionsEnd};
 use serde_json::Value;
@@ -16,6 +18,9 @@ use std::{
 
 /// How long the daemon may be silent: an apply of many services takes it a while.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Rows of a long listing that are held back to align them.
+const BLOCK: usize = 2000;
 
 pub fn connect(cli: &Cli) -> Result<Client, Failure> {
     let mut client = Client::connect(&cli.socket)?;
@@ -75,12 +80,22 @@ pub fn connections(cli: &Cli, args: &ConnectionsArgs) -> Result<(), Failure> {
         })?;
         return Ok(out.flush()?);
     }
-    writeln!(out, "{}", show::CONNECTIONS_HEADING)?;
+    // Connections come one by one and may be a million: the first block decides how wide the columns are.
+    let mut table = Table::new(&show::CONNECTIONS);
     let end: ConnectionsEnd = client.stream_items(command, |c: Connection| {
-        writeln!(out, "{}", show::connection(&c)).map_err(ClientError::Item)
+        table.row(show::connection(&c));
+        if table.len() < BLOCK {
+            return Ok(());
+        }
+        table.write_block(&mut out).map_err(ClientError::Item)
     })?;
+    table.write_block(&mut out)?;
     if end.limited {
-        writeln!(out, "only the first {}; --limit 0 shows all", end.listed)?;
+        writeln!(
+            out,
+            "only the first {}; --limit 0 shows all",
+            count(end.listed)
+        )?;
     }
     Ok(out.flush()?)
 }

@@ -436,7 +436,7 @@ fn check_judges_files_without_a_daemon() {
     fs::write(&file, "[[port]]\nname = \"wan\"\ndevice = \"net_null0\"\n").unwrap();
     let output = tarpon(&nowhere, &["check", path]);
     assert!(output.status.success());
-    assert!(text(&output.stdout).contains("no mistakes (1 ports, 0 services, 0 servers)"));
+    assert!(text(&output.stdout).contains("no mistakes (1 port, 0 services, 0 servers)"));
     // With a daemon, what would change.
     let output = tarpon(&daemon.socket, &["check", path]);
     assert!(output.status.success());

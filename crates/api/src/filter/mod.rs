@@ -16,8 +16,8 @@
 //! | `vlan`, `vlan N` | 802.1Q tags |
 //! | `less N`, `greater N` | frames of at most, at least N bytes |
 //!
-//! Primitives side by side must both match (`tcp port 80`). `not` (`!`) binds tighter than `and` (`&&`) and `or` (`||`); these
-//! two are not mixed without parentheses, so that nobody has to know which would win.
+//! Primitives side by side must both match (`tcp port 80`), and bind tightest but for `not` (`!`). `and` (`&&`) and `or`
+//! (`||`) are equals, read from left to right, as tcpdump reads them.
 //!
 //! [`parse`] allocates; [`Filter::matches`] does not, takes bounded time and cannot panic.
 

@@ -41,6 +41,7 @@ pub fn parse(text: &str) -> Result<Filter, FilterError> {
         next: 0,
         end: text.chars().count() + 1,
         depth: 0,
+        changes: 0,
     };
     let node = parser.expression()?;
     match parser.peek() {
@@ -92,6 +93,8 @@ struct Parser<'t> {
     next: usize,
     end: usize,
     depth: usize,
+    /// Times `and` and `or` alternated: each nests what was before one level deeper.
+    changes: usize,
 }
 
 impl<'t> Parser<'t> {
@@ -134,26 +137,28 @@ impl<'t> Parser<'t> {
         }
     }
 
+    /// Conditions with `and` and `or` between them, from left to right, as tcpdump has it.
     fn expression(&mut self) -> Result<Node, FilterError> {
-        let first = self.side_by_side()?;
-        let Some(and) = self.joiner() else {
-            return Ok(first);
-        };
-        let mut nodes = vec![first];
-        while let Some(next) = self.joiner() {
-            if next != and {
-                return Err(self.wrong(
-                    "`and` and `or` are mixed; write parentheses around those that belong together",
-                ));
+        let mut left = self.side_by_side()?;
+        while let Some(and) = self.joiner() {
+            let mut nodes = vec![left];
+            while self.joiner() == Some(and) {
+                self.next += 1;
+                nodes.push(self.side_by_side()?);
             }
-            self.next += 1;
-            nodes.push(self.side_by_side()?);
+            left = if and {
+                Node::And(nodes)
+            } else {
+                Node::Or(nodes)
+            };
+            self.changes += 1;
+            if self.changes > MAX_DEPTH {
+                return Err(self.wrong(format!(
+                    "`and` and `or` alternate more than {MAX_DEPTH} times; group them with parentheses"
+                )));
+            }
         }
-        Ok(if and {
-            Node::And(nodes)
-        } else {
-            Node::Or(nodes)
-        })
+        Ok(left)
     }
 
     /// `tcp port 80`: all of them.

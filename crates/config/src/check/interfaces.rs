@@ -12,7 +12,7 @@ use types::{IpNet, MacAddr};
 /// Least MTU of a link that carries IPv6 (RFC 8200, section 5).
 const IPV6_MIN_MTU: u16 = 1280;
 
-pub(super) fn check(config: &Config, problems: &mut Problems) {
+pub(super) fn check(config: &Config, interfaces_known: bool, problems: &mut Problems) {
     if config.ports.is_empty() {
         problems.add(
             "port",
@@ -28,7 +28,8 @@ pub(super) fn check(config: &Config, problems: &mut Problems) {
     taps(config, problems);
     vlans(config, problems);
     addresses(config, problems);
-    for interface in config.interfaces() {
+    // Of a gateway nothing can be said while an address is missing.
+    for interface in config.interfaces().filter(|_| interfaces_known) {
         gateways(&interface, problems);
     }
 }
@@ -64,7 +65,10 @@ fn each_port(config: &Config, index: usize, port: &Port, problems: &mut Problems
     {
         problems.add(
             at("queues"),
-            format!("{queues} queues, but {workers} worker(s) to serve them"),
+            format!(
+                "{queues} queues, but {workers} worker{} to serve them",
+                if workers == 1 { "" } else { "s" }
+            ),
             format!("write queues = {workers} or less, or more cores in [director]"),
         );
     }
@@ -256,7 +260,11 @@ fn taps(config: &Config, problems: &mut Problems) {
         }
     }
     for (again, first) in repeated(named.iter().map(|(_, _, tap)| tap)) {
-        if let (Some((index, _, tap)), Some((_, other, _))) = (named.get(again), named.get(first)) {
+        if let (Some((index, port, tap)), Some((_, other, _))) =
+            (named.get(again), named.get(first))
+            // Two ports of one name are another mistake.
+            && port.name != other.name
+        {
             problems.add(
                 format!("port[{index}].host"),
                 format!("port {:?} already has the TAP {tap:?}", other.name),

@@ -24,7 +24,7 @@ impl Config {
     pub(crate) fn problems_with(&self, interfaces_known: bool) -> Vec<Problem> {
         let mut problems = Problems { found: Vec::new() };
         director::check(self, &mut problems);
-        interfaces::check(self, &mut problems);
+        interfaces::check(self, interfaces_known, &mut problems);
         routes::check(self, interfaces_known, &mut problems);
         services::check(self, interfaces_known, &mut problems);
         problems.found

@@ -2,7 +2,7 @@
 
 use super::{
     Problems,
-    addresses::{family, is_link_local},
+    addresses::{family, is_link_local, unusable},
     reach, repeated,
 };
 use crate::{Config, Route};
@@ -11,6 +11,15 @@ use std::net::IpAddr;
 pub(super) fn check(config: &Config, interfaces_known: bool, problems: &mut Problems) {
     for (index, route) in config.routes.iter().enumerate() {
         let at = |key: &str| format!("route[{index}].{key}");
+        if route.to.prefix() > 0
+            && let Some(why) = unusable(route.to.address())
+        {
+            problems.add(
+                at("to"),
+                format!("no route can lead to {}: it {why}", route.to),
+                "write a prefix of addresses that hosts have",
+            );
+        }
         if route.via.is_none() && route.interface.is_none() {
             problems.add(
                 format!("route[{index}]"),

@@ -12,9 +12,8 @@ const MAX_WORKERS: u16 = 128;
 pub(super) fn read(reader: &mut Reader, section: &mut Section<'_>) -> Director {
     let default = Director::default();
     let name = section.get(reader, "name", "a text, like \"lb1\"", text);
-    let cores = section.list(reader, "cores", "numbers of CPU cores, like 1, 2", |v| {
-        integer(0..=1023_u16)(v)
-    });
+    let core = ("the number of a CPU core, 0 to 1023", "1, 2");
+    let cores = section.list(reader, "cores", core, |v| integer(0..=1023_u16)(v));
     let workers = section.get(
         reader,
         "workers",

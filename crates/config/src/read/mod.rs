@@ -22,13 +22,10 @@ impl Config {
     /// followed, and what it says is judged once it is TOML.
     pub fn parse(text: &str, file: &str) -> Result<Self, Report> {
         let (table, errors) = DeTable::parse_recoverable(text);
-        let mut found: Vec<(usize, Problem)> = errors
-            .into_iter()
-            .map(|error| {
-                let at = error.span().map_or(0, |span| span.start);
-                (at, Problem::new("", "not TOML", error.message().trim_end()))
-            })
-            .collect();
+        let mut found: Vec<(usize, Problem)> = errors.iter().map(not_toml).collect();
+        // The parser goes on after a mistake, and stumbles over the rest of the same line.
+        found.sort_by_key(|(at, _)| *at);
+        found.dedup_by_key(|(at, _)| line_and_column(text, *at).0);
         let mut config = Self::default();
         if found.is_empty() {
             let mut reader = Reader::default();
@@ -57,6 +54,20 @@ impl Config {
             problems,
         })
     }
+}
+
+/// A mistake of syntax, with the parser's words where they can be understood.
+fn not_toml(error: &toml::de::Error) -> (usize, Problem) {
+    let message = error.message().trim_end();
+    let instead = if message.starts_with("string values must be quoted") {
+        "a value is missing here, or a text is not in quotes"
+    } else if message == "duplicate key" {
+        "this key is there already; keep one of them"
+    } else {
+        message
+    };
+    let at = error.span().map_or(0, |span| span.start);
+    (at, Problem::new("", "not TOML", instead))
 }
 
 fn read(reader: &mut Reader, table: &DeTable<'_>) -> Config {

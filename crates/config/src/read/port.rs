@@ -10,7 +10,10 @@ use toml::de::DeValue;
 use types::{IpNet, IpNetError, MacAddr, VlanId};
 
 const NAME: &str = "a name of letters, digits, `-`, `_` and `.`, at most 15, like \"wan\"";
-const ADDRESSES: &str = "addresses with their prefix lengths, like \"192.0.2.1/24\"";
+const ADDRESSES: (&str, &str) = (
+    "an address with its prefix length, like \"192.0.2.1/24\"",
+    "\"192.0.2.1/24\", \"2001:db8::1/64\"",
+);
 
 pub(super) fn port(reader: &mut Reader, section: &mut Section<'_>) -> Option<Port> {
     let name = section.need(reader, "name", NAME, name);

@@ -74,6 +74,7 @@ pub(super) struct Section<'a> {
     at: usize,
     table: &'a DeTable<'a>,
     asked: Vec<&'static str>,
+    abandoned: bool,
 }
 
 impl<'a> Section<'a> {
@@ -84,12 +85,23 @@ impl<'a> Section<'a> {
             at: 0,
             table,
             asked: Vec::new(),
+            abandoned: false,
         }
     }
 
     /// `port[0]`
     pub fn path(&self) -> &str {
         &self.path
+    }
+
+    /// Gives the table up: what is left in it is not called unknown.
+    pub fn abandon(&mut self) {
+        self.abandoned = true;
+    }
+
+    /// Whether `key` is there, without asking for it.
+    pub fn has(&self, key: &str) -> bool {
+        self.table.get(key).is_some()
     }
 
     /// Where the value of `key` stands; the table's own place if it is not there.
@@ -170,14 +182,14 @@ impl<'a> Section<'a> {
         &mut self,
         reader: &mut Reader,
         key: &'static str,
-        wanted: &str,
+        (wanted, example): (&str, &str),
         mut read: impl FnMut(&DeValue<'_>) -> Result<T, Wrong>,
     ) -> Option<Vec<T>> {
         let value = self.value(reader, key)?;
         let path = self.path_of(key);
         let Some(array) = value.get_ref().as_array() else {
             let what = format!("`{key}` is {}", value::describe(value.get_ref()));
-            let instead = format!("write a list in brackets: {key} = [{wanted}]");
+            let instead = format!("write a list in brackets: {key} = [{example}]");
             reader.report(value.span().start, &path, what, instead);
             return None;
         };
@@ -236,6 +248,7 @@ impl<'a> Section<'a> {
             at,
             table,
             asked: Vec::new(),
+            abandoned: false,
         };
         let result = read(reader, &mut section);
         section.finish(reader);
@@ -288,6 +301,7 @@ impl<'a> Section<'a> {
                         at,
                         table,
                         asked: Vec::new(),
+                        abandoned: false,
                     };
                     all.extend(read(reader, &mut section));
                     section.finish(reader);
@@ -318,12 +332,17 @@ impl<'a> Section<'a> {
 
     /// Reports every key that was not asked for.
     pub fn finish(self, reader: &mut Reader) {
-        for (key, _) in self.table.iter() {
+        for (key, value) in self.table.iter() {
+            let is_table = value.get_ref().is_table()
+                || value
+                    .get_ref()
+                    .as_array()
+                    .is_some_and(|a| a.iter().any(|e| e.get_ref().is_table()));
             let name: &str = key.get_ref();
-            if self.asked.contains(&name) {
+            if self.abandoned || self.asked.contains(&name) {
                 continue;
             }
-            let (what, instead) = value::unknown_key(self.kind, name, &self.asked);
+            let (what, instead) = value::unknown_key(self.kind, name, is_table, &self.asked);
             reader.report(key.span().start, &self.path_of(name), what, instead);
         }
     }

@@ -21,6 +21,17 @@ const OTHER_SCHEDULERS: &[&str] = &[
 ];
 
 pub(super) fn service(reader: &mut Reader, section: &mut Section<'_>) -> Option<Service> {
+    // One clear message instead of what such a service then misses.
+    if let Some(key) = ["mark", "fwmark"].into_iter().find(|key| section.has(key)) {
+        reader.report(
+            section.position_of(key),
+            section.path(),
+            "services by firewall mark are not available yet",
+            "write protocol = \"tcp\" and address = \"VIP:PORT\", one [[service]] per port",
+        );
+        section.abandon();
+        return None;
+    }
     let name = section.get(reader, "name", "a text, like \"web\"", text);
     let protocol = section.need(reader, "protocol", "\"tcp\" or \"udp\"", |v| {
         let text = v.as_str().ok_or(None)?;

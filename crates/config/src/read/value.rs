@@ -76,19 +76,52 @@ pub(super) fn alternatives<'w>(words: impl IntoIterator<Item = &'w str>) -> Stri
     }
 }
 
-/// What to say of a key that its table does not have.
-pub(super) fn unknown_key(kind: &str, key: &str, known: &[&'static str]) -> (String, String) {
-    let place = match kind {
+/// A kind of table, as it is written in the file.
+fn place(kind: &str) -> String {
+    match kind {
         "" => "the top of the file".to_owned(),
         "server" => "[[service.server]]".to_owned(),
         "director" | "settings" => format!("[{kind}]"),
         _ => format!("[[{kind}]]"),
-    };
+    }
+}
+
+/// What to say of a key that its table does not have.
+pub(super) fn unknown_key(
+    kind: &str,
+    key: &str,
+    is_table: bool,
+    known: &[&'static str],
+) -> (String, String) {
+    let place = place(kind);
     if let Some(answer) = well_known(kind, key) {
         return answer;
     }
     let shown: String = key.chars().take(60).collect();
-    let what = format!("unknown key `{shown}` in {place}");
+    let what = match kind {
+        "" if is_table => format!("unknown table `{shown}`"),
+        "" => format!("unknown key `{shown}` at {place}"),
+        _ => format!("unknown key `{shown}` in {place}"),
+    };
+    let elsewhere = super::known_keys()
+        .into_iter()
+        .find(|(_, name)| *name == key);
+    match (kind, elsewhere) {
+        ("server", Some(("service", _))) => {
+            return (
+                what,
+                "it belongs to [[service]]: write it above the first [[service.server]]".into(),
+            );
+        }
+        (_, Some(("", _))) => {
+            return (
+                what,
+                "write it at the top of the file, above the first table".into(),
+            );
+        }
+        (_, Some((other, _))) => return (what, format!("write it below {}", self::place(other))),
+        (_, None) => {}
+    }
     let nearest = known
         .iter()
         .map(|name| {
@@ -143,10 +176,6 @@ fn well_known(kind: &str, key: &str) -> Option<(String, String)> {
         )
     };
     match (kind, key) {
-        ("service", "mark" | "fwmark") => answer(
-            "services by firewall mark are not available yet".into(),
-            "write protocol = \"tcp\" and address = \"VIP:PORT\", one [[service]] per port",
-        ),
         ("service" | "server", "lb_kind" | "lvs_method" | "forwarding" | "forward") => {
             is_called("method")
         }
@@ -187,10 +216,7 @@ fn well_known(kind: &str, key: &str) -> Option<(String, String)> {
                     "leave it out",
                 )
             } else if bare != key {
-                answer(
-                    format!("settings are written without `net.ipv4.vs.`: `{key}`"),
-                    &format!("write {bare} = ..."),
-                )
+                is_called(bare)
             } else {
                 None
             }

@@ -6,7 +6,7 @@ use api::{Counters, Totals};
 pub fn counters(c: &Counters, all: bool) -> String {
     let t = &c.total;
     let mut out = format!(
-        "received {} + generated {} + from host {} = {}\nsent {} + punted {} + dropped {} + held {} = {}\n",
+        "rx {} + generated {} + from host {} = {}\ntx {} + punted {} + dropped {} + held {} = {}\n",
         count(t.rx),
         count(t.generated),
         count(t.from_host),
@@ -48,10 +48,10 @@ pub fn counters(c: &Counters, all: bool) -> String {
     if all {
         let mut workers = Table::new(&[
             ">WORKER",
-            ">RECEIVED",
+            ">RX",
             ">GENERATED",
             ">FROM HOST",
-            ">SENT",
+            ">TX",
             ">PUNTED",
             ">DROPPED",
             ">HELD",

@@ -69,25 +69,26 @@ pub fn routes(routes: &[Route]) -> String {
     table.to_string()
 }
 
-/// Connections come one by one and may be a million: columns of fixed width instead of a table that must see all first.
-pub const CONNECTIONS_HEADING: &str =
-    "PROTO  STATE        EXPIRES  METHOD  CLIENT                 VIRTUAL                SERVER";
+/// The heading of a table of connections.
+pub const CONNECTIONS: [&str; 7] = [
+    "PROTO", "STATE", ">EXPIRES", "METHOD", "CLIENT", "VIRTUAL", "SERVER",
+];
 
-pub fn connection(c: &Connection) -> String {
+pub fn connection(c: &Connection) -> Vec<String> {
     let state = if c.template {
         "TEMPLATE"
     } else {
         c.state.as_str()
     };
-    format!(
-        "{:<5}  {state:<11}  {:>7}  {:<6}  {:<21}  {:<21}  {}",
-        c.protocol,
+    vec![
+        c.protocol.to_string(),
+        state.to_owned(),
         minutes(c.expires_ms),
-        c.method,
+        c.method.to_string(),
         c.client.to_string(),
         c.vip.to_string(),
-        c.server
-    )
+        c.server.to_string(),
+    ]
 }
 
 /// `14:59`, as in ipvsadm's listings; rounded up, so that a connection that still lives never shows 00:00.
@@ -121,7 +122,9 @@ pub fn applied(applied: &Applied, done: bool) -> String {
         }
     }
     if !restart.is_empty() {
-        out.push_str("needs a restart of the daemon, and would be refused until then:\n");
+        out.push_str(
+            "needs a restart of the daemon (apply and reload refuse the file until then):\n",
+        );
         for change in restart {
             out.push_str(&format!("  {}\n", change.text));
         }

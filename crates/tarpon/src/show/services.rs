@@ -43,7 +43,11 @@ pub fn services(services: &[Service], stats: bool) -> String {
         table.row(row);
         for server in &service.servers {
             let mut row = vec![
-                format!("  -> {}", server.address),
+                if server.address.port() == 0 {
+                    format!("  -> {}", server.address.ip())
+                } else {
+                    format!("  -> {}", server.address)
+                },
                 server.method.to_string(),
                 server.weight.0.to_string(),
                 count(server.active),

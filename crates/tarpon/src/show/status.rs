@@ -2,7 +2,7 @@
 
 use crate::{
     table::Table,
-    units::{count, duration, share},
+    units::{count, duration, plural, share},
 };
 use api::{Fill, MemoryMode, Status};
 
@@ -27,10 +27,15 @@ pub fn status(s: &Status) -> String {
         MemoryMode::Ordinary => "ordinary memory",
     };
     line("memory", format!("{kind}: {}", s.memory.text));
+    line("workers", count(s.workers.len() as u64));
     line("ports", format!("{} of {} up", s.ports_up, s.ports));
     line(
         "services",
-        format!("{} with {} servers", count(s.services), count(s.servers)),
+        format!(
+            "{}, with {}",
+            plural(s.services, "service"),
+            plural(s.servers, "server")
+        ),
     );
     let fill = |f: &Fill| {
         format!(
