@@ -151,6 +151,13 @@ impl Eal {
         text.to_string_lossy().into_owned()
     }
 
+    /// Cycles a second of the CPU's time stamp counter.
+    #[must_use]
+    pub fn tsc_hz(&self) -> u64 {
+        // SAFETY: the EAL, which has measured it, is up.
+        unsafe { dpdk_sys::rte_get_tsc_hz() }
+    }
+
     /// NUMA nodes that have CPUs here.
     #[must_use]
     pub fn numa_nodes(&self) -> Vec<i32> {

@@ -250,6 +250,8 @@ fn capabilities(port: u16, info: &dpdk_sys::rte_eth_dev_info) -> Capabilities {
     };
     let rx = |offload: u64| info.rx_offload_capa & offload == offload;
     let tx = |offload: u64| info.tx_offload_capa & offload == offload;
+    // These take chains without saying so: one frees them, one passes them on, one writes them out whole.
+    let takes_chains = ["net_null", "net_ring", "net_pcap"].contains(&driver.as_str());
     Capabilities {
         driver,
         numa: Some(node).filter(|&node| node >= 0),
@@ -264,7 +266,7 @@ fn capabilities(port: u16, info: &dpdk_sys::rte_eth_dev_info) -> Capabilities {
         tx_ipv4_checksum: tx(dpdk_sys::EDGE_TXO_IPV4_CKSUM),
         tx_tcp_checksum: tx(dpdk_sys::EDGE_TXO_TCP_CKSUM),
         tx_udp_checksum: tx(dpdk_sys::EDGE_TXO_UDP_CKSUM),
-        tx_multi_segment: tx(dpdk_sys::EDGE_TXO_MULTI_SEGS),
+        tx_multi_segment: tx(dpdk_sys::EDGE_TXO_MULTI_SEGS) || takes_chains,
         rx_scatter: rx(dpdk_sys::EDGE_RXO_SCATTER),
         vlan_strip: rx(dpdk_sys::EDGE_RXO_VLAN_STRIP),
     }

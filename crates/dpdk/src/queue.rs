@@ -86,7 +86,6 @@ impl TxQueue {
 
 /// Copies chains together for a driver that takes none. Frames for whose bytes no buffer is large enough go to the back;
 /// says how many are in front.
-#[cold]
 fn whole(burst: &mut [Mbuf]) -> usize {
     let mut ready = burst.len();
     let mut at = 0;

@@ -113,9 +113,8 @@ impl Setup<'_> {
         if config.offloads.vlan_strip && capabilities.vlan_strip {
             conf.rxmode.offloads |= dpdk_sys::EDGE_RXO_VLAN_STRIP;
         }
-        if capabilities.tx_multi_segment {
-            conf.txmode.offloads |= dpdk_sys::EDGE_TXO_MULTI_SEGS;
-        } else {
+        conf.txmode.offloads |= self.info.tx_offload_capa & dpdk_sys::EDGE_TXO_MULTI_SEGS;
+        if !capabilities.tx_multi_segment {
             self.limitations.push(Limitation::NoMultiSegment);
         }
         self.spread_flows(&mut conf);

@@ -399,7 +399,7 @@ fn fewer_queues_than_asked_for_is_a_limitation() {
 fn a_capture_is_received_and_written() {
     let _alone = alone();
     let directory = Directory::new("capture");
-    let frames: Vec<Vec<u8>> = [60, 1514, 64, 999]
+    let mut frames: Vec<Vec<u8>> = [60, 1514, 64, 999]
         .iter()
         .map(|&n| counting(3, n))
         .collect();
@@ -418,7 +418,12 @@ fn a_capture_is_received_and_written() {
     let mut burst: ArrayVec<Mbuf, 32> = ArrayVec::new();
     while rx.burst(&mut burst) > 0 {}
     assert_eq!(burst.iter().map(bytes).collect::<Vec<_>>(), frames);
-    assert_eq!(tx.burst(&mut burst), 4);
+    // A chain is written whole, too.
+    let mut chained = frame(&pool, &counting(0, 2000));
+    chained.chain(frame(&pool, &counting(7, 1000))).unwrap();
+    frames.push(bytes(&chained));
+    burst.push(chained);
+    assert_eq!(tx.burst(&mut burst), 5);
     drop((rx, tx, port));
     assert_eq!(pool.in_use(), 0);
     let written = fs::read(&output).unwrap();

@@ -1,0 +1,63 @@
+//! What is measured: each takes a burst in and leaves frames to send.
+
+use crate::forward::BURST;
+use anyhow::Result;
+use arrayvec::ArrayVec;
+use dpdk::{Mbuf, TxQueue};
+use std::time::Duration;
+use wire::Frame;
+
+/// Something that forwards bursts.
+pub trait Subject {
+    fn name(&self) -> &'static str;
+
+    /// The time since the window began, told between bursts.
+    fn tick(&mut self, _now: Duration) {}
+
+    /// Takes every frame of `burst`, and sends what is to be sent through `tx`.
+    fn step(&mut self, burst: &mut ArrayVec<Mbuf, BURST>, tx: &mut TxQueue);
+
+    /// Fails if it did not do what it was measured for.
+    fn verify(&self) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Forwards frames as they are.
+pub struct Io;
+
+impl Subject for Io {
+    fn name(&self) -> &'static str {
+        "io"
+    }
+
+    #[inline]
+    fn step(&mut self, burst: &mut ArrayVec<Mbuf, BURST>, tx: &mut TxQueue) {
+        tx.burst(burst);
+    }
+}
+
+/// The base: swaps source and destination MAC.
+pub struct Macswap;
+
+impl Subject for Macswap {
+    fn name(&self) -> &'static str {
+        "macswap"
+    }
+
+    #[inline]
+    fn step(&mut self, burst: &mut ArrayVec<Mbuf, BURST>, tx: &mut TxQueue) {
+        for frame in burst.iter_mut() {
+            if let Some(macs) = frame.head_mut().first_chunk_mut::<12>() {
+                let [a, b, c, d, e, f, g, h, i, j, k, l] = *macs;
+                *macs = [g, h, i, j, k, l, a, b, c, d, e, f];
+            }
+        }
+        tx.burst(burst);
+    }
+}
+
+/// Everything measured against macswap, for `flows` connections.
+pub fn all(_flows: u32) -> Result<Vec<Box<dyn Subject>>> {
+    Ok(vec![Box::new(Macswap)])
+}
