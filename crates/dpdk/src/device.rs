@@ -1,51 +1,7 @@
 //! What the user writes for a port, and the device arguments DPDK wants for it.
 
-use crate::DeviceError;
+use crate::{DeviceError, PciAddress, packet_ring::PacketRing};
 use std::{fmt, fs, path::Path, str::FromStr};
-
-/// Where a device sits on PCI: domain, bus, device, function.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PciAddress {
-    domain: u32,
-    bus: u8,
-    device: u8,
-    function: u8,
-}
-
-impl fmt::Display for PciAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&format!(
-            "{:04x}:{:02x}:{:02x}.{:x}",
-            self.domain, self.bus, self.device, self.function
-        ))
-    }
-}
-
-impl PciAddress {
-    /// `0000:03:00.0`, or `03:00.0` in domain 0; `None` for anything else.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        let hex = |text: &str, digits: std::ops::RangeInclusive<usize>| {
-            let good = digits.contains(&text.len()) && text.bytes().all(|b| b.is_ascii_hexdigit());
-            good.then(|| u32::from_str_radix(text, 16).ok()).flatten()
-        };
-        let (rest, function) = text.split_once('.')?;
-        let mut parts = rest.rsplit(':');
-        let device = hex(parts.next()?, 2..=2).filter(|&device| device < 32)?;
-        let bus = hex(parts.next()?, 2..=2)?;
-        let domain = parts.next().map_or(Some(0), |domain| hex(domain, 4..=8))?;
-        let function = hex(function, 1..=1).filter(|&function| function < 8)?;
-        if parts.next().is_some() {
-            return None;
-        }
-        Some(Self {
-            domain,
-            bus: u8::try_from(bus).ok()?,
-            device: u8::try_from(device).ok()?,
-            function: u8::try_from(function).ok()?,
-        })
-    }
-}
 
 /// A port's device, as configured: on PCI, or a virtual device of one of DPDK's drivers.
 ///
@@ -126,7 +82,7 @@ impl Device {
     pub(crate) fn ring_frame_size(&self, mtu: u16) -> Option<u32> {
         (self.driver() == Some("net_af_packet")).then(|| {
             let given = self.argument("framesz").and_then(|size| size.parse().ok());
-            given.unwrap_or(AfPacketRing::for_mtu(mtu).frame)
+            given.unwrap_or(PacketRing::for_mtu(mtu).frame)
         })
     }
 
@@ -149,7 +105,7 @@ impl Device {
         let mut defaults = Vec::new();
         match self.driver() {
             Some("net_af_packet") => {
-                let ring = AfPacketRing::for_mtu(mtu);
+                let ring = PacketRing::for_mtu(mtu);
                 defaults.push(("qpairs", queues.to_string()));
                 // A ring half given by the user is left to the user.
                 if ["blocksz", "framesz", "framecnt"]
@@ -184,46 +140,6 @@ impl Device {
         given
             .chain(missing)
             .fold(name, |text, (key, value)| format!("{text},{key}={value}"))
-    }
-}
-
-/// The shape of the rings a packet socket shares with the kernel. The driver's own default loses thousands of segments;
-/// 4096 frames do not. A block is a whole number of pages and of frames.
-struct AfPacketRing {
-    block: u32,
-    frame: u32,
-    count: u32,
-}
-
-impl AfPacketRing {
-    fn for_mtu(mtu: u16) -> Self {
-        /// Ethernet header, one VLAN tag, and the kernel's own header in each frame (TPACKET2_HDRLEN and alignment).
-        const OVERHEAD: u32 = 14 + 4 + 80;
-        match u32::from(mtu) + OVERHEAD {
-            0..=2048 => Self {
-                block: 65536,
-                frame: 2048,
-                count: 4096,
-            },
-            2049..=4096 => Self {
-                block: 65536,
-                frame: 4096,
-                count: 4096,
-            },
-            4097..=9216 => Self {
-                block: 1_179_648,
-                frame: 9216,
-                count: 4096,
-            },
-            large => {
-                let frame = large.next_multiple_of(4096);
-                Self {
-                    block: frame * 16,
-                    frame,
-                    count: 512,
-                }
-            }
-        }
     }
 }
 
@@ -365,18 +281,6 @@ mod tests {
             "net_tap7,iface=dtap0,mac=fixed"
         );
         assert_eq!(devargs("net_null", 1, 1500), "net_null7");
-    }
-
-    #[test]
-    fn every_ring_is_whole_pages_and_whole_frames() {
-        for mtu in [68, 1500, 1950, 1951, 3000, 4000, 9000, 9216, 16000, 65000] {
-            let ring = AfPacketRing::for_mtu(mtu);
-            assert!(ring.frame >= u32::from(mtu) + 98, "{mtu}");
-            assert_eq!(ring.block % 4096, 0);
-            assert_eq!(ring.block % ring.frame, 0);
-            assert_eq!(ring.count % (ring.block / ring.frame), 0);
-            assert_eq!(ring.frame % 16, 0, "TPACKET_ALIGNMENT");
-        }
     }
 
     #[test]

@@ -1,16 +1,10 @@
 //! The EAL: DPDK's run-time environment, started once a process, with threads of our own.
 
-use crate::{
-    Device, EalError, Hugepages, LogLevel, LogSink,
-    error::{Said, errno_text},
-    hugepages, log, pci,
-};
-use rustix::thread::{CpuSet, sched_getaffinity};
+use crate::{Device, EalError, Hugepages, LogLevel, LogSink, hugepages, log, pci, start};
 use std::{
     collections::BTreeSet,
-    ffi::{CStr, CString, c_char},
+    ffi::CStr,
     fs,
-    marker::PhantomData,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
@@ -93,7 +87,7 @@ impl Eal {
     /// [`EalError`]. After a failure of DPDK's own ([`EalError::Init`]) the process cannot try again; every mistake that
     /// can be seen before is found before.
     pub fn init(config: EalConfig) -> Result<Self, EalError> {
-        check_name(&config.name)?;
+        start::check_name(&config.name)?;
         let memory = match hugepages::choose(config.hugepages, config.memory_mb)? {
             None => MemoryMode::Hugepages,
             Some(why) => MemoryMode::Ordinary {
@@ -104,7 +98,7 @@ impl Eal {
         // A device in the kernel's hands is left alone here; opening its port says what is wrong.
         let ready = config.devices.iter().filter(|device| pci::is_ready(device));
         let allowed: Vec<String> = ready.filter_map(Device::pci_devargs).collect();
-        let arguments = arguments(&config, &memory, &allowed);
+        let arguments = start::arguments(&config, &memory, &allowed);
         if STARTED.swap(true, Ordering::AcqRel) {
             return Err(EalError::AlreadyStarted);
         }
@@ -116,7 +110,7 @@ impl Eal {
         let mark = log::mark();
         // SAFETY: no memory is touched, only a number set.
         unsafe { dpdk_sys::rte_log_set_global_level(config.log_level.to_dpdk()) };
-        init(arguments, mark)?;
+        start::init(arguments, mark)?;
         log::redirect_bpf();
         // SAFETY: the EAL is up; the text is static.
         let runtime_dir = unsafe { CStr::from_ptr(dpdk_sys::rte_eal_get_runtime_dir()) };
@@ -165,28 +159,6 @@ impl Eal {
         (0..unsafe { dpdk_sys::rte_socket_count() })
             .map(|i| unsafe { dpdk_sys::rte_socket_id_by_idx(i) })
             .collect()
-    }
-
-    /// Makes the calling thread one of the EAL's, so that mempools keep a cache for it. Pin it first. A thread that is
-    /// not registered may use everything too, a little slower.
-    ///
-    /// # Errors
-    /// [`EalError::Register`] when there are too many.
-    pub fn register_thread(&self) -> Result<ThreadGuard, EalError> {
-        let mark = log::mark();
-        // SAFETY: the EAL is up.
-        if unsafe { dpdk_sys::rte_thread_register() } == 0 {
-            return Ok(ThreadGuard {
-                _eal: self.clone(),
-                _this_thread: PhantomData,
-            });
-        }
-        // SAFETY: reads a thread-local.
-        let reason = errno_text(unsafe { dpdk_sys::edge_errno() });
-        Err(EalError::Register {
-            reason,
-            said: Said::since(mark),
-        })
     }
 
     /// Runs one of DPDK's control calls while no other thread does.
@@ -238,151 +210,5 @@ impl Drop for Inner {
         }
         // Files of this instance that the EAL leaves behind; they do no harm if they stay.
         let _ = fs::remove_dir_all(&self.runtime_dir);
-    }
-}
-
-/// A registered thread; unregisters it when dropped.
-pub struct ThreadGuard {
-    _eal: Eal,
-    /// Must be dropped on the thread it stands for.
-    _this_thread: PhantomData<*const ()>,
-}
-
-impl Drop for ThreadGuard {
-    fn drop(&mut self) {
-        // SAFETY: the EAL is up, and this is the registered thread, as the guard is not `Send`.
-        unsafe { dpdk_sys::rte_thread_unregister() };
-    }
-}
-
-fn check_name(name: &str) -> Result<(), EalError> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    let good =
-        (1..=32).contains(&name.len()) && name.chars().all(plain) && !name.starts_with(['-', '.']);
-    if good {
-        Ok(())
-    } else {
-        Err(EalError::Name(name.to_owned()))
-    }
-}
-
-fn arguments(config: &EalConfig, memory: &MemoryMode, allowed: &[String]) -> Vec<String> {
-    let cpus = if config.control_cpus.is_empty() {
-        own_cpus()
-    } else {
-        config.control_cpus.clone()
-    };
-    let cpus: Vec<String> = cpus.iter().map(ToString::to_string).collect();
-    let mut arguments = vec![config.name.clone(), "--no-telemetry".to_owned()];
-    // One lcore, over a set of CPUs: DPDK starts no workers, and pins its own threads to nothing narrower.
-    arguments.push(format!("--lcores=0@({})", cpus.join(",")));
-    match memory {
-        // Needs no hugetlbfs mount, and leaves no files.
-        MemoryMode::Hugepages => arguments.push("--in-memory".to_owned()),
-        MemoryMode::Ordinary { memory_mb, .. } => {
-            arguments.extend([
-                "--no-huge".to_owned(),
-                "-m".to_owned(),
-                memory_mb.to_string(),
-            ]);
-        }
-    }
-    arguments.push(format!("--file-prefix={}", config.name));
-    if allowed.is_empty() {
-        arguments.push("--no-pci".to_owned());
-    }
-    for device in allowed {
-        arguments.extend(["-a".to_owned(), device.clone()]);
-    }
-    arguments
-}
-
-/// The CPUs the calling thread may run on; CPU 0 if that cannot be told.
-fn own_cpus() -> Vec<usize> {
-    sched_getaffinity(None)
-        .map(|set| {
-            (0..CpuSet::MAX_CPU)
-                .filter(|&cpu| set.is_set(cpu))
-                .collect()
-        })
-        .unwrap_or_else(|_| vec![0])
-}
-
-/// Calls `rte_eal_init` and gives the calling thread its affinity back.
-fn init(arguments: Vec<String>, mark: log::Mark) -> Result<(), EalError> {
-    let affinity = sched_getaffinity(None).ok();
-    // The EAL keeps pointers into its arguments: they are never freed.
-    let mut argv: Vec<*mut c_char> = arguments
-        .into_iter()
-        .map(|argument| {
-            CString::new(argument.replace('\0', ""))
-                .unwrap_or_default()
-                .into_raw()
-        })
-        .collect();
-    let argc = i32::try_from(argv.len()).unwrap_or(i32::MAX);
-    argv.push(std::ptr::null_mut());
-    let argv: &'static mut [*mut c_char] = Vec::leak(argv);
-    // SAFETY: `argv` is a NULL-terminated array of `argc` NUL-terminated texts that live forever, and this is the only
-    // call in the life of the process.
-    let result = unsafe { dpdk_sys::rte_eal_init(argc, argv.as_mut_ptr()) };
-    // SAFETY: reads a thread-local.
-    let errno = unsafe { dpdk_sys::edge_errno() };
-    if let Some(affinity) = affinity {
-        // Failing leaves the thread where the EAL put it: on the control CPUs, which is where it should be anyway.
-        let _ = rustix::thread::sched_setaffinity(None, &affinity);
-    }
-    if result < 0 {
-        return Err(EalError::Init {
-            reason: if errno == 0 {
-                "it gives no reason".to_owned()
-            } else {
-                errno_text(errno)
-            },
-            said: Said::since(mark),
-        });
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_that_are_no_directory_names_are_refused() {
-        for name in ["", "-x", ".x", "a/b", "a b", &"x".repeat(33)] {
-            assert_eq!(check_name(name), Err(EalError::Name(name.to_owned())));
-        }
-        assert_eq!(check_name("tarpon-1.a_b"), Ok(()));
-    }
-
-    #[test]
-    fn memory_and_devices_become_arguments() {
-        let config = EalConfig {
-            name: "t".into(),
-            memory_mb: 64,
-            control_cpus: vec![0, 2],
-            ..EalConfig::default()
-        };
-        let ordinary = MemoryMode::Ordinary {
-            memory_mb: 64,
-            why: String::new(),
-        };
-        let line = arguments(&config, &ordinary, &[]).join(" ");
-        assert_eq!(
-            line,
-            "t --no-telemetry --lcores=0@(0,2) --no-huge -m 64 --file-prefix=t --no-pci"
-        );
-        let line = arguments(
-            &config,
-            &MemoryMode::Hugepages,
-            &["0000:03:00.0".to_owned()],
-        )
-        .join(" ");
-        assert_eq!(
-            line,
-            "t --no-telemetry --lcores=0@(0,2) --in-memory --file-prefix=t -a 0000:03:00.0"
-        );
     }
 }

@@ -1,7 +1,51 @@
-//! PCI devices as sysfs shows them: is one there, and whose is it.
+//! PCI devices: their addresses, and what sysfs shows of them: is one there, and whose is it.
 
-use crate::{Device, PciAddress, PortError};
-use std::{fs, path::Path};
+use crate::{Device, PortError};
+use std::{fmt, fs, path::Path};
+
+/// Where a device sits on PCI: domain, bus, device, function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PciAddress {
+    domain: u32,
+    bus: u8,
+    device: u8,
+    function: u8,
+}
+
+impl fmt::Display for PciAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&format!(
+            "{:04x}:{:02x}:{:02x}.{:x}",
+            self.domain, self.bus, self.device, self.function
+        ))
+    }
+}
+
+impl PciAddress {
+    /// `0000:03:00.0`, or `03:00.0` in domain 0; `None` for anything else.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let hex = |text: &str, digits: std::ops::RangeInclusive<usize>| {
+            let good = digits.contains(&text.len()) && text.bytes().all(|b| b.is_ascii_hexdigit());
+            good.then(|| u32::from_str_radix(text, 16).ok()).flatten()
+        };
+        let (rest, function) = text.split_once('.')?;
+        let mut parts = rest.rsplit(':');
+        let device = hex(parts.next()?, 2..=2).filter(|&device| device < 32)?;
+        let bus = hex(parts.next()?, 2..=2)?;
+        let domain = parts.next().map_or(Some(0), |domain| hex(domain, 4..=8))?;
+        let function = hex(function, 1..=1).filter(|&function| function < 8)?;
+        if parts.next().is_some() {
+            return None;
+        }
+        Some(Self {
+            domain,
+            bus: u8::try_from(bus).ok()?,
+            device: u8::try_from(device).ok()?,
+            function: u8::try_from(function).ok()?,
+        })
+    }
+}
 
 const DEVICES: &str = "/sys/bus/pci/devices";
 
