@@ -113,58 +113,60 @@ pub(crate) enum Parsed {
 }
 
 /// Looks at a received frame once. Padding behind the packet is left where it is.
+///
+/// Written with early returns rather than `?`: a `Packet` is some hundred bytes, built once and in place.
 #[inline]
 pub(crate) fn parse<F: Frame>(frame: &F, port: PortId, net: &Net) -> Parsed {
-    match try_parse(frame, port, net) {
-        Ok(parsed) => parsed,
-        Err(reason) => Parsed::Drop(reason),
-    }
-}
-
-#[inline]
-fn try_parse<F: Frame>(frame: &F, port: PortId, net: &Net) -> Result<Parsed, DropReason> {
     let head = frame.head();
-    let (ether, rest) =
-        Ethernet::ref_from_prefix(head).map_err(|_| DropReason::EthernetTruncated)?;
+    let Ok((ether, rest)) = Ethernet::ref_from_prefix(head) else {
+        return Parsed::Drop(DropReason::EthernetTruncated);
+    };
     let link_group = ether.destination[0] & 1 == 1;
     if !link_group
         && net
             .port_mac(port)
             .is_none_or(|mac| mac.0 != ether.destination)
     {
-        return Err(DropReason::NotOurMac);
+        return Parsed::Drop(DropReason::NotOurMac);
     }
     let mut ethertype = ether.ethertype.get();
     let mut vlan = frame.stripped_vlan().map(ethernet::vlan_id);
     let mut l3 = 14u8;
     let mut body = rest;
     if ethertype == ethernet::VLAN && vlan.is_none() {
-        let (tag, behind) =
-            VlanTag::ref_from_prefix(rest).map_err(|_| DropReason::EthernetTruncated)?;
+        let Ok((tag, behind)) = VlanTag::ref_from_prefix(rest) else {
+            return Parsed::Drop(DropReason::EthernetTruncated);
+        };
         vlan = Some(ethernet::vlan_id(tag.control.get()));
         ethertype = tag.ethertype.get();
         l3 = 18;
         body = behind;
     }
+    let Some(interface) = net.interface_of(port, vlan) else {
+        return Parsed::Drop(DropReason::UnknownVlan);
+    };
     let place = Place {
-        interface: net
-            .interface_of(port, vlan)
-            .ok_or(DropReason::UnknownVlan)?,
+        interface,
         l3,
         link_group,
         behind: frame.total_len().saturating_sub(usize::from(l3)),
     };
     match ethertype {
-        ethernet::IPV4 => ipv4_packet(body, frame.rx_ip_checksum(), place).map(Parsed::Ip),
-        ethernet::IPV6 => ipv6_packet(body, place).map(Parsed::Ip),
-        ethernet::ARP => match Arp::ref_from_prefix(body) {
-            Ok((arp, _)) if arp.is_ipv4_over_ethernet() => Ok(Parsed::Arp {
-                interface: place.interface,
-                at: l3,
-            }),
-            _ => Err(DropReason::ArpMalformed),
+        ethernet::IPV4 => ipv4_packet(body, frame.rx_ip_checksum(), place),
+        ethernet::IPV6 => ipv6_packet(body, place),
+        ethernet::ARP => arp_packet(body, place),
+        _ => Parsed::Punt,
+    }
+}
+
+#[cold]
+fn arp_packet(body: &[u8], place: Place) -> Parsed {
+    match Arp::ref_from_prefix(body) {
+        Ok((arp, _)) if arp.is_ipv4_over_ethernet() => Parsed::Arp {
+            interface: place.interface,
+            at: place.l3,
         },
-        _ => Ok(Parsed::Punt),
+        _ => Parsed::Drop(DropReason::ArpMalformed),
     }
 }
 
@@ -187,54 +189,65 @@ pub(crate) fn reparse<F: Frame>(frame: &F, l3: u8, interface: InterfaceId) -> Op
         link_group: false,
         behind: frame.total_len().saturating_sub(usize::from(l3)),
     };
-    match body.first()? >> 4 {
-        4 => ipv4_packet(body, RxChecksum::Good, place).ok(),
-        6 => ipv6_packet(body, place).ok(),
+    let parsed = match body.first()? >> 4 {
+        4 => ipv4_packet(body, RxChecksum::Good, place),
+        6 => ipv6_packet(body, place),
+        _ => return None,
+    };
+    match parsed {
+        Parsed::Ip(packet) => Some(packet),
         _ => None,
     }
 }
 
-#[inline]
-fn ipv4_packet(body: &[u8], checked: RxChecksum, place: Place) -> Result<Packet, DropReason> {
-    let (ip, _) = Ipv4::ref_from_prefix(body).map_err(|_| DropReason::IpMalformed)?;
-    let header_len = ip.header_len();
+#[inline(always)]
+fn ipv4_packet(body: &[u8], checked: RxChecksum, place: Place) -> Parsed {
+    let Ok((ip, behind)) = Ipv4::ref_from_prefix(body) else {
+        return Parsed::Drop(DropReason::IpMalformed);
+    };
     let total = ip.total_len.get();
+    let header_len = ip.header_len();
+    let options = header_len.wrapping_sub(ipv4::LEN);
     if ip.version() != 4
-        || header_len < ipv4::LEN
+        || options > behind.len()
         || usize::from(total) < header_len
         || usize::from(total) > place.behind
     {
-        return Err(DropReason::IpMalformed);
+        return Parsed::Drop(DropReason::IpMalformed);
     }
-    let (header, l4) = body
-        .split_at_checked(header_len)
-        .ok_or(DropReason::IpMalformed)?;
     let good = match checked {
         RxChecksum::Good => true,
         RxChecksum::Bad => false,
-        RxChecksum::Unknown | RxChecksum::Partial => checksum::of(header) == 0,
+        RxChecksum::Unknown | RxChecksum::Partial => {
+            body.get(..header_len).is_some_and(|h| checksum::of(h) == 0)
+        }
     };
     if !good {
-        return Err(DropReason::IpChecksum);
+        return Parsed::Drop(DropReason::IpChecksum);
     }
     let (source, destination) = (ip.source.get(), ip.destination.get());
     if forbidden_source4(source, destination) {
-        return Err(DropReason::IpSource);
+        return Parsed::Drop(DropReason::IpSource);
     }
     let fragment = match ip.fragment.get() & (ipv4::MORE_FRAGMENTS | ipv4::OFFSET_MASK) {
         0 => Fragment::No,
         f if f & ipv4::OFFSET_MASK == 0 => Fragment::First,
         _ => Fragment::Later,
     };
-    let ports = upper(ip.protocol, l4, usize::from(total) - header_len, fragment)?;
-    Ok(Packet {
+    let l4 = behind.get(options..).unwrap_or_default();
+    let len = usize::from(total) - header_len;
+    let Some(ports) = upper(ip.protocol, l4, len, fragment) else {
+        return Parsed::Drop(DropReason::L4Malformed);
+    };
+    Parsed::Ip(Packet {
         interface: place.interface,
         addresses: Addresses::V4 {
             source,
             destination,
         },
         l3: place.l3,
-        l4: u16::from(place.l3) + u16::try_from(header_len).unwrap_or(0),
+        // At most 60 bytes.
+        l4: u16::from(place.l3) + u16::from(ip.version_ihl & 15) * 4,
         ip_len: total,
         protocol: ip.protocol,
         source_port: ports.source,
@@ -245,40 +258,46 @@ fn ipv4_packet(body: &[u8], checked: RxChecksum, place: Place) -> Result<Packet,
     })
 }
 
-#[inline]
-fn ipv6_packet(body: &[u8], place: Place) -> Result<Packet, DropReason> {
-    let (ip, _) = Ipv6::ref_from_prefix(body).map_err(|_| DropReason::IpMalformed)?;
+#[inline(always)]
+fn ipv6_packet(body: &[u8], place: Place) -> Parsed {
+    let Ok((ip, _)) = Ipv6::ref_from_prefix(body) else {
+        return Parsed::Drop(DropReason::IpMalformed);
+    };
     let total = usize::from(ip.payload_len.get()) + ipv6::LEN;
-    let ip_len = u16::try_from(total).map_err(|_| DropReason::IpMalformed)?;
+    let Ok(ip_len) = u16::try_from(total) else {
+        return Parsed::Drop(DropReason::IpMalformed);
+    };
     if ip.version() != 6 || total > place.behind {
-        return Err(DropReason::IpMalformed);
+        return Parsed::Drop(DropReason::IpMalformed);
     }
     let (source, destination) = (ip.source(), ip.destination());
     if forbidden_source6(source) {
-        return Err(DropReason::IpSource);
+        return Parsed::Drop(DropReason::IpSource);
     }
     // The packet's part of the first segment: without padding, and no further than the chain of headers may go.
     let packet = body.get(..total).unwrap_or(body);
-    let above =
-        ipv6::upper_layer(packet, ip.next_header).map_err(|_| DropReason::Ipv6Extensions)?;
+    let Ok(above) = ipv6::upper_layer(packet, ip.next_header) else {
+        return Parsed::Drop(DropReason::Ipv6Extensions);
+    };
     let fragment = match above.fragment {
         None => Fragment::No,
         Some(true) => Fragment::First,
         Some(false) => Fragment::Later,
     };
-    let l4 = packet
-        .get(above.offset..)
-        .ok_or(DropReason::Ipv6Extensions)?;
-    let ports = upper(above.protocol, l4, total - above.offset, fragment)?;
-    Ok(Packet {
+    let (Some(l4), Ok(offset)) = (packet.get(above.offset..), u16::try_from(above.offset)) else {
+        return Parsed::Drop(DropReason::Ipv6Extensions);
+    };
+    let Some(ports) = upper(above.protocol, l4, total - above.offset, fragment) else {
+        return Parsed::Drop(DropReason::L4Malformed);
+    };
+    Parsed::Ip(Packet {
         interface: place.interface,
         addresses: Addresses::V6 {
             source,
             destination,
         },
         l3: place.l3,
-        l4: u16::from(place.l3)
-            + u16::try_from(above.offset).map_err(|_| DropReason::Ipv6Extensions)?,
+        l4: u16::from(place.l3) + offset,
         ip_len,
         protocol: above.protocol,
         source_port: ports.source,
@@ -297,23 +316,22 @@ struct Ports {
 }
 
 /// Checks that the upper-layer header is there and takes the ports from it. `len`: bytes the packet says it has behind
-/// the IP header. A first fragment may be too short for its header: it has no ports then.
-#[inline]
-fn upper(number: u8, l4: &[u8], len: usize, fragment: Fragment) -> Result<Ports, DropReason> {
+/// the IP header. A first fragment may be too short for its header: it has no ports then. `None`: not there.
+#[inline(always)]
+fn upper(number: u8, l4: &[u8], len: usize, fragment: Fragment) -> Option<Ports> {
     if fragment == Fragment::Later {
-        return Ok(Ports::default());
+        return Some(Ports::default());
     }
     let l4 = l4.get(..len).unwrap_or(l4);
     let found = match number {
         protocol::TCP => tcp_ports(l4),
         protocol::UDP => udp_ports(l4, len, fragment),
         protocol::ICMP | protocol::ICMPV6 => (l4.len() >= wire::icmp::LEN).then(Ports::default),
-        _ => return Ok(Ports::default()),
+        _ => Some(Ports::default()),
     };
     match (found, fragment) {
-        (Some(ports), _) => Ok(ports),
-        (None, Fragment::First) => Ok(Ports::default()),
-        (None, _) => Err(DropReason::L4Malformed),
+        (None, Fragment::First) => Some(Ports::default()),
+        (found, _) => found,
     }
 }
 
