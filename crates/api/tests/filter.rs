@@ -1,5 +1,4 @@
 //! The capture filter: what matches what, what is refused, and that no text and no frame upsets it.
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use api::filter::{Filter, MAX_FILTER_LENGTH, parse};
 use proptest::prelude::*;

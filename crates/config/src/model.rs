@@ -157,7 +157,7 @@ words! {
 pub struct Port {
     /// Its name; also the name of its untagged interface.
     pub name: String,
-    /// PCI address (`0000:03:00.0`) or vdev string (`net_af_packet0,iface=veth1`).
+    /// PCI address (`0000:03:00.0`), short form (`af_packet:veth1`) or vdev string (`net_af_packet0,iface=veth1`).
     pub device: String,
     /// Receive and transmit queues; `None`: as many as workers, if the port can.
     pub queues: Option<u16>,
@@ -181,7 +181,7 @@ impl Port {
     /// Whether `device` is a PCI address; else it is a vdev string.
     #[must_use]
     pub fn is_pci(&self) -> bool {
-        crate::check::is_pci_address(&self.device)
+        crate::check::is_pci(&self.device)
     }
 
     /// The TAP's name, if there is one.

@@ -424,8 +424,8 @@ fn check_judges_files_without_a_daemon() {
     assert_eq!(
         text(&output.stderr),
         format!(
-            "{path}:3:10: \"eth0\" is no device that DPDK knows: if eth0 is a kernel interface, write device = \
-             \"net_af_packet0,iface=eth0\", or the NIC's PCI address\n\
+            "{path}:3:10: \"eth0\" is no device: if it is a kernel interface, write device = \"af_packet:eth0\" to share it with the \
+             kernel, or its PCI address to take it over\n\
              {path}:4:1: unknown key `mtuu` in [[port]]: did you mean `mtu`?\n2 mistakes\n"
         )
     );

@@ -3,6 +3,7 @@
 use super::{
     Problems,
     addresses::{is_link_local, overlap, unusable_in},
+    device::{self, Device},
     repeated,
 };
 use crate::{Config, Port, model::Interface};
@@ -54,7 +55,7 @@ fn names(config: &Config, problems: &mut Problems) {
 fn each_port(config: &Config, index: usize, port: &Port, problems: &mut Problems) {
     let at = |key: &str| format!("port[{index}].{key}");
     if !port.device.is_empty()
-        && let Some((what, instead)) = wrong_device(&port.device)
+        && let Err((what, instead)) = device::read(&port.device)
     {
         problems.add(at("device"), what, instead);
     }
@@ -104,109 +105,30 @@ fn each_port(config: &Config, index: usize, port: &Port, problems: &mut Problems
     }
 }
 
-/// `0000:03:00.0`, or `03:00.0` in domain 0.
-pub(crate) fn is_pci_address(device: &str) -> bool {
-    let hex = |text: &str, digits: usize| {
-        text.len() == digits && text.bytes().all(|b| b.is_ascii_hexdigit())
-    };
-    let Some((bus_and_device, function)) = device.rsplit_once('.') else {
-        return false;
-    };
-    let parts: Vec<&str> = bus_and_device.split(':').collect();
-    let place = match parts.as_slice() {
-        [domain, bus, slot] => hex(domain, 4) && hex(bus, 2) && hex(slot, 2),
-        [bus, slot] => hex(bus, 2) && hex(slot, 2),
-        _ => false,
-    };
-    place && function.len() == 1 && function.bytes().all(|b| (b'0'..=b'7').contains(&b))
-}
-
-/// Drivers of virtual devices have these prefixes in DPDK.
-fn is_vdev(device: &str) -> bool {
-    let driver = device.split(',').next().unwrap_or_default();
-    ["net_", "eth_", "virtio_user"]
-        .iter()
-        .any(|prefix| driver.starts_with(prefix) && driver.len() > prefix.len())
-        || driver.starts_with("virtio_user")
-}
-
-fn wrong_device(device: &str) -> Option<(String, String)> {
-    if is_pci_address(device) {
-        return None;
-    }
-    let drivers_with_interface = ["net_af_packet", "net_af_xdp", "net_tap"];
-    if is_vdev(device) {
-        let needs_interface = drivers_with_interface
-            .iter()
-            .take(2)
-            .any(|d| device.starts_with(d));
-        return (needs_interface && argument(device, "iface").is_none()).then(|| {
-            (
-                format!("{device:?} does not say which kernel interface to use"),
-                format!("write device = \"{device},iface=eth1\", with your interface's name"),
-            )
-        });
-    }
-    let kernel_name = !device.is_empty()
-        && device.len() <= 15
-        && device
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'@'));
-    let instead = if kernel_name && !device.contains('.') {
-        format!(
-            "if {device} is a kernel interface, write device = \"net_af_packet0,iface={device}\", or the NIC's PCI address"
-        )
-    } else {
-        "write a PCI address, like \"0000:03:00.0\" (see dpdk-devbind.py --status), or a virtual device, like \"net_af_packet0,iface=eth1\""
-            .to_owned()
-    };
-    Some((format!("{device:?} is no device that DPDK knows"), instead))
-}
-
-/// The value of `name=` among a device's arguments.
-fn argument<'d>(device: &'d str, name: &str) -> Option<&'d str> {
-    device
-        .split(',')
-        .skip(1)
-        .filter_map(|part| part.trim().split_once('='))
-        .find(|(key, value)| *key == name && !value.is_empty())
-        .map(|(_, value)| value)
-}
-
 fn devices(config: &Config, problems: &mut Problems) {
-    let device = |port: &Port| {
-        let first = port
-            .device
-            .split(',')
-            .next()
-            .unwrap_or_default()
-            .to_ascii_lowercase();
-        if port.is_pci() && first.matches(':').count() == 1 {
-            format!("0000:{first}")
-        } else {
-            first
-        }
-    };
-    let known: Vec<(usize, &Port)> = config
+    let known: Vec<(usize, &Port, Device<'_>)> = config
         .ports
         .iter()
         .enumerate()
-        .filter(|(_, p)| !p.device.is_empty())
+        .filter_map(|(index, port)| Some((index, port, device::read(&port.device).ok()?)))
+        .collect();
+    let identities: Vec<(usize, &Port, &String)> = known
+        .iter()
+        .filter_map(|(index, port, device)| Some((*index, *port, device.identity.as_ref()?)))
         .collect();
     let mut reported = Vec::new();
-    for (again, first) in repeated(known.iter().map(|(_, p)| device(p))) {
-        let (Some((index, port)), Some((_, other))) = (known.get(again), known.get(first)) else {
+    for (again, first) in repeated(identities.iter().map(|(_, _, identity)| identity)) {
+        let (Some((index, port, name)), Some((_, other, _))) =
+            (identities.get(again), identities.get(first))
+        else {
             continue;
         };
         reported.push(*index);
-        let name = device(port);
         let instead = if port.is_pci() {
             "give each port a device of its own".to_owned()
         } else {
-            format!(
-                "number the virtual devices, like {}{index}",
-                name.trim_end_matches(|c: char| c.is_ascii_digit())
-            )
+            let driver = name.trim_end_matches(|c: char| c.is_ascii_digit());
+            format!("number the virtual devices, like {driver}{index}, or leave the number out")
         };
         problems.add(
             format!("port[{index}].device"),
@@ -214,19 +136,19 @@ fn devices(config: &Config, problems: &mut Problems) {
             instead,
         );
     }
-    let with_interface: Vec<(usize, &Port, &str)> = known
+    let interfaces: Vec<(usize, &str, &Port)> = known
         .iter()
-        .filter_map(|(index, p)| Some((*index, *p, argument(&p.device, "iface")?)))
         .filter(|(index, ..)| !reported.contains(index))
+        .filter_map(|(index, port, device)| Some((*index, device.interface?, *port)))
         .collect();
-    for (again, first) in repeated(with_interface.iter().map(|(_, _, iface)| *iface)) {
-        if let (Some((index, _, iface)), Some((_, other, _))) =
-            (with_interface.get(again), with_interface.get(first))
+    for (again, first) in repeated(interfaces.iter().map(|(_, interface, _)| *interface)) {
+        if let (Some((index, interface, _)), Some((_, _, other))) =
+            (interfaces.get(again), interfaces.get(first))
         {
             problems.add(
                 format!("port[{index}].device"),
                 format!(
-                    "port {:?} already uses the kernel interface {iface}",
+                    "port {:?} already uses the kernel interface {interface}",
                     other.name
                 ),
                 "give each port an interface of its own",
@@ -251,7 +173,7 @@ fn taps(config: &Config, problems: &mut Problems) {
                 "write a name for it, like host = \"tp0\", or host = false for none",
             );
         }
-        if argument(&port.device, "iface") == Some(tap.as_str()) {
+        if device::read(&port.device).is_ok_and(|d| d.interface == Some(tap)) {
             problems.add(
                 format!("port[{index}].host"),
                 format!("{tap:?} is the kernel interface of the port itself"),

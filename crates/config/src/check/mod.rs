@@ -1,6 +1,7 @@
 //! Whether a configuration makes sense as a whole.
 
 mod addresses;
+mod device;
 mod director;
 mod interfaces;
 mod reach;
@@ -8,8 +9,6 @@ mod routes;
 mod services;
 
 use crate::{Config, Problem};
-
-pub(crate) use interfaces::is_pci_address;
 
 impl Config {
     /// Everything that is wrong with it, for a configuration that was not read from a file (an edit at run time).
@@ -29,6 +28,11 @@ impl Config {
         services::check(self, interfaces_known, &mut problems);
         problems.found
     }
+}
+
+/// Whether a port's device is on PCI.
+pub(crate) fn is_pci(device: &str) -> bool {
+    device::read(device).is_ok_and(|device| device.pci)
 }
 
 /// Where the checks put what they find.

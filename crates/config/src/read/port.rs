@@ -20,7 +20,7 @@ pub(super) fn port(reader: &mut Reader, section: &mut Section<'_>) -> Option<Por
     let device = section.need(
         reader,
         "device",
-        "a PCI address, like \"0000:03:00.0\", or a DPDK virtual device, like \"net_af_packet0,iface=eth1\"",
+        "a PCI address, like \"0000:03:00.0\", or a kernel interface, like \"af_packet:eth1\"",
         text,
     );
     let queues = section.get(
