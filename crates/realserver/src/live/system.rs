@@ -1,0 +1,218 @@
+//! Commands and files of the machine, under an optional root directory.
+
+use crate::{action::words, error::Refusal};
+use std::{
+    fs,
+    io::{ErrorKind, Write},
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+/// Where administrators' programs are, for those whose PATH lacks it.
+pub(crate) const ADMIN_PATHS: &[&str] = &[
+    "/usr/local/sbin",
+    "/usr/sbin",
+    "/sbin",
+    "/usr/local/bin",
+    "/usr/bin",
+    "/bin",
+];
+
+/// A machine to act on.
+#[derive(Clone, Debug)]
+pub struct System {
+    root: PathBuf,
+    /// Write files only: for building an image of a real server.
+    pub files_only: bool,
+}
+
+impl System {
+    /// `root` is `/` for the running machine.
+    #[must_use]
+    pub fn new(root: impl Into<PathBuf>, files_only: bool) -> Self {
+        Self {
+            root: root.into(),
+            files_only,
+        }
+    }
+
+    /// Whether files go below another root than `/`.
+    #[must_use]
+    pub fn has_root(&self) -> bool {
+        self.root != Path::new("/")
+    }
+
+    /// The root directory.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// An absolute path, below the root.
+    #[must_use]
+    pub fn path(&self, path: &str) -> PathBuf {
+        self.root.join(path.trim_start_matches('/'))
+    }
+
+    /// Run a command; its standard output, or an error with its words.
+    pub(crate) fn run(&self, argv: &[String]) -> Result<String, Refusal> {
+        self.run_with(argv, "")
+    }
+
+    pub(crate) fn run_with(&self, argv: &[String], input: &str) -> Result<String, Refusal> {
+        let command = words(argv);
+        let failed = |outcome: String| Refusal::Command {
+            command: command.clone(),
+            outcome,
+        };
+        let (tool, rest) = argv
+            .split_first()
+            .ok_or_else(|| failed(": no command".into()))?;
+        let mut child = Command::new(find(tool).unwrap_or_else(|| tool.into()))
+            .args(rest)
+            .env("LC_ALL", "C")
+            .env("PATH", search_path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|e| failed(format!(": {e}")))?;
+        if let Some(mut stdin) = child.stdin.take() {
+            // A command that does not read its input closes it: nothing is lost.
+            let _ = stdin.write_all(input.as_bytes());
+        }
+        let out = child
+            .wait_with_output()
+            .map_err(|e| failed(format!(": {e}")))?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+        if out.status.success() {
+            return Ok(String::from_utf8_lossy(&out.stdout).into_owned());
+        }
+        let said = [text(&out.stderr), text(&out.stdout)]
+            .into_iter()
+            .filter(|s| !s.is_empty())
+            .collect::<Vec<_>>()
+            .join("; ");
+        Err(failed(format!(
+            " ({}): {}",
+            out.status,
+            if said.is_empty() {
+                "it said nothing"
+            } else {
+                &said
+            }
+        )))
+    }
+
+    /// A text file's content and permission bits.
+    pub(crate) fn read(&self, path: &str) -> Result<Option<(String, u32)>, Refusal> {
+        let path = self.path(path);
+        match fs::read_to_string(&path) {
+            Ok(text) => {
+                let mode = fs::metadata(&path)
+                    .map_err(Refusal::io(&path))?
+                    .permissions()
+                    .mode()
+                    & 0o7777;
+                Ok(Some((text, mode)))
+            }
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(Refusal::io(path)(e)),
+        }
+    }
+
+    /// Write a whole file: readers see the old or the new one, never a half.
+    pub(crate) fn write(&self, path: &str, text: &str, mode: u32) -> Result<(), Refusal> {
+        let path = self.path(path);
+        let temporary = path.with_extension("tarpon-new");
+        let io = || Refusal::io(&path);
+        let mut file = fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(mode)
+            .open(&temporary)
+            .map_err(io())?;
+        file.write_all(text.as_bytes())
+            .and_then(|()| file.sync_all())
+            .map_err(io())?;
+        fs::set_permissions(&temporary, fs::Permissions::from_mode(mode)).map_err(io())?;
+        fs::rename(&temporary, &path).map_err(io())
+    }
+
+    pub(crate) fn remove(&self, path: &str) -> Result<(), Refusal> {
+        let path = self.path(path);
+        match fs::remove_file(&path) {
+            Err(e) if e.kind() != ErrorKind::NotFound => Err(Refusal::io(path)(e)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Make the directories a file needs; returns those that were missing, outermost first.
+    pub(crate) fn make_parents(&self, path: &str) -> Result<Vec<String>, Refusal> {
+        let mut missing = Vec::new();
+        let mut directory = Path::new(path).parent();
+        while let Some(d) =
+            directory.filter(|d| *d != Path::new("/") && !self.path(&d.to_string_lossy()).exists())
+        {
+            missing.push(d.to_string_lossy().into_owned());
+            directory = d.parent();
+        }
+        missing.reverse();
+        for directory in &missing {
+            let path = self.path(directory);
+            fs::create_dir(&path).map_err(Refusal::io(&path))?;
+        }
+        Ok(missing)
+    }
+
+    /// Remove directories that are empty, innermost first.
+    pub(crate) fn remove_directories(&self, made: &[String]) {
+        for directory in made.iter().rev() {
+            // Someone else's file in it is a reason to keep it.
+            let _ = fs::remove_dir(self.path(directory));
+        }
+    }
+
+    /// `systemctl`, which works on files alone where systemd does not run.
+    pub(crate) fn systemctl(&self, verb: &str, unit: &str) -> Result<String, Refusal> {
+        let mut argv = vec!["systemctl".to_owned()];
+        if self.has_root() || !Path::new("/run/systemd/system").exists() {
+            argv.push(format!("--root={}", self.root.display()));
+        }
+        argv.push(verb.into());
+        if !unit.is_empty() {
+            argv.push(unit.into());
+        }
+        self.run(&argv)
+    }
+
+    /// Whether systemd runs here and must be told of new unit files.
+    pub(crate) fn systemd_runs(&self) -> bool {
+        !self.has_root() && Path::new("/run/systemd/system").exists()
+    }
+}
+
+fn search_path() -> String {
+    let mut path = std::env::var("PATH").unwrap_or_default();
+    for directory in ADMIN_PATHS {
+        if !path.split(':').any(|p| p == *directory) {
+            path.push(':');
+            path.push_str(directory);
+        }
+    }
+    path
+}
+
+/// A program's path.
+pub(crate) fn find(tool: &str) -> Option<PathBuf> {
+    if tool.contains('/') {
+        return Some(tool.into());
+    }
+    search_path()
+        .split(':')
+        .filter(|d| !d.is_empty())
+        .map(|d| Path::new(d).join(tool))
+        .find(|p| fs::metadata(p).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0))
+}
