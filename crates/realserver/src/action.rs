@@ -219,6 +219,8 @@ pub enum Action {
         path: PathBuf,
         /// The command prints the rules (else it writes the file itself).
         stdout: bool,
+        /// Ours among them: arptables-save asks the DNS to spell their addresses, which are put back.
+        rules: Vec<Rule>,
     },
     /// `systemctl enable`.
     Enable {
@@ -337,7 +339,9 @@ impl Action {
                     path.display()
                 )]
             }
-            Self::Save { argv, path, stdout } => {
+            Self::Save {
+                argv, path, stdout, ..
+            } => {
                 vec![if *stdout {
                     format!("{} > {}", words(argv), path.display())
                 } else {

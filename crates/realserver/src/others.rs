@@ -60,7 +60,7 @@ fn gateway_only(platform: Platform, gateway: IpAddr, interface: Option<&str>) ->
 }
 
 fn windows(vips: &[IpAddr], nic: &str) -> String {
-    let mut text = format!(
+    let mut text = String::from(
         "# Windows Server, PowerShell as administrator. A loopback adapter holds the VIP and never answers ARP on the wire;\n\
          # the weak host model lets the NIC take the VIP's packets and the replies leave through it.\n\
          #\n\
@@ -72,7 +72,7 @@ fn windows(vips: &[IpAddr], nic: &str) -> String {
          Disable-NetAdapterBinding -Name 'LVS-VIP' -ComponentID ms_msclient,ms_server -ErrorAction SilentlyContinue\n\
          Set-DnsClient -InterfaceAlias 'LVS-VIP' -RegisterThisConnectionsAddress $false\n\
          Set-NetIPInterface -InterfaceAlias 'LVS-VIP' -InterfaceMetric 254\n\
-         # 3. The VIPs, as host addresses, not used as a source of the server's own connections:\n"
+         # 3. The VIPs, as host addresses, not used as a source of the server's own connections:\n",
     );
     for vip in vips {
         let prefix = if vip.is_ipv4() { 32 } else { 128 };

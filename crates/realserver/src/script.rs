@@ -42,7 +42,7 @@ pub fn scripts(requests: &[Request], plan: &Plan) -> Scripts {
         change(&step.action, &mut apply);
     }
     if reload {
-        apply.push_str("firewalld_reload\nfor number in $(sed -n 's|^undo_file \\([0-9]*\\) /etc/firewalld/.*|\\1|p' \"$journal\"); do : >\"$state/$number.after\"; done\n");
+        apply.push_str("firewalld_reload\n");
     }
     apply.push_str("[ \"$changed\" = 1 ] || echo 'nothing to change'\n");
 
@@ -249,6 +249,27 @@ fn patterns(rule: &Rule) -> String {
     pairs.iter().map(|p| quote(p)).collect::<Vec<_>>().join(" ")
 }
 
+/// sed(1) commands for what arptables-save spells as names.
+fn names_to_addresses(rules: &[Rule]) -> String {
+    let word = |rule: &Rule, option: &str| {
+        rule.spec
+            .iter()
+            .skip_while(|w| *w != option)
+            .nth(1)
+            .cloned()
+    };
+    rules
+        .iter()
+        .filter_map(|r| Some((word(r, "-s")?, word(r, "--mangle-ip-s")?)))
+        .map(|(vip, real_ip)| {
+            format!(
+                "/-s {} /s/--mangle-ip-s [^ ]*/--mangle-ip-s {real_ip}/;",
+                vip.replace('.', "\\.")
+            )
+        })
+        .collect()
+}
+
 fn rule_words(rule: &Rule) -> String {
     format!(
         "{} {} {} -- {}",
@@ -288,11 +309,18 @@ fn change(action: &Action, out: &mut String) {
                 quote(&path.to_string_lossy())
             )
         }
-        Action::Save { argv, path, stdout } => {
+        Action::Save {
+            argv,
+            path,
+            stdout,
+            rules,
+        } => {
+            let (path, sed) = (path.to_string_lossy(), names_to_addresses(rules));
             format!(
-                "do_save {} {} {}",
-                quote(&path.to_string_lossy()),
+                "do_save {} {} {} {}",
+                quote(&path),
                 u8::from(*stdout),
+                quote(&sed),
                 crate::action::words(argv)
             )
         }

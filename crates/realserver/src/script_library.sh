@@ -3,7 +3,8 @@
 set -u
 LC_ALL=C
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
-export LC_ALL PATH
+RES_OPTIONS='timeout:1 attempts:1'
+export LC_ALL PATH RES_OPTIONS
 state=${TARPON_STATE:-/var/lib/tarpon/realserver-script}
 journal=$state/journal
 changed=0
@@ -56,10 +57,22 @@ vip_only_on() {
     return 0
 }
 
-# Rules of one chain, without counters: saved TOOL CHAIN
-saved() {
-    "$1-save" 2>/dev/null | sed -n -e 's/^\[[0-9:]*\] *//' -e "/^-A $2 /p"
+# All rules of a tool as `-A CHAIN ...`, without counters. arptables-save would ask the DNS to spell addresses.
+all_rules() {
+    if [ "$1" = arptables ] && [ "$arp_in" = INPUT ]; then
+        arptables -L -n 2>/dev/null | while read -r word chain_name rest; do
+            case $word in
+                Chain) in_chain=$chain_name ;;
+                -*) echo "-A ${in_chain:-} $word $chain_name $rest" ;;
+            esac
+        done
+    else
+        "$1-save" 2>/dev/null | sed -n -e 's/^\[[0-9:]*\] *//' -e '/^-A /p'
+    fi
 }
+
+# Rules of one chain: saved TOOL CHAIN
+saved() { all_rules "$1" | grep -e "^-A $2 "; }
 
 # Rules of one chain that have all the patterns: matching TOOL CHAIN PATTERN...
 matching() {
@@ -73,7 +86,7 @@ matching() {
 
 # foreign TOOL PATTERN OURS: somebody else's rules about a VIP, when OURS of them are known.
 foreign() {
-    found=$("$1-save" 2>/dev/null | grep -e '-A ' | grep -Fw -e "$2")
+    found=$(all_rules "$1" | grep -Fw -e "$2")
     [ "$(echo "$found" | grep -c .)" -le "$3" ] || {
         echo "$found" >&2
         die "rules about this VIP are already there and not ours (above); remove them or choose another method. Nothing was changed"
@@ -240,7 +253,12 @@ do_firewalld() {
     rules_changed=1
     did "firewall-cmd --permanent --direct --add-rule $*"
 }
-firewalld_reload() { [ "$rules_changed" = 0 ] || firewall-cmd --reload || fail "firewall-cmd --reload failed"; }
+firewalld_reload() {
+    [ "$rules_changed" = 1 ] || return 0
+    firewall-cmd --reload || fail "firewall-cmd --reload failed"
+    # firewalld rewrites its files by itself: an empty mark, for undo not to expect them as they are now.
+    sed -n 's|^undo_file \([0-9]*\) /etc/firewalld/.*|\1|p' "$journal" | while read -r number; do : >"$state/$number.after"; done
+}
 undo_firewalld() { firewall-cmd --permanent --direct --remove-rule "$@"; }
 # Backwards this runs after the rules are out; the files themselves come back next.
 undo_firewalld_files() { firewall-cmd --reload; }
@@ -269,7 +287,7 @@ do_file() {
     if [ -f "$1" ] && cmp -s "$1" "$state/new"; then rm -f "$state/new"; return 0; fi
     make_parents "$1" || fail "cannot make the directory of $1"
     keep "$1" || fail "cannot keep $1"
-    cat "$state/new" >"$1" && chmod "$2" "$1" || fail "cannot write $1"
+    { cat "$state/new" >"$1" && chmod "$2" "$1"; } || fail "cannot write $1"
     cp "$1" "$state/$kept.after"
     rm -f "$state/new"
     did "$1"
@@ -286,14 +304,24 @@ do_append() {
     rm -f "$state/new"
     did "$1"
 }
-# do_save PATH STDOUT COMMAND...
+# do_save PATH STDOUT SED COMMAND...; SED puts addresses back where arptables-save wrote names.
 do_save() {
-    save_path=$1 save_stdout=$2
-    shift 2
+    save_path=$1 save_stdout=$2 save_sed=$3
+    shift 3
     [ "$rules_changed" = 0 ] && [ -f "$save_path" ] && return 0
     make_parents "$save_path" || fail "cannot make the directory of $save_path"
-    grep -q "^undo_file [0-9]* $save_path " "$journal" && kept=$(sed -n "s|^undo_file \([0-9]*\) $save_path .*|\1|p" "$journal") || keep "$save_path"
-    if [ "$save_stdout" = 1 ]; then "$@" >"$save_path" || fail "$* failed"; else "$@" || fail "$* failed"; fi
+    if grep -q "^undo_file [0-9]* $save_path " "$journal"; then
+        kept=$(sed -n "s|^undo_file \([0-9]*\) $save_path .*|\1|p" "$journal")
+    else
+        keep "$save_path" || fail "cannot keep $save_path"
+    fi
+    if [ "$save_stdout" = 1 ]; then
+        "$@" >"$state/new" || fail "$* failed"
+        sed -e "$save_sed" "$state/new" >"$save_path" || fail "cannot write $save_path"
+        rm -f "$state/new"
+    else
+        "$@" || fail "$* failed"
+    fi
     cp "$save_path" "$state/$kept.after"
     did "$* > $save_path"
 }
@@ -323,12 +351,17 @@ do_start() {
 }
 undo_start() { systemctl stop "$1"; }
 
-at_boot() { ls /etc/rc[2345].d/S??"$1" /etc/rc.d/rc[2345].d/S??"$1" 2>/dev/null | grep -q .; }
+at_boot() {
+    for link in /etc/rc[2345].d/S??"$1" /etc/rc.d/rc[2345].d/S??"$1"; do
+        [ -e "$link" ] && return 0
+    done
+    return 1
+}
 do_chkconfig() {
     at_boot "$1" && return 0
     record undo_chkconfig "$1"
     if command -v chkconfig >/dev/null 2>&1; then
-        chkconfig --add "$1" && chkconfig --level 2345 "$1" on || fail "chkconfig $1 failed"
+        { chkconfig --add "$1" && chkconfig --level 2345 "$1" on; } || fail "chkconfig $1 failed"
     else
         update-rc.d "$1" defaults || fail "update-rc.d $1 failed"
     fi
@@ -343,7 +376,7 @@ undo_chkconfig() {
 
 do_module() {
     [ -d "/proc/sys/net/ipv4/conf/$2" ] && return 0
-    modprobe "$1" && [ -d "/proc/sys/net/ipv4/conf/$2" ] || fail "modprobe $1 gave no $2: this kernel cannot decapsulate here"
+    { modprobe "$1" && [ -d "/proc/sys/net/ipv4/conf/$2" ]; } || fail "modprobe $1 gave no $2: this kernel cannot decapsulate here"
     record undo_module "$1"
     did "modprobe $1"
 }

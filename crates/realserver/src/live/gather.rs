@@ -5,7 +5,7 @@ use super::{
     system::{System, find},
 };
 use crate::{
-    action::{ArpChains, NFT_TABLE, Tool},
+    action::{ArpChains, NFT_TABLE, Rule, Tool},
     error::Refusal,
     facts::{Facts, Init, Interface, Listener},
 };
@@ -90,26 +90,26 @@ pub fn gather(system: &System, chains: Option<ArpChains>) -> Result<Facts, Refus
     }
     if facts.root {
         let mut xtables = vec![format!("ip {NFT_TABLE}"), format!("ip6 {NFT_TABLE}")];
-        for (tool, table) in [
-            (Tool::Arptables, "arp filter"),
-            (Tool::Iptables, "ip nat"),
-            (Tool::Ip6tables, "ip6 nat"),
-        ] {
+        for (tool, table) in [(Tool::Iptables, "ip nat"), (Tool::Ip6tables, "ip6 nat")] {
             let save = format!("{}-save", tool.name());
-            if !facts.tools.contains_key(&save) {
-                continue;
+            if facts.tools.contains_key(&save) {
+                // A kernel without the table is a machine without rules.
+                let text = run(&[&save]).unwrap_or_default();
+                facts.rules.extend(parse::saved_rules(tool, &text));
+                if parse::has_table(tool, &text) {
+                    xtables.push(table.to_owned());
+                }
             }
-            // A kernel without the table is a machine without rules.
-            let text = run(&[&save]).unwrap_or_default();
-            facts.rules.extend(parse::saved_rules(tool, &text));
-            if parse::has_table(tool, &text) {
-                xtables.push(table.to_owned());
-            }
-            if tool == Tool::Arptables && text.lines().any(|l| l.starts_with(":IN ")) {
-                facts.chains = ArpChains::InOut;
-            } else if tool == Tool::Arptables && !text.contains(":INPUT") {
-                facts.chains = unlisted_chains(&run);
-            }
+        }
+        if facts.tools.contains_key("arptables") {
+            let (list, in_out) = arp_listing(system)?;
+            facts.chains = if in_out {
+                ArpChains::InOut
+            } else {
+                ArpChains::InputOutput
+            };
+            facts.rules.extend(list);
+            xtables.push("arp filter".into());
         }
         if facts.tools.contains_key("nft") {
             facts.nft = parse::nft_without(
@@ -122,15 +122,36 @@ pub fn gather(system: &System, chains: Option<ArpChains>) -> Result<Facts, Refus
     Ok(facts)
 }
 
-/// The nft-backed arptables has one naming; an older one must be asked, which makes it load its table.
-fn unlisted_chains(run: &impl Fn(&[&str]) -> Result<String, Refusal>) -> ArpChains {
-    if run(&["arptables", "-V"]).is_ok_and(|v| v.contains("nf_tables")) {
-        return ArpChains::InputOutput;
+/// arptables' rules, and whether it calls its chains IN and OUT.
+///
+/// An older arptables loads its table when it lists it; where the table is not loaded there are no rules, and it is left so.
+pub(super) fn arp_listing(system: &System) -> Result<(Vec<Rule>, bool), Refusal> {
+    let run = |argv: &[&str]| system.run(&argv.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>());
+    let nft = run(&["arptables", "-V"]).is_ok_and(|v| v.contains("nf_tables"));
+    let loaded = fs::read_to_string("/proc/net/arp_tables_names")
+        .map_or(true, |names| names.lines().any(|n| n == "filter"));
+    let named = |list: &str| list.lines().any(|l| l.starts_with("Chain IN "));
+    if !nft && !loaded {
+        // Only its name tells then: RHEL 4 and 5 ship it as arptables_jf.
+        return Ok((
+            vec![],
+            find("arptables_jf").is_some() || system.path("/etc/init.d/arptables_jf").exists(),
+        ));
     }
-    match run(&["arptables", "-L", "-n"]) {
-        Ok(list) if list.contains("Chain IN ") => ArpChains::InOut,
-        _ => ArpChains::InputOutput,
+    let list = run(&["arptables", "-L", "-n"]).unwrap_or_default();
+    let in_out = named(&list);
+    let rules = parse::listed_arp_rules(&list);
+    if rules.is_empty() && in_out {
+        // arptables_jf lists in columns; its save is in words.
+        return Ok((
+            parse::saved_rules(
+                Tool::Arptables,
+                &run(&["arptables-save"]).unwrap_or_default(),
+            ),
+            true,
+        ));
     }
+    Ok((rules, in_out))
 }
 
 fn interfaces(mtus: &[(String, u32)]) -> Vec<Interface> {

@@ -5,6 +5,7 @@ mod parse;
 mod perform;
 mod state;
 mod system;
+mod take_back;
 
 pub use gather::gather;
 pub use state::{STATE_FILE, State};
@@ -98,7 +99,7 @@ fn reach(
         .collect();
     if !force {
         for &index in &stale {
-            perform::unchanged(system, &state.done[index])?;
+            take_back::unchanged(system, &state.done[index])?;
         }
     }
     if system.files_only
@@ -119,7 +120,7 @@ fn reach(
     for index in stale {
         let done = state.done.remove(index);
         rules_changed |= matches!(done.action, Action::Rule(_));
-        perform::undo(system, &done, facts, &mut changes)?;
+        take_back::undo(system, &done, facts, &mut changes)?;
         state.store(system)?;
     }
     let mut fresh: Vec<String> = Vec::new();
@@ -170,7 +171,7 @@ fn roll_back(system: &System, state: &mut State, fresh: &[String], facts: &Facts
     {
         let done = state.done.remove(index);
         // The first error is the one to report; a second one here must not hide it, nor stop the rest from being taken back.
-        let _ = perform::undo(system, &done, facts, &mut Changes::new());
+        let _ = take_back::undo(system, &done, facts, &mut Changes::new());
     }
     let _ = if state.requests.is_empty() {
         state.remove(system)

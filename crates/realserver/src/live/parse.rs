@@ -41,6 +41,61 @@ pub(super) fn saved_rules(tool: Tool, text: &str) -> Vec<Rule> {
     rules
 }
 
+/// Rules in `arptables -L -n` output. Preferred to a save, which spells `--mangle-ip-s` as a host name after asking the DNS.
+pub(super) fn listed_arp_rules(text: &str) -> Vec<Rule> {
+    let mut chain = String::new();
+    let mut rules = Vec::new();
+    for line in text.lines() {
+        if let Some(rest) = line.strip_prefix("Chain ") {
+            chain = match rest.split_whitespace().next().unwrap_or_default() {
+                "INPUT" => "IN".into(),
+                "OUTPUT" => "OUT".into(),
+                other => other.to_owned(),
+            };
+        } else if line.starts_with('-') {
+            let rule = line.split(" , pcnt").next().unwrap_or_default();
+            let spec = rule.replace(" -i *", "").replace(" -o *", "");
+            rules.push(Rule {
+                tool: Tool::Arptables,
+                chain: chain.clone(),
+                spec: spec.split_whitespace().map(str::to_owned).collect(),
+            });
+        }
+    }
+    rules
+}
+
+/// Saved arptables rules with host names in `--mangle-ip-s` put back to the addresses of `rules`: at boot there is no DNS.
+pub(super) fn numeric_save(text: &str, rules: &[Rule]) -> String {
+    let mangle = |words: &[String]| {
+        words
+            .iter()
+            .position(|w| w == "--mangle-ip-s")
+            .map(|i| i + 1)
+    };
+    let mut numeric = String::new();
+    for line in text.lines() {
+        let saved = saved_rules(Tool::Arptables, &format!("*filter\n{line}\n")).pop();
+        let ours = saved.and_then(|mut saved| {
+            let at = mangle(&saved.spec)?;
+            rules.iter().find_map(|rule| {
+                let address = rule.spec.get(mangle(&rule.spec)?)?;
+                let name = std::mem::replace(saved.spec.get_mut(at)?, address.clone());
+                let same = saved.chain == rule.chain && saved.normal() == rule.normal();
+                let line = line.replace(
+                    &format!("--mangle-ip-s {name}"),
+                    &format!("--mangle-ip-s {address}"),
+                );
+                saved.spec[at] = name;
+                same.then_some(line)
+            })
+        });
+        numeric.push_str(ours.as_deref().unwrap_or(line));
+        numeric.push('\n');
+    }
+    numeric
+}
+
 /// Whether a save lists the table at all.
 pub(super) fn has_table(tool: Tool, text: &str) -> bool {
     let wanted = if tool == Tool::Arptables {
@@ -185,6 +240,34 @@ mod tests {
     }
 
     #[test]
+    fn arptables_listings_are_read_and_names_put_back() {
+        let list = "Chain INPUT (policy ACCEPT 0 packets, 0 bytes)\n-j DROP -i * -o * -d 10.7.0.100 , pcnt=0 -- bcnt=0 \n\n\
+                    Chain OUTPUT (policy ACCEPT)\n-j mangle -s 10.7.0.100 --mangle-ip-s 10.7.0.2 \n";
+        let rules = listed_arp_rules(list);
+        let ours = Rule::new(
+            Tool::Arptables,
+            "OUT",
+            "-s 10.7.0.100 -j mangle --mangle-ip-s 10.7.0.2",
+        );
+        assert_eq!(rules.len(), 2);
+        assert_eq!(
+            rules[0].normal(),
+            Rule::new(Tool::Arptables, "IN", "-d 10.7.0.100 -j DROP").normal()
+        );
+        assert_eq!(
+            (rules[1].chain.as_str(), rules[1].normal()),
+            ("OUT", ours.normal())
+        );
+        let save = "*filter\n:OUTPUT ACCEPT\n-A OUTPUT -j mangle -s 10.7.0.100 --mangle-ip-s web1.example.com\n-A OUTPUT -j mangle -s 10.7.0.9 --mangle-ip-s other\n";
+        let numeric = numeric_save(save, &[ours]);
+        assert!(
+            numeric.contains("-s 10.7.0.100 --mangle-ip-s 10.7.0.2\n")
+                && numeric.contains("-s 10.7.0.9 --mangle-ip-s other\n"),
+            "{numeric}"
+        );
+    }
+
+    #[test]
     fn sockets_are_read() {
         let text = "  sl  local_address rem_address   st\n   0: 0A00070A:0050 00000000:0000 0A 0:0\n   1: 00000000:0016 00000000:0000 01 0:0\n";
         let found = listeners(text, Protocol::Tcp);
@@ -207,6 +290,7 @@ mod tests {
         #[test]
         fn no_listing_makes_a_parser_panic(text in "[ -~\n]{0,200}") {
             saved_rules(Tool::Arptables, &text);
+            listed_arp_rules(&text);
             nft_without(&text, &["ip nat".into()]);
             direct_rules(&text);
             listeners(&text, Protocol::Udp);

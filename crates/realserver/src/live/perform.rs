@@ -1,14 +1,15 @@
-//! Each action carried out, checked, and taken back.
+//! Each action carried out and checked.
 
 use super::{
     Changes, Done, Prior,
-    gather::{enabled, read_sysctl},
+    gather::{arp_listing, enabled, read_sysctl},
     parse,
     state::PriorFile,
     system::System,
+    take_back,
 };
 use crate::{
-    action::{Action, NFT_TABLE, Rule, nft_text},
+    action::{Action, NFT_TABLE, Rule, Tool, nft_text},
     error::Refusal,
     facts::Facts,
 };
@@ -17,12 +18,12 @@ use std::{fs, path::Path};
 /// firewalld's own files: what `--permanent --direct` writes, and the copy it keeps.
 const DIRECT_FILES: [&str; 2] = ["/etc/firewalld/direct.xml", "/etc/firewalld/direct.xml.old"];
 
-fn argv(words: &[&str]) -> Vec<String> {
+pub(super) fn argv(words: &[&str]) -> Vec<String> {
     words.iter().map(|w| (*w).to_owned()).collect()
 }
 
 /// Whether the action acts on the running machine, rather than on files.
-fn is_live(action: &Action) -> bool {
+pub(super) fn is_live(action: &Action) -> bool {
     !matches!(
         action,
         Action::File { .. } | Action::Enable { .. } | Action::Chkconfig { .. }
@@ -153,7 +154,7 @@ pub(super) fn first(
     let mut done = done(prior);
     if let Err(error) = carry_out(system, &mut done, facts) {
         // Half a change is taken back here; whole ones by the caller. The first error is the one to tell.
-        let _ = undo(system, &done, facts, &mut Changes::new());
+        let _ = take_back::undo(system, &done, facts, &mut Changes::new());
         return Err(error);
     }
     Ok((done, true))
@@ -236,7 +237,7 @@ fn carry_out(system: &System, done: &mut Done, facts: &Facts) -> Result<(), Refu
             append,
         } => {
             let path = path.to_string_lossy();
-            let (before, made) = file_prior(prior, &path)?;
+            let PriorFile { before, made, .. } = file_prior(prior, &path)?;
             made.extend(system.make_parents(&path)?);
             let (text, mode) = match before {
                 Some((text, bits)) if *append => {
@@ -255,14 +256,19 @@ fn carry_out(system: &System, done: &mut Done, facts: &Facts) -> Result<(), Refu
                 system.systemctl("daemon-reload", "")?;
             }
         }
-        Action::Save { argv, path, stdout } => {
+        Action::Save {
+            argv,
+            path,
+            stdout,
+            rules,
+        } => {
             let path = path.to_string_lossy();
-            let (before, made) = file_prior(prior, &path)?;
+            let PriorFile { before, made, .. } = file_prior(prior, &path)?;
             made.extend(system.make_parents(&path)?);
             let mode = before.as_ref().map_or(0o600, |(_, mode)| *mode);
             let text = system.run(argv)?;
             if *stdout {
-                system.write(&path, &text, mode)?;
+                system.write(&path, &parse::numeric_save(&text, rules), mode)?;
             }
             note_after(system, prior)?;
         }
@@ -305,10 +311,7 @@ fn carry_out(system: &System, done: &mut Done, facts: &Facts) -> Result<(), Refu
     Ok(())
 }
 
-fn file_prior<'a>(
-    prior: &'a mut Prior,
-    path: &str,
-) -> Result<(&'a Option<(String, u32)>, &'a mut Vec<String>), Refusal> {
+fn file_prior<'a>(prior: &'a mut Prior, path: &str) -> Result<&'a mut PriorFile, Refusal> {
     if !matches!(prior, Prior::Files(_)) {
         // It was in force by itself at first, and is not any more: from here on it is ours.
         *prior = Prior::Files(vec![PriorFile {
@@ -319,10 +322,7 @@ fn file_prior<'a>(
         }]);
     }
     match prior {
-        Prior::Files(files) if !files.is_empty() => {
-            let file = &mut files[0];
-            Ok((&file.before, &mut file.made))
-        }
+        Prior::Files(files) if !files.is_empty() => Ok(&mut files[0]),
         _ => Err(Refusal::Request(format!(
             "{path}: no record of what was there"
         ))),
@@ -338,223 +338,34 @@ fn note_after(system: &System, prior: &mut Prior) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Fail if a file we wrote is not what we wrote any more.
-pub(super) fn unchanged(system: &System, done: &Done) -> Result<(), Refusal> {
-    // firewalld rewrites its file whenever it likes; its rules are taken out one by one then.
-    if let (Prior::Files(files), Action::File { .. } | Action::Save { .. }) =
-        (&done.prior, &done.action)
-    {
-        for file in files {
-            let now = system.read(&file.path)?.map(|(text, _)| text);
-            if now != file.after && now != file.before.as_ref().map(|(t, _)| t.clone()) {
-                return Err(Refusal::FileChanged(system.path(&file.path)));
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Take a change back to what was before it.
-pub(super) fn undo(
-    system: &System,
-    done: &Done,
-    facts: &Facts,
-    changes: &mut Changes,
-) -> Result<(), Refusal> {
-    let Done { action, prior } = done;
-    if *prior == Prior::InForce || (system.files_only && is_live(action)) {
-        return Ok(());
-    }
-    match (action, prior) {
-        (Action::Sysctl { key, .. }, Prior::Value(value)) => {
-            let path = Path::new("/proc/sys").join(key);
-            // The interface may be gone, and its settings with it.
-            if path.exists() && read_sysctl(key).as_ref() != Some(value) {
-                fs::write(&path, value.as_bytes()).map_err(Refusal::io(path))?;
-                changes.push(format!("echo {value} > /proc/sys/{key}"));
-            }
-        }
-        (Action::Address { device, .. }, _) => {
-            if system
-                .run(&argv(&["ip", "link", "show", "dev", device]))
-                .is_ok()
-                && satisfied(system, action, facts)?
-            {
-                run(system, &action.address_argv("del"), changes)?;
-            }
-        }
-        (Action::Table { family, table }, _) => {
-            let list = system
-                .run(&argv(&["nft", "list", "table", family, table]))
-                .unwrap_or_default();
-            if !list.is_empty() && table_is_empty(&list) {
-                run(
-                    system,
-                    &argv(&["nft", "delete", "table", family, table]),
-                    changes,
-                )?;
-            }
-        }
-        (Action::Rule(rule), _) => {
-            for _ in 0..count(system, rule, facts)? {
-                run(system, &rule.argv("-D", facts.chains), changes)?;
-            }
-        }
-        (Action::Firewalld { rules }, Prior::Files(files)) => {
-            let ours = files.iter().all(|f| {
-                system
-                    .read(&f.path)
-                    .is_ok_and(|now| now.map(|(t, _)| t) == f.after)
-            });
-            if ours {
-                restore(system, files, changes)?;
-            } else {
-                for (family, spec) in rules {
-                    remove_direct(system, family, spec)?;
-                }
-            }
-            if system.run(&argv(&["firewall-cmd", "--state"])).is_ok() {
-                run(system, &argv(&["firewall-cmd", "--reload"]), changes)?;
-            }
-        }
-        (Action::Nft { family, .. }, _) => {
-            if has_nft_table(system, family, NFT_TABLE) {
-                run(
-                    system,
-                    &argv(&["nft", "delete", "table", family, NFT_TABLE]),
-                    changes,
-                )?;
-            }
-        }
-        (Action::File { .. } | Action::Save { .. }, Prior::Files(files)) => {
-            restore(system, files, changes)?;
-            if system.systemd_runs()
-                && files
-                    .iter()
-                    .any(|f| f.path.starts_with("/etc/systemd/system/"))
-            {
-                system.systemctl("daemon-reload", "")?;
-            }
-        }
-        (Action::Enable { unit }, _) => {
-            if enabled(system, unit) {
-                system.systemctl("disable", unit)?;
-                changes.push(format!("systemctl disable {unit}"));
-            }
-        }
-        (Action::Start { unit }, _) => run(system, &argv(&["systemctl", "stop", unit]), changes)?,
-        (Action::Chkconfig { service }, _) => {
-            let ours = service.starts_with(crate::plan::UNIT_PREFIX);
-            let line = match (facts.tools.contains_key("chkconfig"), ours) {
-                (true, true) => format!("chkconfig --del {service}"),
-                (true, false) => format!("chkconfig --level 2345 {service} off"),
-                (false, _) => format!("update-rc.d -f {service} remove"),
-            };
-            run(
-                system,
-                &argv(&line.split_whitespace().collect::<Vec<_>>()),
-                changes,
-            )?;
-        }
-        (Action::Module { module, .. }, _) => {
-            run(system, &argv(&["modprobe", "-r", module]), changes)?
-        }
-        (Action::LinkUp { device }, _) => {
-            if system
-                .run(&argv(&["ip", "link", "show", "dev", device]))
-                .is_ok()
-            {
-                run(
-                    system,
-                    &argv(&["ip", "link", "set", device, "down"]),
-                    changes,
-                )?;
-            }
-        }
-        (Action::DefaultRoute { .. }, Prior::Value(before)) => {
-            for route in default_routes(system, action)?.lines() {
-                delete_route(system, action, route)?;
-            }
-            let family = action.route_argv("add").swap_remove(1);
-            // Added in the order they were listed, which is the order of preference.
-            for route in before.lines() {
-                let mut line = argv(&["ip", &family, "route", "append"]);
-                line.extend(route_words(route));
-                run(system, &line, changes)?;
-            }
-        }
-        _ => {}
-    }
-    Ok(())
-}
-
-fn run(system: &System, argv: &[String], changes: &mut Changes) -> Result<(), Refusal> {
-    system.run(argv)?;
-    changes.push(crate::action::words(argv));
-    Ok(())
-}
-
-fn restore(system: &System, files: &[PriorFile], changes: &mut Changes) -> Result<(), Refusal> {
-    for file in files {
-        let now = system.read(&file.path)?.map(|(text, _)| text);
-        if let Some(text) = now
-            .as_ref()
-            .filter(|_| now != file.after && now != file.before.as_ref().map(|(t, _)| t.clone()))
-        {
-            system.write(&format!("{}.tarpon-changed", file.path), text, 0o600)?;
-        }
-        match &file.before {
-            Some((text, mode)) => {
-                system.write(&file.path, text, *mode)?;
-                changes.push(format!("{} as it was before", file.path));
-            }
-            None => {
-                system.remove(&file.path)?;
-                changes.push(format!("rm {}", file.path));
-            }
-        }
-        system.remove_directories(&file.made);
-    }
-    Ok(())
-}
-
 fn is_host(net: &types::IpNet) -> bool {
     net.prefix() == if net.address().is_ipv4() { 32 } else { 128 }
 }
 
 /// How many copies of a rule are in force.
-fn count(system: &System, rule: &Rule, facts: &Facts) -> Result<usize, Refusal> {
-    let text = system.run(&argv(&[&format!("{}-save", rule.tool.name())]))?;
+pub(super) fn count(system: &System, rule: &Rule, facts: &Facts) -> Result<usize, Refusal> {
+    let rules = match rule.tool {
+        Tool::Arptables => arp_listing(system)?.0,
+        tool => parse::saved_rules(
+            tool,
+            &system.run(&argv(&[&format!("{}-save", tool.name())]))?,
+        ),
+    };
     let chain = rule.chain_name(facts.chains);
-    Ok(parse::saved_rules(rule.tool, &text)
+    Ok(rules
         .iter()
         .filter(|r| r.chain_name(facts.chains) == chain && r.normal() == rule.normal())
         .count())
 }
 
-fn has_nft_table(system: &System, family: &str, table: &str) -> bool {
+pub(super) fn has_nft_table(system: &System, family: &str, table: &str) -> bool {
     let wanted = format!("table {family} {table}");
     system
         .run(&argv(&["nft", "list", "tables"]))
         .is_ok_and(|t| t.lines().any(|l| l.trim() == wanted))
 }
 
-/// Nothing in it but chains that accept.
-fn table_is_empty(list: &str) -> bool {
-    list.lines().map(str::trim).all(|l| {
-        l.is_empty()
-            || l == "}"
-            || l.starts_with('#')
-            || l.starts_with("table ")
-            || (l.starts_with("chain ")
-                && ["PREROUTING", "INPUT", "OUTPUT", "POSTROUTING"]
-                    .iter()
-                    .any(|c| l.contains(c)))
-            || (l.starts_with("type ") && l.ends_with("policy accept;"))
-    })
-}
-
-fn remove_direct(system: &System, family: &str, spec: &str) -> Result<(), Refusal> {
+pub(super) fn remove_direct(system: &System, family: &str, spec: &str) -> Result<(), Refusal> {
     let line = format!("firewall-cmd --permanent --direct --remove-rule {family} {spec}");
     system
         .run(&argv(&line.split_whitespace().collect::<Vec<_>>()))
@@ -581,12 +392,12 @@ fn runlevel_links(system: &System, service: &str) -> Vec<String> {
     links
 }
 
-fn default_routes(system: &System, action: &Action) -> Result<String, Refusal> {
+pub(super) fn default_routes(system: &System, action: &Action) -> Result<String, Refusal> {
     let family = action.route_argv("show").swap_remove(1);
     system.run(&argv(&["ip", &family, "route", "show", "default"]))
 }
 
-fn delete_route(system: &System, action: &Action, route: &str) -> Result<(), Refusal> {
+pub(super) fn delete_route(system: &System, action: &Action, route: &str) -> Result<(), Refusal> {
     let mut line = argv(&[
         "ip",
         &action.route_argv("del").swap_remove(1),
@@ -598,7 +409,7 @@ fn delete_route(system: &System, action: &Action, route: &str) -> Result<(), Ref
 }
 
 /// `ip route show` prints states that `ip route add` does not take.
-fn route_words(route: &str) -> Vec<String> {
+pub(super) fn route_words(route: &str) -> Vec<String> {
     let states = ["linkdown", "dead", "onlink", "pervasive", "offload", "trap"];
     let mut words: Vec<String> = Vec::new();
     let mut listed = route.split_whitespace();

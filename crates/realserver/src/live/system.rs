@@ -72,6 +72,8 @@ impl System {
         let mut child = Command::new(find(tool).unwrap_or_else(|| tool.into()))
             .args(rest)
             .env("LC_ALL", "C")
+            // arptables-save asks the DNS for the name of each mangled address; without one it must not hold us for long.
+            .env("RES_OPTIONS", "timeout:1 attempts:1")
             .env("PATH", search_path())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

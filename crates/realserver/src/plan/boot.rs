@@ -122,6 +122,7 @@ pub(super) fn save_rules(
         argv: vec![format!("{name}-save")],
         path: path.into(),
         stdout: true,
+        rules: rules.to_vec(),
     };
     let why = "the rules at boot, before the network is started";
     let debian_file = if tool == Tool::Ip6tables {
@@ -162,6 +163,7 @@ pub(super) fn save_rules(
                     argv: vec!["service".into(), service.into(), "save".into()],
                     path: format!("/etc/sysconfig/{name}").into(),
                     stdout: false,
+                    rules: rules.to_vec(),
                 },
             );
             plan.push(

@@ -210,9 +210,11 @@ pub(super) fn answerers(
                 sender,
                 sender_mac,
                 ..
-            } if IpAddr::V4(*sender) == vip => drop(found.insert(*sender_mac)),
+            } if IpAddr::V4(*sender) == vip => {
+                found.insert(*sender_mac);
+            }
             What::Advert { target } if IpAddr::V6(*target) == vip => {
-                drop(found.insert(heard.source))
+                found.insert(heard.source);
             }
             _ => {}
         }
