@@ -17,5 +17,5 @@ pub use lock::{Lock, LockError};
 pub use netlink::{Link, Netlink, NetlinkError};
 pub use peer::{Peer, peer_of};
 pub use service::ServiceManager;
-pub use sysctl::set_interface_sysctl;
+pub use sysctl::{interface_sysctl, set_interface_sysctl};
 pub use tap::{Tap, TapError};

@@ -13,12 +13,27 @@ pub fn set_interface_sysctl(
     key: &str,
     value: &str,
 ) -> io::Result<bool> {
-    let path: PathBuf = ["/proc/sys/net", family, "conf", interface, key]
-        .iter()
-        .collect();
-    match std::fs::write(path, value) {
+    match std::fs::write(path(family, interface, key), value) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+/// Reads `net.FAMILY.conf.INTERFACE.KEY`; `None` when this kernel has no such setting.
+///
+/// # Errors
+/// Whatever else the read meets.
+pub fn interface_sysctl(family: &str, interface: &str, key: &str) -> io::Result<Option<String>> {
+    match std::fs::read_to_string(path(family, interface, key)) {
+        Ok(text) => Ok(Some(text.trim().to_owned())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn path(family: &str, interface: &str, key: &str) -> PathBuf {
+    ["/proc/sys/net", family, "conf", interface, key]
+        .iter()
+        .collect()
 }

@@ -13,6 +13,7 @@ mod exception;
 mod logging;
 mod ports;
 mod queues;
+mod silence;
 mod startup;
 mod taps;
 mod worker;

@@ -12,6 +12,7 @@ use crate::{
     logging,
     ports::{self, OpenPort, Pools},
     queues::{self, Queues, WayOut},
+    silence::Silence,
     taps::Taps,
     worker::{Duties, Exit, Gauge, Handoff, WorkerOutput, Workers},
 };
@@ -41,6 +42,7 @@ pub fn run(config: Config, file: PathBuf) -> Result<()> {
     confine(&placement);
 
     let eal = start_eal(&config, &devices, &placement)?;
+    let silence = Silence::impose(&config, &devices);
     let (ports, pools) = ports::open(&eal, &config, devices)?;
     let clock = Clock::start();
     let mut director = new_director(&config)?;
@@ -101,6 +103,7 @@ pub fn run(config: Config, file: PathBuf) -> Result<()> {
     tracing::debug!("packet buffers still in use: {left}");
     drop(pools);
     drop(eal);
+    drop(silence);
     drop(socket);
     tracing::info!("director `{name}` has stopped");
     Ok(())

@@ -116,7 +116,7 @@ impl Mover {
             let mut moved = 0;
             for lane in &mut self.lanes {
                 while let Some(frame) = lane.rings.control.pop() {
-                    lane.to_host(&frame, &mut self.buffer);
+                    lane.give(&frame, &mut self.buffer);
                     moved += 1;
                 }
             }
@@ -125,10 +125,10 @@ impl Mover {
                     let Some(frame) = lane.rings.bulk.pop() else {
                         break;
                     };
-                    lane.to_host(&frame, &mut self.buffer);
+                    lane.give(&frame, &mut self.buffer);
                     moved += 1;
                 }
-                moved += lane.from_host(&self.pool, &mut self.buffer);
+                moved += lane.take(&self.pool, &mut self.buffer);
             }
             if moved == 0 {
                 self.sleep();
@@ -166,7 +166,7 @@ impl Mover {
 }
 
 impl Lane {
-    fn to_host(&mut self, frame: &Mbuf, buffer: &mut Vec<u8>) {
+    fn give(&mut self, frame: &Mbuf, buffer: &mut Vec<u8>) {
         let written = if frame.segment_count() == 1 {
             self.tap.write(frame.head())
         } else {
@@ -182,7 +182,7 @@ impl Lane {
     }
 
     /// Takes frames from the host while there is room for them; says how many.
-    fn from_host(&mut self, pool: &Mempool, buffer: &mut [u8]) -> usize {
+    fn take(&mut self, pool: &Mempool, buffer: &mut [u8]) -> usize {
         let mut moved = 0;
         while moved < TURN && !self.rings.from_host.is_full() {
             match self.tap.read(buffer) {
