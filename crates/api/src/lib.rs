@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! > {"version":1,"id":7,"command":"server_delete","service":{"protocol":"tcp","address":"192.0.2.10:80"},"server":"10.1.0.11:80"}
-//! < {"version":1,"id":7,"ok":{"changes":["server 10.1.0.11:80 of tcp 192.0.2.10:80: removed"]}}
+//! < {"version":1,"id":7,"ok":{"changes":["service tcp 192.0.2.10:80: server 10.1.0.11:80: removed"]}}
 //! ```
 //!
 //! The crate holds types, the codec and a blocking client; it knows nothing of engines, files or DPDK.

@@ -160,3 +160,103 @@ fn every_key_is_known_by_its_table() {
         assert!(keys.contains(&key), "{key:?} in {keys:?}");
     }
 }
+
+fn toml_files(directory: &std::path::Path, found: &mut Vec<std::path::PathBuf>) {
+    for entry in std::fs::read_dir(directory).unwrap().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            toml_files(&path, found);
+        } else if path.extension().is_some_and(|e| e == "toml") {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn every_example_is_without_mistakes() {
+    let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../dpdk-config");
+    let mut files = Vec::new();
+    toml_files(&directory, &mut files);
+    assert!(files.len() >= 6, "{files:?}");
+    for file in files {
+        let text = std::fs::read_to_string(&file).unwrap();
+        Config::parse(&text, &file.display().to_string())
+            .unwrap_or_else(|report| panic!("{report}"));
+    }
+}
+
+/// The example shows every key, and its comments show the defaults.
+#[test]
+fn the_example_has_every_key_with_its_default() {
+    let text = include_str!("../../../dpdk-config/tarpon.toml");
+    let documentation = include_str!("../../../docs/configuration.md");
+    for (table, key) in known_keys() {
+        let written = text
+            .lines()
+            .map(|line| line.trim_start().trim_start_matches('#'))
+            .any(|line| {
+                line.starts_with(&format!("{key} = "))
+                    || line.starts_with(&format!("[{key}]"))
+                    || line.contains(&format!("[[{key}]]"))
+                    || line.contains(&format!(".{key}]]"))
+            });
+        assert!(written, "{table}.{key} is not in dpdk-config/tarpon.toml");
+        assert!(
+            documentation.contains(&format!("`{key}`")),
+            "{table}.{key} is not in docs/configuration.md"
+        );
+    }
+    let default = Config::parse("[[port]]\nname='a'\ndevice='net_null0'\n", "t.toml").unwrap();
+    // Those whose comment is an example of something that is absent by default.
+    let examples = [
+        "compat",
+        "cores",
+        "mac",
+        "persistent",
+        "netmask",
+        "gateway",
+        "gateway6",
+        "interface",
+        "queues",
+    ];
+    let all: String = text
+        .lines()
+        .take_while(|line| !line.starts_with("[[vlan]]"))
+        .chain(
+            text.lines()
+                .skip_while(|line| !line.starts_with("[settings]")),
+        )
+        .filter(|line| {
+            !line.starts_with("addresses")
+                && !line.starts_with("gateway")
+                && !line.starts_with("# ")
+        })
+        .map(|line| {
+            let bare = line.trim_start_matches('#');
+            let key = bare.split(" = ").next().unwrap_or_default();
+            if line.starts_with('#') && !examples.contains(&key) {
+                format!("{bare}\n")
+            } else {
+                format!("{line}\n")
+            }
+        })
+        .collect();
+    let config = Config::parse(&all, "t.toml").unwrap_or_else(|report| panic!("{report}\n{all}"));
+    assert_eq!(config.settings, default.settings);
+    assert_eq!(
+        config::Director {
+            name: default.director.name.clone(),
+            ..config.director.clone()
+        },
+        default.director
+    );
+    let port = &config.ports[0];
+    assert_eq!(
+        (port.mtu, &port.host, port.promiscuous),
+        (
+            default.ports[0].mtu,
+            &default.ports[0].host,
+            default.ports[0].promiscuous
+        )
+    );
+}

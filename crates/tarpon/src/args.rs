@@ -299,8 +299,9 @@ pub enum ServerCommand {
     },
     /// Send a real server no new connections, and wait until its connections have ended
     #[command(after_long_help = "\
-The server's weight becomes 0 at once and stays 0, whatever becomes of the waiting. Interrupting this command ends the waiting
-only. Give it weight again with `tarpon server edit SERVICE SERVER --weight 1`.
+The server's weight becomes 0 at once and stays 0, whatever becomes of the waiting. Then it waits until no active connection is left
+(TCP; the rest are closing), or no connection at all (UDP). Interrupting this command ends the waiting only. Give the server weight
+again with `tarpon server edit SERVICE SERVER --weight 1`.
 
 Exit status 1 if the deadline passed with connections left.")]
     Drain {

@@ -487,3 +487,45 @@ fn completions_and_manual_pages_are_written() {
     assert!(page.contains("Exit status"));
     fs::remove_dir_all(&directory).unwrap();
 }
+
+/// The documentation names commands and options that exist.
+#[test]
+fn the_documented_commands_exist() {
+    let documentation = include_str!("../../../docs/cli.md");
+    let nowhere = Path::new("/nonexistent");
+    let mut checked = 0;
+    for row in documentation
+        .lines()
+        .filter(|line| line.starts_with("| `tarpon "))
+    {
+        let Some(command) = row
+            .split('`')
+            .nth(1)
+            .and_then(|c| c.strip_prefix("tarpon "))
+        else {
+            continue;
+        };
+        let words: Vec<&str> = command
+            .split(' ')
+            .take_while(|word| word.chars().all(|c| c.is_ascii_lowercase()))
+            .chain(["--help"])
+            .collect();
+        let help = tarpon(nowhere, &words);
+        assert!(help.status.success(), "{row}");
+        let mut help = text(&help.stdout);
+        if let [group @ ("service" | "server"), "add", ..] = words[..] {
+            help.push_str(&text(&tarpon(nowhere, &[group, "edit", "--help"]).stdout));
+        }
+        for option in row
+            .split(['`', '[', ']', ' '])
+            .filter(|word| word.starts_with("--"))
+        {
+            assert!(
+                help.contains(option),
+                "`{command}` has no {option}:\n{help}"
+            );
+        }
+        checked += 1;
+    }
+    assert!(checked >= 15, "only {checked} commands are documented");
+}
