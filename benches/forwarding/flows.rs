@@ -29,7 +29,7 @@ pub const DIRECTOR: [u8; 6] = [2, 0, 0, 0, 0, 1];
 pub const CLIENT: [u8; 6] = [2, 0, 0, 0, 0, 2];
 
 /// Bytes of a frame of 64 with its checksum.
-const FRAME: usize = 60;
+pub const FRAME: usize = 60;
 /// Ports each client address uses.
 const PORTS: u32 = 16384;
 const FIRST_PORT: u16 = 1024;
@@ -74,6 +74,23 @@ impl Stamp {
         (FIRST_CLIENT + 1 + index / PORTS, port)
     }
 
+    /// Writes a packet of flow `index` over a frame of [`FRAME`] bytes.
+    #[inline]
+    pub fn write(&self, index: u32, frame: &mut Mbuf) {
+        let (client, port) = Self::client(index);
+        let words = (client >> 16) + (client & 0xffff);
+        let ip = fold(self.ip_sum + words);
+        let udp = fold(self.udp_sum + words + u32::from(port));
+        let Some(bytes) = frame.head_mut().first_chunk_mut::<FRAME>() else {
+            return;
+        };
+        *bytes = self.template;
+        bytes[24..26].copy_from_slice(&ip.to_be_bytes());
+        bytes[26..30].copy_from_slice(&client.to_be_bytes());
+        bytes[34..36].copy_from_slice(&port.to_be_bytes());
+        bytes[40..42].copy_from_slice(&udp.to_be_bytes());
+    }
+
     #[inline]
     fn next(&mut self) -> u32 {
         // xorshift64, Marsaglia 2003.
@@ -88,19 +105,9 @@ impl Stamper for Stamp {
     #[inline]
     fn stamp(&mut self, burst: &mut ArrayVec<Mbuf, BURST>) {
         for frame in burst {
-            let (client, port) = Self::client(self.next());
-            let words = (client >> 16) + (client & 0xffff);
-            let ip = fold(self.ip_sum + words);
-            let udp = fold(self.udp_sum + words + u32::from(port));
+            let flow = self.next();
             frame.truncate(FRAME);
-            let Some(bytes) = frame.head_mut().first_chunk_mut::<FRAME>() else {
-                continue;
-            };
-            *bytes = self.template;
-            bytes[24..26].copy_from_slice(&ip.to_be_bytes());
-            bytes[26..30].copy_from_slice(&client.to_be_bytes());
-            bytes[34..36].copy_from_slice(&port.to_be_bytes());
-            bytes[40..42].copy_from_slice(&udp.to_be_bytes());
+            self.write(flow, frame);
         }
     }
 }

@@ -56,7 +56,7 @@ impl Bed {
         let mut burst: ArrayVec<Mbuf, BURST> = ArrayVec::new();
         let (start, cpu) = (Instant::now(), cpu_time());
         while start.elapsed() < window {
-            subject.tick(start.elapsed());
+            subject.tick();
             for _ in 0..ROUNDS {
                 for (rx, tx) in &mut self.ways {
                     packets += rx.burst(&mut burst);
@@ -69,6 +69,10 @@ impl Bed {
         let spent = cpu_time() - cpu;
         #[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
         Ok(spent.as_secs_f64() * hz as f64 / packets as f64)
+    }
+
+    pub fn pool(&self) -> Mempool {
+        self.pool.clone()
     }
 
     pub fn in_use(&self) -> u32 {

@@ -9,6 +9,7 @@
 //! Time is the thread's CPU time times the time stamp counter's rate: neighbours that take the core away do not count,
 //! what they do to the caches does.
 
+mod director;
 mod flows;
 mod forward;
 mod measure;
@@ -80,7 +81,8 @@ fn main() -> Result<()> {
         calibrate(&mut bed, &eal, &options)?;
     }
     for &flows in &options.flows {
-        for mut subject in subject::all(flows)? {
+        for subject in subject::all(flows, &bed.pool()) {
+            let mut subject = subject?;
             let mut stamp = flows::Stamp::new(flows);
             let run = options.windows.compare(|side, window| match side {
                 Side::First => bed.run(window, hz, &mut stamp, &mut subject::Macswap),

@@ -60,9 +60,16 @@ impl Run {
                 .map(|(base, subject)| subject - base)
                 .collect(),
         );
+        let times = Spread::of(
+            self.pairs
+                .iter()
+                .map(|(base, subject)| subject / base)
+                .collect(),
+        );
         format!(
-            "{:6.1} clocks/packet all in, over macswap's {:.1}: added {added:.1}",
+            "added {added:.1}; all in {:.1} clocks/packet, {:.2} times macswap's {:.1}",
             self.second().median,
+            times.median,
             self.first().median
         )
     }

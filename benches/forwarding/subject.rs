@@ -1,18 +1,18 @@
 //! What is measured: each takes a burst in and leaves frames to send.
 
-use crate::forward::BURST;
+use crate::{director::Lvs, forward::BURST};
 use anyhow::Result;
 use arrayvec::ArrayVec;
-use dpdk::{Mbuf, TxQueue};
-use std::time::Duration;
+use dpdk::{Mbuf, Mempool, TxQueue};
+use types::ForwardingMethod;
 use wire::Frame;
 
 /// Something that forwards bursts.
 pub trait Subject {
-    fn name(&self) -> &'static str;
+    fn name(&self) -> &str;
 
-    /// The time since the window began, told between bursts.
-    fn tick(&mut self, _now: Duration) {}
+    /// A moment between bursts, every half a thousand of them: to read the clock, and to do what is due.
+    fn tick(&mut self) {}
 
     /// Takes every frame of `burst`, and sends what is to be sent through `tx`.
     fn step(&mut self, burst: &mut ArrayVec<Mbuf, BURST>, tx: &mut TxQueue);
@@ -27,7 +27,7 @@ pub trait Subject {
 pub struct Io;
 
 impl Subject for Io {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         "io"
     }
 
@@ -41,7 +41,7 @@ impl Subject for Io {
 pub struct Macswap;
 
 impl Subject for Macswap {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         "macswap"
     }
 
@@ -57,7 +57,12 @@ impl Subject for Macswap {
     }
 }
 
-/// Everything measured against macswap, for `flows` connections.
-pub fn all(_flows: u32) -> Result<Vec<Box<dyn Subject>>> {
-    Ok(vec![Box::new(Macswap)])
+/// What is measured against macswap, one after the other, each with `flows` connections of its own.
+pub fn all(flows: u32, pool: &Mempool) -> impl Iterator<Item = Result<Box<dyn Subject>>> {
+    [ForwardingMethod::Masq, ForwardingMethod::Route]
+        .into_iter()
+        .map(move |method| {
+            let subject: Box<dyn Subject> = Box::new(Lvs::new(method, flows, pool)?);
+            Ok(subject)
+        })
 }
