@@ -69,7 +69,7 @@ pub(crate) fn route<F: Frame, O: Output<F>>(
     }
 }
 
-/// Link-local addresses (RFC 3927 7, RFC 4291 2.5.6), loopback and "this network" never leave their link.
+/// Link-local addresses (RFC 3927 7, RFC 4291 2.5.6), and loopback never leave their link.
 fn stays_on_link(addresses: &Addresses) -> bool {
     match *addresses {
         Addresses::V4 {
@@ -78,7 +78,8 @@ fn stays_on_link(addresses: &Addresses) -> bool {
         } => {
             source >> 16 == 0xa9fe
                 || destination >> 16 == 0xa9fe
-                || matches!(destination >> 24, 0 | 127)
+                || destination >> 24 == 127
+                || destination == 0
                 || source == 0
         }
         Addresses::V6 {

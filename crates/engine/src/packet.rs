@@ -32,6 +32,8 @@ pub(crate) struct Packet {
     pub tcp_flags: u8,
     /// A fragment (first or later) of a larger packet.
     pub fragment: Fragment,
+    /// The layer-4 header is cut off or contradicts itself, in a packet that is not for us: it may be forwarded, no more.
+    pub headless: bool,
     /// Sent to our MAC as a group (broadcast or multicast): never answered with an error.
     pub link_group: bool,
 }
@@ -146,6 +148,7 @@ pub(crate) fn parse<F: Frame>(frame: &F, port: PortId, net: &Net) -> Parsed {
         return Parsed::Drop(DropReason::UnknownVlan);
     };
     let place = Place {
+        net: Some(net),
         interface,
         l3,
         link_group,
@@ -160,7 +163,7 @@ pub(crate) fn parse<F: Frame>(frame: &F, port: PortId, net: &Net) -> Parsed {
 }
 
 #[cold]
-fn arp_packet(body: &[u8], place: Place) -> Parsed {
+fn arp_packet(body: &[u8], place: Place<'_>) -> Parsed {
     match Arp::ref_from_prefix(body) {
         Ok((arp, _)) if arp.is_ipv4_over_ethernet() => Parsed::Arp {
             interface: place.interface,
@@ -172,7 +175,9 @@ fn arp_packet(body: &[u8], place: Place) -> Parsed {
 
 /// What is known of a packet before its own bytes are looked at.
 #[derive(Clone, Copy)]
-struct Place {
+struct Place<'n> {
+    /// Whose addresses are ours; `None` where it does not matter any more.
+    net: Option<&'n Net>,
     interface: InterfaceId,
     l3: u8,
     link_group: bool,
@@ -184,6 +189,7 @@ struct Place {
 pub(crate) fn reparse<F: Frame>(frame: &F, l3: u8, interface: InterfaceId) -> Option<Packet> {
     let body = frame.head().get(usize::from(l3)..)?;
     let place = Place {
+        net: None,
         interface,
         l3,
         link_group: false,
@@ -201,7 +207,7 @@ pub(crate) fn reparse<F: Frame>(frame: &F, l3: u8, interface: InterfaceId) -> Op
 }
 
 #[inline(always)]
-fn ipv4_packet(body: &[u8], checked: RxChecksum, place: Place) -> Parsed {
+fn ipv4_packet(body: &[u8], checked: RxChecksum, place: Place<'_>) -> Parsed {
     let Ok((ip, behind)) = Ipv4::ref_from_prefix(body) else {
         return Parsed::Drop(DropReason::IpMalformed);
     };
@@ -236,8 +242,15 @@ fn ipv4_packet(body: &[u8], checked: RxChecksum, place: Place) -> Parsed {
     };
     let l4 = behind.get(options..).unwrap_or_default();
     let len = usize::from(total) - header_len;
-    let Some(ports) = upper(ip.protocol, l4, len, fragment) else {
-        return Parsed::Drop(DropReason::L4Malformed);
+    let (ports, headless) = match upper(ip.protocol, l4, len, fragment) {
+        Some(ports) => (ports, false),
+        None if place
+            .net
+            .is_none_or(|net| net.local4(destination).is_none()) =>
+        {
+            (Ports::default(), true)
+        }
+        None => return Parsed::Drop(DropReason::L4Malformed),
     };
     Parsed::Ip(Packet {
         interface: place.interface,
@@ -254,12 +267,13 @@ fn ipv4_packet(body: &[u8], checked: RxChecksum, place: Place) -> Parsed {
         destination_port: ports.destination,
         tcp_flags: ports.flags,
         fragment,
+        headless,
         link_group: place.link_group,
     })
 }
 
 #[inline(always)]
-fn ipv6_packet(body: &[u8], place: Place) -> Parsed {
+fn ipv6_packet(body: &[u8], place: Place<'_>) -> Parsed {
     let Ok((ip, _)) = Ipv6::ref_from_prefix(body) else {
         return Parsed::Drop(DropReason::IpMalformed);
     };
@@ -287,8 +301,15 @@ fn ipv6_packet(body: &[u8], place: Place) -> Parsed {
     let (Some(l4), Ok(offset)) = (packet.get(above.offset..), u16::try_from(above.offset)) else {
         return Parsed::Drop(DropReason::Ipv6Extensions);
     };
-    let Some(ports) = upper(above.protocol, l4, total - above.offset, fragment) else {
-        return Parsed::Drop(DropReason::L4Malformed);
+    let (ports, headless) = match upper(above.protocol, l4, total - above.offset, fragment) {
+        Some(ports) => (ports, false),
+        None if place
+            .net
+            .is_none_or(|net| net.local6(destination).is_none()) =>
+        {
+            (Ports::default(), true)
+        }
+        None => return Parsed::Drop(DropReason::L4Malformed),
     };
     Parsed::Ip(Packet {
         interface: place.interface,
@@ -304,6 +325,7 @@ fn ipv6_packet(body: &[u8], place: Place) -> Parsed {
         destination_port: ports.destination,
         tcp_flags: ports.flags,
         fragment,
+        headless,
         link_group: place.link_group,
     })
 }
@@ -357,12 +379,12 @@ fn udp_ports(l4: &[u8], len: usize, fragment: Fragment) -> Option<Ports> {
     })
 }
 
-/// Sources no packet on a link may have (RFC 1812 5.3.7); 0.0.0.0 may ask groups and everybody (DHCP, IGMP). 240/4 is
-/// let pass, as Linux does.
+/// Sources no packet on a link may have (RFC 1812 5.3.7); 0.0.0.0 may ask groups and everybody (DHCP, IGMP). 240/4
+/// and the rest of 0/8 pass, as with Linux.
 #[inline]
 const fn forbidden_source4(source: u32, destination: u32) -> bool {
     match source >> 24 {
-        0 => source != 0 || destination < 0xe000_0000,
+        0 => source == 0 && destination < 0xe000_0000,
         127 | 224..=239 => true,
         255 => source == u32::MAX,
         _ => false,

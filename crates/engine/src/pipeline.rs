@@ -87,7 +87,7 @@ pub(crate) fn retry<F: Frame, O: Output<F>>(cx: &mut Context<'_, F, O>) {
 #[cold]
 fn other<F: Frame, O: Output<F>>(cx: &mut Context<'_, F, O>, frame: F, packet: &Packet) {
     let is_icmp = matches!(packet.protocol, protocol::ICMP | protocol::ICMPV6);
-    if is_icmp && !cx.snapshot.services.is_empty() {
+    if is_icmp && !packet.headless && !cx.snapshot.services.is_empty() {
         if let Err(frame) = lvs::icmp(cx, frame, packet) {
             not_ours(cx, frame, packet);
         }

@@ -117,18 +117,17 @@ fn send_probe<F: Frame, O: Output<F>>(cx: &mut Context<'_, F, O>, probe: Probe) 
     let Some(out) = net.interface(probe.interface) else {
         return;
     };
-    let next = NextHop {
-        interface: probe.interface,
-        gateway: probe.address,
-    };
-    let source = net.source_for(probe.address, next);
     let Some(mut frame) = cx.generated() else {
         return;
     };
-    match (probe.address, source) {
-        (IpAddr::V4(target), source) => {
+    match probe.address {
+        IpAddr::V4(target) => {
+            let next = NextHop {
+                interface: probe.interface,
+                gateway: probe.address,
+            };
             // Without an address of our own it is asked as a probe does (RFC 5227).
-            let source = match source {
+            let source = match net.source_for(probe.address, next) {
                 Some(IpAddr::V4(ip)) => ip.to_bits(),
                 _ => 0,
             };
@@ -138,16 +137,10 @@ fn send_probe<F: Frame, O: Output<F>>(cx: &mut Context<'_, F, O>, probe: Probe) 
                 cx.drop(frame, DropReason::NoRoom);
             }
         }
-        (IpAddr::V6(target), source) => {
-            let source = match source {
-                Some(IpAddr::V6(ip)) => ip.to_bits(),
-                _ => out.link_local,
-            };
-            match nd::solicit(&mut frame, out, source, target.to_bits(), probe.to) {
-                Some(mac) => transmit::send_to_mac(cx, frame, datagram::L3, out, mac),
-                None => cx.drop(frame, DropReason::NoRoom),
-            }
-        }
+        IpAddr::V6(target) => match nd::solicit(&mut frame, out, target.to_bits(), probe.to) {
+            Some(mac) => transmit::send_to_mac(cx, frame, datagram::L3, out, mac),
+            None => cx.drop(frame, DropReason::NoRoom),
+        },
     }
 }
 
@@ -283,7 +276,7 @@ mod tests {
         assert_eq!(
             to_hex(&unsummed),
             "3333ff000011020000000101\
-             86dd6000000000203afffd010000000000000000000000000001ff0200000000000000000001ff000011\
+             86dd6000000000203afffe80000000000000000000fffe000101ff0200000000000000000001ff000011\
              8700000000000000fd010000000000000000000000000011\
              0101020000000101"
         );

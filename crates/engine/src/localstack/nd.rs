@@ -127,6 +127,13 @@ fn solicitation<F: Frame, O: Output<F>>(
         cx.drop(frame, DropReason::NdMalformed);
         return;
     }
+    // A group we would not have joined.
+    if is_multicast(told.destination)
+        && !matches!(told.destination, d if d == nd::solicited_node(target) || d == ALL_NODES)
+    {
+        cx.drop(frame, DropReason::Multicast);
+        return;
+    }
     let ours = match cx.snapshot.net.local6(target) {
         // VLANs of one port share a link-local address.
         Some(Local::Own(_)) if is_link_local(target) => cx
@@ -244,11 +251,11 @@ fn advertise<F: Frame, O: Output<F>>(
 }
 
 /// Builds the question who has `target`, an IP packet behind room for the link header, and says to which MAC it goes.
-/// `to`: `None` asks its solicited-node group.
+/// `to`: `None` asks its solicited-node group. It is asked from the link-local address, as Linux does for packets of
+/// others.
 pub(super) fn solicit<F: Frame>(
     frame: &mut F,
     out: &InterfaceNet,
-    source: u128,
     target: u128,
     to: Option<MacAddr>,
 ) -> Option<MacAddr> {
@@ -263,7 +270,7 @@ pub(super) fn solicit<F: Frame>(
         target,
         option: Some(nd::SOURCE_LINK_LAYER),
     };
-    build(frame, out, source, destination, parts).then_some(mac)
+    build(frame, out, out.link_local, destination, parts).then_some(mac)
 }
 
 struct Parts {

@@ -13,10 +13,6 @@ const EXCEPTIONS: &[(&str, &str)] = &[
         "Linux answers a broadcast source by broadcast: an amplifier",
     ),
     (
-        "forwarded TCP with a wrong checksum",
-        "its data offset is 4: a broken header is dropped, not carried on",
-    ),
-    (
         "IPv6 forwarded, hop limit 1",
         "Linux, where a VIP is an address of the interface, may choose it; a VIP is not ours to route with",
     ),

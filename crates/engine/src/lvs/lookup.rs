@@ -32,6 +32,7 @@ pub(crate) fn lookup<F: Frame, O: Output<F>>(
 ) -> Option<Lookup> {
     if !matches!(packet.protocol, protocol::TCP | protocol::UDP)
         || packet.link_group
+        || packet.headless
         || cx.snapshot.services.is_empty()
     {
         return None;
