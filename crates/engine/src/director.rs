@@ -79,6 +79,7 @@ pub struct Director {
     workers: Vec<WorkerShare>,
     roll: Roll,
     applied: Desired,
+    flush: lvs::Flush,
     /// Neighbours kept resolved for servers and gateways.
     pinned: HashMap<NextHop, NeighbourId>,
 }
@@ -120,6 +121,7 @@ impl Director {
             workers: (0..capacity.workers).map(share).collect(),
             roll: Roll::new(capacity.services, capacity.servers),
             applied: Desired::default(),
+            flush: lvs::Flush::default(),
             pinned: HashMap::new(),
         })
     }
@@ -143,7 +145,7 @@ impl Director {
     /// # Errors
     /// Every mistake there is; nothing has changed then.
     pub fn apply(&mut self, now: Tick, desired: &Desired) -> Result<Applied, Vec<ModelError>> {
-        self.reclaim();
+        self.settle();
         let (net, mut errors) = match Net::compile(desired, &lvs::vips(desired)) {
             Ok(net) => (Some(net), Vec::new()),
             Err(errors) => (None, errors),
@@ -153,14 +155,15 @@ impl Director {
         let (Some(net), true) = (net, errors.is_empty()) else {
             return Err(errors);
         };
+        let wanted = wanted_neighbours(desired, &net);
+        self.pin(now, &wanted);
         let workers = &self.workers;
         let read = |server| read(workers, server);
         let mut plan = self
             .roll
-            .plan(desired, &net, &read)
+            .plan(desired, &net, &self.pinned, &read)
             .map_err(|error| vec![error.into()])?;
         plan.applied.network_changed = self.network_changed(desired);
-        let wanted = wanted_neighbours(desired, &net);
         let snapshot = Snapshot {
             net,
             services: Services::new(
@@ -174,14 +177,24 @@ impl Director {
         }
         let (roll, applied) = plan.commit(&self.shared.domain, &self.shared.roster);
         self.roll = roll;
+        if applied.servers_removed > 0 && desired.settings.expire_nodest_conn {
+            self.flush.start(now, self.roll.removed());
+            self.flush.go_on(&self.shared);
+        }
         self.forget_changed_interfaces(now, desired);
         self.applied = desired.clone();
-        self.pin_neighbours(now, wanted);
+        self.unpin(&wanted);
         Ok(applied)
     }
 
-    /// Frees what no worker can hold any more. Call it now and then: about once a second.
+    /// Frees what no worker can hold any more, and goes on with what a change has left to do. Call it now and then: about
+    /// ten times a second.
     pub fn reclaim(&mut self) {
+        self.flush.go_on(&self.shared);
+        self.settle();
+    }
+
+    fn settle(&mut self) {
         self.shared.snapshot.reclaim();
         let workers = &self.workers;
         let read = |server| read(workers, server);
@@ -321,8 +334,22 @@ impl Director {
         }
     }
 
-    /// Keeps these resolved, and lets go of those not wanted any more.
-    fn pin_neighbours(&mut self, now: Tick, wanted: HashSet<NextHop>) {
+    /// Keeps these resolved from now on.
+    fn pin(&mut self, now: Tick, wanted: &HashSet<NextHop>) {
+        for hop in wanted {
+            if !self.pinned.contains_key(hop)
+                && let Some(id) = self
+                    .shared
+                    .neighbours
+                    .ensure(hop.interface, hop.gateway, now)
+            {
+                self.pinned.insert(*hop, id);
+            }
+        }
+    }
+
+    /// Lets go of all but these.
+    fn unpin(&mut self, wanted: &HashSet<NextHop>) {
         let neighbours = &self.shared.neighbours;
         self.pinned.retain(|hop, id| {
             let stays = wanted.contains(hop);
@@ -331,13 +358,6 @@ impl Director {
             }
             stays
         });
-        for hop in wanted {
-            if !self.pinned.contains_key(&hop)
-                && let Some(id) = neighbours.ensure(hop.interface, hop.gateway, now)
-            {
-                self.pinned.insert(hop, id);
-            }
-        }
     }
 }
 

@@ -6,6 +6,7 @@ use crate::{
     context::Context,
     datagram,
     icmp::{self, IcmpError},
+    lvs,
     neighbour::{NeighbourId, Probe, State},
     net::NextHop,
     packet, transmit,
@@ -91,7 +92,7 @@ fn give_up<F: Frame, O: Output<F>>(cx: &mut Context<'_, F, O>, at: usize) {
         return;
     };
     for _ in 0..group.count {
-        let Some(Held { frame, tell }) = cx.local.waiting.take_from(at) else {
+        let Some(Held { mut frame, tell }) = cx.local.waiting.take_from(at) else {
             return;
         };
         cx.local.counters.held.sub(1);
@@ -104,7 +105,16 @@ fn give_up<F: Frame, O: Output<F>>(cx: &mut Context<'_, F, O>, at: usize) {
                     .local(about.addresses.destination())
                     .is_some())
         {
-            icmp::error(cx, &frame, &about, IcmpError::HostUnreachable, None);
+            // What NAT did to it is undone first: the client is to see neither in source nor quote where the server is.
+            let undone = lvs::undo_nat(cx, &mut frame, &about);
+            let net = &cx.snapshot.net;
+            let client = about.addresses.source();
+            let towards = net
+                .route_back(client, about.interface)
+                .and_then(|next| net.source_for(client, next));
+            let source = towards.filter(|_| undone.is_none());
+            let about = undone.unwrap_or(about);
+            icmp::error(cx, &frame, &about, IcmpError::HostUnreachable, source);
         }
         cx.drop(frame, DropReason::NeighbourUnreachable);
     }

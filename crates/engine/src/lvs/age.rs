@@ -10,6 +10,8 @@ use wire::Frame;
 const ROUND_MS: u64 = 1000;
 /// Groups of 14 slots in one call at most: what bounds the delay of the next burst.
 const MOST: usize = 128;
+/// And at least: a small table costs next to nothing, so what runs out there is gone sooner.
+const LEAST: usize = 16;
 
 /// A worker's hands.
 #[derive(Debug)]
@@ -48,7 +50,7 @@ pub(crate) fn age<F: Frame, O: Output<F>>(cx: &mut Context<'_, F, O>) {
     hands.moved = cx.now;
     let [groups4, groups6] = hands.groups.map(|groups| {
         let due = (groups * elapsed).div_ceil(ROUND_MS);
-        usize::try_from(due).unwrap_or(MOST).min(MOST)
+        usize::try_from(due).unwrap_or(MOST).clamp(LEAST, MOST)
     });
     sweep::<V4>(cx.shared, cx.now, &mut hands.v4, groups4);
     sweep::<V6>(cx.shared, cx.now, &mut hands.v6, groups6);
@@ -56,6 +58,6 @@ pub(crate) fn age<F: Frame, O: Output<F>>(cx: &mut Context<'_, F, O>) {
 
 fn sweep<I: Ip>(shared: &Shared, now: Tick, cursor: &mut Cursor, groups: usize) {
     let table = I::table(shared);
-    let mut settle = |e: flowtable::Entry<'_, I>| entry::expired(table, &shared.roster, &e);
+    let mut settle = |e: flowtable::Entry<'_, I>| entry::expired(table, &shared.roster, &e, now);
     table.expire(now, cursor, groups, &mut settle);
 }

@@ -10,6 +10,7 @@ use super::{
 use crate::{
     DropReason, Output,
     context::Context,
+    forward,
     icmp::{self, IcmpError},
     packet::{Fragment, Packet, is_martian},
     pipeline,
@@ -97,7 +98,7 @@ fn retry<F: Frame, O: Output<F>>(
 
 /// A packet that is for no service: perhaps one from a real server whose connection is gone. Such a packet must not show
 /// the server's address to the client.
-fn stray<F: Frame, O: Output<F>>(cx: &mut Context<'_, F, O>, frame: F, packet: &Packet) {
+fn stray<F: Frame, O: Output<F>>(cx: &mut Context<'_, F, O>, mut frame: F, packet: &Packet) {
     let settings = &cx.snapshot.settings;
     let hides = settings.nat_icmp_send || !settings.compat_ipvs;
     let (source, port) = (packet.addresses.source(), packet.source_port);
@@ -117,6 +118,8 @@ fn stray<F: Frame, O: Output<F>>(cx: &mut Context<'_, F, O>, frame: F, packet: &
         }
     } else {
         if settings.nat_icmp_send {
+            // It has been forwarded so far as to lose a hop.
+            forward::decrement(&mut frame, packet);
             icmp::error(cx, &frame, packet, IcmpError::PortUnreachable, None);
         }
         cx.drop(frame, DropReason::NoConnection);
@@ -178,7 +181,7 @@ fn connect<I: Ip>(
         return Outcome::Refused(DropReason::IpMalformed);
     };
     let hash = table.hash(tuple.protocol, tuple.client, tuple.client_port);
-    let mut settle = |e: flowtable::Entry<'_, I>| entry::expired(table, &shared.roster, &e);
+    let mut settle = |e: flowtable::Entry<'_, I>| entry::expired(table, &shared.roster, &e, now);
     // Claimed before a server is chosen: a loser must not advance the schedulers.
     let embryo = match table.claim(hash, &tuple, false, now, &mut settle) {
         Claim::Won(embryo) => embryo,

@@ -4,8 +4,8 @@ use super::{
     roster::Roster,
     state::{HELD_TEMPLATE_MS, TEMPLATE_ASSURED},
 };
-use flowtable::{Entry, Expiry, Family, StateFlags, StateWord, Table};
-use types::ForwardingMethod;
+use flowtable::{Entry, Expiry, Family, Slot, StateFlags, StateWord, Table};
+use types::{ForwardingMethod, ServerId, Tick};
 
 /// The static flags of an entry: how packets get to its server.
 pub(crate) const fn flags(method: ForwardingMethod) -> u8 {
@@ -26,16 +26,20 @@ pub(crate) const fn method(flags: u8) -> ForwardingMethod {
     }
 }
 
-/// An entry past its time: whether it goes, with the accounting if it does.
+/// An entry past its time, or given up: whether it goes, with the accounting if it does.
 pub(crate) fn expired<F: Family>(
     table: &Table<F>,
     roster: &Roster,
     entry: &Entry<'_, F>,
+    now: Tick,
 ) -> Expiry {
     if entry.is_template() && entry.n_control() > 0 {
-        return Expiry::Rearm {
-            timeout_ms: HELD_TEMPLATE_MS,
+        // One that was given up before its time is asked about again and again: it keeps the time it has left.
+        let timeout_ms = match entry.expires_in_ms(now) {
+            0 => HELD_TEMPLATE_MS,
+            left => left,
         };
+        return Expiry::Rearm { timeout_ms };
     }
     ended(table, roster, entry, entry.state());
     Expiry::Expire
@@ -48,14 +52,37 @@ pub(crate) fn ended<F: Family>(
     entry: &Entry<'_, F>,
     last: StateWord,
 ) {
-    if let Some(server) = roster.server(entry.server()) {
-        if entry.is_template() {
-            server.release();
-        } else {
-            server.leave(!last.flags().contains(StateFlags::INACTIVE));
+    let kind = if entry.is_template() {
+        Ended::Template
+    } else {
+        Ended::Connection(last)
+    };
+    account(table, roster, entry.server(), kind, entry.template());
+}
+
+/// What has ended.
+pub(crate) enum Ended {
+    /// A persistence template.
+    Template,
+    /// A connection, with its last state.
+    Connection(StateWord),
+}
+
+/// [`ended`], from a copy of the entry.
+pub(crate) fn account<F: Family>(
+    table: &Table<F>,
+    roster: &Roster,
+    server: ServerId,
+    kind: Ended,
+    template: Option<Slot>,
+) {
+    if let Some(server) = roster.server(server) {
+        match kind {
+            Ended::Template => server.release(),
+            Ended::Connection(last) => server.leave(!last.flags().contains(StateFlags::INACTIVE)),
         }
     }
-    if let Some(template) = entry.template() {
+    if let Some(template) = template {
         table.entry(template).drop_control();
     }
 }

@@ -6,7 +6,7 @@ use crate::{
 };
 use flowtable::{Deltas, Family, Side, Table, Tuple, V4, V6};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use wire::{Delta, FromBytes, Ipv4, Ipv6};
+use wire::{Delta, FromBytes, Ipv4, Ipv6, Sum, ipv4, ipv6, protocol};
 
 /// An address family's part of the packet path.
 pub(crate) trait Ip: Family {
@@ -28,6 +28,26 @@ pub(crate) trait Ip: Family {
     fn set_destination(ip: &mut [u8], to: Self::Addr, l3: Delta);
     /// Writes the source likewise.
     fn set_source(ip: &mut [u8], to: Self::Addr, l3: Delta);
+    /// Computes the checksum of the IP header at the start of `ip` anew.
+    fn fill_header_checksum(ip: &mut [u8]);
+    /// Reads a packet quoted in an ICMP error, whose end may be missing. `None` for a later fragment, and for what is no
+    /// packet of this family.
+    fn quoted(bytes: &[u8]) -> Option<Quoted<Self::Addr>>;
+    /// The pseudo-header ICMP's checksum covers.
+    fn icmp_pseudo_header(source: Self::Addr, destination: Self::Addr, len: u16) -> Sum;
+}
+
+/// A packet quoted in an ICMP error.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Quoted<A> {
+    /// Who sent it.
+    pub source: A,
+    /// To whom.
+    pub destination: A,
+    /// Upper-layer protocol.
+    pub protocol: u8,
+    /// Where its upper-layer header starts.
+    pub l4: usize,
 }
 
 impl Ip for V4 {
@@ -81,6 +101,23 @@ impl Ip for V4 {
             ip.checksum.set(l3.apply(ip.checksum.get()));
         }
     }
+    fn fill_header_checksum(ip: &mut [u8]) {
+        // A header cut off has no checksum anybody could verify.
+        let _ = ipv4::fill_checksum(ip);
+    }
+    fn quoted(bytes: &[u8]) -> Option<Quoted<u32>> {
+        let (ip, _) = Ipv4::ref_from_prefix(bytes).ok()?;
+        let whole = ip.version() == 4 && ip.header_len() >= ipv4::LEN && ip.fragment_offset() == 0;
+        whole.then(|| Quoted {
+            source: ip.source.get(),
+            destination: ip.destination.get(),
+            protocol: ip.protocol,
+            l4: ip.header_len(),
+        })
+    }
+    fn icmp_pseudo_header(_: u32, _: u32, _: u16) -> Sum {
+        Sum::new()
+    }
 }
 
 impl Ip for V6 {
@@ -127,6 +164,20 @@ impl Ip for V6 {
         if let Ok((ip, _)) = Ipv6::mut_from_prefix(ip) {
             ip.source = to.to_be_bytes();
         }
+    }
+    fn fill_header_checksum(_: &mut [u8]) {}
+    fn quoted(bytes: &[u8]) -> Option<Quoted<u128>> {
+        let (ip, _) = Ipv6::ref_from_prefix(bytes).ok()?;
+        let above = ipv6::upper_layer(bytes, ip.next_header).ok()?;
+        (ip.version() == 6 && above.fragment != Some(false)).then(|| Quoted {
+            source: ip.source(),
+            destination: ip.destination(),
+            protocol: above.protocol,
+            l4: above.offset,
+        })
+    }
+    fn icmp_pseudo_header(source: u128, destination: u128, len: u16) -> Sum {
+        Sum::pseudo6(source, destination, protocol::ICMPV6, len.into())
     }
 }
 

@@ -62,7 +62,9 @@ fn from_client<I: Ip, F: Frame, O: Output<F>>(
     }
     cx.local.traffic.incoming(server, packet.ip_len.into());
     advance::<I, F, O>(cx, packet, entry, Side::Virtual);
-    send::to_server::<I, F, O>(cx, frame, packet, entry, target);
+    send::to_server::<I, F, O>(cx, frame, packet, entry, target, |frame, key| {
+        super::rewrite::to_server::<I, F>(frame, packet, key, entry.deltas());
+    });
     Ok(())
 }
 

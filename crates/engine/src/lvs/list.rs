@@ -10,7 +10,7 @@ use crate::{
     shared::Shared,
     views::{ConnectionView, ServerView, ServiceView, Traffic},
 };
-use flowtable::{Family, Listed, Table};
+use flowtable::{Family, Listed, StateFlags, Table};
 use hashbrown::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use types::{ForwardingMethod, ServerId, ServiceId, Tick};
@@ -138,11 +138,14 @@ fn part<F: Family>(
             }
             _ => own,
         };
+        // Given up, but connections still hold it: IPVS shows such a template with a port nobody has.
+        let given_up = listed.state.flags().contains(StateFlags::UNHASHED);
+        let port = |port| if given_up { u16::MAX } else { port };
         f(&ConnectionView {
             protocol: key.protocol,
             client: SocketAddr::new(ip(key.caddr), key.cport),
-            destination: SocketAddr::new(ip(key.vaddr), key.vport),
-            server,
+            destination: SocketAddr::new(ip(key.vaddr), port(key.vport)),
+            server: SocketAddr::new(server.ip(), port(server.port())),
             state: state::name(key.protocol, key.template, listed.state.state()),
             expires_ms: listed.expires_in_ms.into(),
             method,

@@ -43,7 +43,7 @@ pub(crate) fn assign<I: Ip>(
     let table = I::table(shared);
     let key = template_key::<I>(wanted);
     let hash = table.template_hash(&key);
-    let mut settle = |e: flowtable::Entry<'_, I>| entry::expired(table, &shared.roster, &e);
+    let mut settle = |e: flowtable::Entry<'_, I>| entry::expired(table, &shared.roster, &e, now);
     // Twice: a template that does not hold any more is given up, and another made.
     for _ in 0..2 {
         match table.claim(hash, &key, true, now, &mut settle) {

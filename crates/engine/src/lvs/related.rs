@@ -1,14 +1,244 @@
-//! ICMP about a connection.
+//! ICMP errors about a connection: translated like the connection's packets, outside and in the quoted packet.
+//!
+//! The layer-4 checksum in the quote is left as it is, as Linux leaves it: a quote is not verified, and mostly cut off.
 
-use crate::{Output, context::Context, packet::Packet};
-use wire::Frame;
+use super::{
+    entry::method,
+    family::{self, Ip, Quoted},
+    send,
+    services::Standing,
+};
+use crate::{
+    DropReason, Output,
+    context::Context,
+    localstack,
+    packet::{Addresses, Fragment, Packet},
+    transmit,
+};
+use flowtable::{Entry, Key, Side, Tuple, V4, V6};
+use types::ForwardingMethod;
+use wire::{Frame, FromBytes, Icmp, Sum, Tcp, icmp, protocol};
+
+/// Bytes of ports in a quoted header: all of it that is needed.
+const PORTS: usize = 4;
 
 /// An ICMP packet: given back unless it is an error about a connection.
+#[cold]
 pub(crate) fn icmp<F: Frame, O: Output<F>>(
     cx: &mut Context<'_, F, O>,
     frame: F,
     packet: &Packet,
 ) -> Result<(), F> {
-    let _ = (cx, packet);
-    Err(frame)
+    if packet.fragment != Fragment::No || packet.link_group {
+        return Err(frame);
+    }
+    match packet.addresses {
+        Addresses::V4 { .. } => about::<V4, F, O>(cx, frame, packet),
+        Addresses::V6 { .. } => about::<V6, F, O>(cx, frame, packet),
+    }
+}
+
+/// The errors that are about a packet somebody sent.
+const fn is_about_a_packet(protocol: u8, kind: u8) -> bool {
+    if protocol == protocol::ICMPV6 {
+        icmp::v6::is_error(kind)
+    } else {
+        // Unreachable, source quench, time exceeded: not redirects, which are for the sender's own routes, and not
+        // parameter problems (as Linux).
+        matches!(kind, 3 | 4 | 11)
+    }
+}
+
+fn about<I: Ip, F: Frame, O: Output<F>>(
+    cx: &mut Context<'_, F, O>,
+    frame: F,
+    packet: &Packet,
+) -> Result<(), F> {
+    let Some((quoted, ports)) = quote::<I, F>(&frame, packet) else {
+        return Err(frame);
+    };
+    if cx
+        .snapshot
+        .net
+        .local(packet.addresses.destination())
+        .is_some()
+    {
+        to_server::<I, F, O>(cx, frame, packet, &quoted, ports)
+    } else {
+        to_client::<I, F, O>(cx, frame, packet, &quoted, ports)
+    }
+}
+
+/// A quoted packet's source and destination port.
+type Ports = (u16, u16);
+
+/// The quoted packet and its ports, if the message is an error and quotes enough.
+fn quote<I: Ip, F: Frame>(frame: &F, packet: &Packet) -> Option<(Quoted<I::Addr>, Ports)> {
+    let bytes = frame.head().get(usize::from(packet.l4)..)?;
+    let (header, _) = Icmp::ref_from_prefix(bytes).ok()?;
+    if !is_about_a_packet(packet.protocol, header.kind) {
+        return None;
+    }
+    let inner = bytes.get(icmp::LEN..usize::from(packet.payload_len()).min(bytes.len()))?;
+    let quoted = I::quoted(inner)?;
+    if !matches!(quoted.protocol, protocol::TCP | protocol::UDP) {
+        return None;
+    }
+    let ports = inner.get(quoted.l4..)?.first_chunk::<PORTS>()?;
+    let [a, b, c, d] = *ports;
+    Some((
+        quoted,
+        (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])),
+    ))
+}
+
+/// From the clients' side, about a reply: on to the server.
+fn to_server<I: Ip, F: Frame, O: Output<F>>(
+    cx: &mut Context<'_, F, O>,
+    frame: F,
+    packet: &Packet,
+    quoted: &Quoted<I::Addr>,
+    (source_port, destination_port): Ports,
+) -> Result<(), F> {
+    let tuple = Tuple {
+        protocol: quoted.protocol,
+        client: quoted.destination,
+        client_port: destination_port,
+        other: quoted.source,
+        other_port: source_port,
+    };
+    let Some(entry) = find::<I, F, O>(cx, &tuple, Side::Virtual) else {
+        return Err(frame);
+    };
+    if !localstack::icmp_checksum_is_right(&frame, packet) {
+        cx.drop(frame, DropReason::IcmpChecksum);
+        return Ok(());
+    }
+    let snapshot = cx.snapshot;
+    let server = entry.server();
+    let serving = |t: &&super::services::Target| t.standing == Standing::Serving;
+    let Some(target) = snapshot.services.target(server).filter(serving) else {
+        cx.drop(frame, DropReason::ServerRemoved);
+        return Ok(());
+    };
+    cx.local.traffic.incoming(server, packet.ip_len.into());
+    send::to_server::<I, F, O>(cx, frame, packet, &entry, target, |frame, key| {
+        translate::<I, F>(frame, packet, key, Side::Virtual);
+    });
+    Ok(())
+}
+
+/// From the servers' side, about a packet NAT has sent there: on to the client, with the virtual service as its source,
+/// whoever sent it.
+fn to_client<I: Ip, F: Frame, O: Output<F>>(
+    cx: &mut Context<'_, F, O>,
+    frame: F,
+    packet: &Packet,
+    quoted: &Quoted<I::Addr>,
+    (source_port, destination_port): Ports,
+) -> Result<(), F> {
+    let tuple = Tuple {
+        protocol: quoted.protocol,
+        client: quoted.source,
+        client_port: source_port,
+        other: quoted.destination,
+        other_port: destination_port,
+    };
+    let nat = |e: &Entry<'_, I>| method(e.key().flags) == ForwardingMethod::Masq;
+    let Some(entry) = find::<I, F, O>(cx, &tuple, Side::Server).filter(nat) else {
+        let server = I::ip(quoted.destination);
+        let services = &cx.snapshot.services;
+        if !cx.snapshot.settings.compat_ipvs
+            && services.is_server_port(quoted.protocol, server, destination_port)
+        {
+            // About a connection that is gone: it would show the client where the server is.
+            cx.drop(frame, DropReason::NoConnection);
+            return Ok(());
+        }
+        return Err(frame);
+    };
+    if !localstack::icmp_checksum_is_right(&frame, packet) {
+        cx.drop(frame, DropReason::IcmpChecksum);
+        return Ok(());
+    }
+    let Some((mut frame, way)) = send::way_to_client(cx, frame, packet) else {
+        return Ok(());
+    };
+    let server = entry.server();
+    let target = cx.snapshot.services.target(server);
+    if target.is_some_and(|t| t.standing == Standing::Serving) {
+        cx.local.traffic.outgoing(server, packet.ip_len.into());
+    }
+    translate::<I, F>(&mut frame, packet, &entry.key(), Side::Server);
+    send::on_its_way(cx, frame, packet, way);
+    Ok(())
+}
+
+fn find<'c, I: Ip, F: Frame, O: Output<F>>(
+    cx: &Context<'c, F, O>,
+    tuple: &Tuple<I::Addr>,
+    side: Side,
+) -> Option<Entry<'c, I>> {
+    let table = I::table(cx.shared);
+    let hash = table.hash(tuple.protocol, tuple.client, tuple.client_port);
+    let entry = table.entry(table.find(hash, tuple, side, cx.now)?);
+    entry.state().is_live().then_some(entry)
+}
+
+/// Replaces the address outside, address and port in the quote, and the ICMP checksum.
+fn translate<I: Ip, F: Frame>(frame: &mut F, packet: &Packet, key: &Key<I::Addr>, side: Side) {
+    let deltas = family::deltas::<I>((key.vaddr, key.vport), (key.daddr, key.dport));
+    let Some((source, destination)) = I::endpoints(&packet.addresses) else {
+        return;
+    };
+    let ends = match side {
+        Side::Virtual => (source, key.daddr),
+        Side::Server => (key.vaddr, destination),
+    };
+    let head = frame.head_mut();
+    let Some(ip) = head.get_mut(usize::from(packet.l3)..) else {
+        return;
+    };
+    match side {
+        Side::Virtual => I::set_destination(ip, key.daddr, wire::Delta(deltas.l3_in)),
+        // Not by the delta: a router on the way to the server may have sent it.
+        Side::Server => I::set_source(ip, key.vaddr, I::delta(source, key.vaddr)),
+    }
+    if let Some(inner) = head.get_mut(usize::from(packet.l4) + icmp::LEN..)
+        && let Some(quoted) = I::quoted(inner)
+    {
+        // TCP and UDP begin alike; ports are all that is sure to be there.
+        let port = match side {
+            Side::Virtual => {
+                I::set_source(inner, key.daddr, wire::Delta(0));
+                (std::mem::offset_of!(Tcp, source), key.dport)
+            }
+            Side::Server => {
+                I::set_destination(inner, key.vaddr, wire::Delta(0));
+                (std::mem::offset_of!(Tcp, destination), key.vport)
+            }
+        };
+        I::fill_header_checksum(inner);
+        let at = quoted.l4 + port.0;
+        if let Some(bytes) = inner.get_mut(at..).and_then(<[u8]>::first_chunk_mut::<2>) {
+            *bytes = port.1.to_be_bytes();
+        }
+    }
+    fill_checksum::<I, F>(frame, packet, ends);
+}
+
+fn fill_checksum<I: Ip, F: Frame>(frame: &mut F, packet: &Packet, ends: (I::Addr, I::Addr)) {
+    let len = packet.payload_len();
+    let set = |frame: &mut F, value: u16| {
+        if let Some(bytes) = frame.head_mut().get_mut(usize::from(packet.l4)..)
+            && let Ok((header, _)) = Icmp::mut_from_prefix(bytes)
+        {
+            header.checksum.set(value);
+        }
+    };
+    set(frame, 0);
+    let pseudo = I::icmp_pseudo_header(ends.0, ends.1, len);
+    let mut sum: Sum = transmit::sum_of(frame, packet.l4.into(), len.into());
+    sum.add16(pseudo.folded());
+    set(frame, sum.finish());
 }

@@ -1,9 +1,15 @@
 //! NAT: one address and port of a packet replaced, checksums mended by RFC 1624 deltas worked out when the connection
 //! was made. A wrong checksum stays wrong; a UDP checksum of 0 becomes a real one (both as Linux does).
 
-use super::family::Ip;
-use crate::{packet::Packet, transmit};
-use flowtable::{Deltas, Key};
+use super::{entry::method, family::Ip};
+use crate::{
+    Output,
+    context::Context,
+    packet::{Addresses, Packet, reparse},
+    transmit,
+};
+use flowtable::{Deltas, Key, Side, Tuple, V4, V6};
+use types::ForwardingMethod;
 use wire::{Delta, Frame, FromBytes, RxChecksum, Sum, Tcp, Udp, protocol};
 
 /// Client to server: destination becomes the real server's.
@@ -54,6 +60,55 @@ pub(crate) fn to_client<I: Ip, F: Frame>(
     if !upper(head, packet, &change) {
         fill_udp::<I, F>(frame, packet, |(_, destination)| (key.vaddr, destination));
     }
+}
+
+/// Makes a packet already rewritten for its server what the client sent, for an error about it. `None`: NAT has not
+/// touched it.
+#[cold]
+pub(crate) fn undo_nat<F: Frame, O: Output<F>>(
+    cx: &Context<'_, F, O>,
+    frame: &mut F,
+    packet: &Packet,
+) -> Option<Packet> {
+    match packet.addresses {
+        Addresses::V4 { .. } => undo::<V4, F, O>(cx, frame, packet),
+        Addresses::V6 { .. } => undo::<V6, F, O>(cx, frame, packet),
+    }
+}
+
+fn undo<I: Ip, F: Frame, O: Output<F>>(
+    cx: &Context<'_, F, O>,
+    frame: &mut F,
+    packet: &Packet,
+) -> Option<Packet> {
+    let (client, server) = I::endpoints(&packet.addresses)?;
+    let tuple = Tuple {
+        protocol: packet.protocol,
+        client,
+        client_port: packet.source_port,
+        other: server,
+        other_port: packet.destination_port,
+    };
+    let table = I::table(cx.shared);
+    let hash = table.hash(tuple.protocol, tuple.client, tuple.client_port);
+    let entry = table.entry(table.find(hash, &tuple, Side::Server, cx.now)?);
+    let key = entry.key();
+    if method(key.flags) != ForwardingMethod::Masq {
+        return None;
+    }
+    let back = Key {
+        daddr: key.vaddr,
+        dport: key.vport,
+        ..key
+    };
+    let deltas = entry.deltas();
+    let reversed = Deltas {
+        l3_in: deltas.l3_out,
+        l4_in: deltas.l4_out,
+        ..deltas
+    };
+    to_server::<I, F>(frame, packet, &back, reversed);
+    reparse(frame, packet.l3, packet.interface)
 }
 
 struct Change {

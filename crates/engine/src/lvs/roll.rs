@@ -10,7 +10,8 @@ use super::{
 };
 use crate::{
     model::{self, Desired, ServiceKey},
-    net::Net,
+    neighbour::NeighbourId,
+    net::{Net, NextHop},
     views::{Applied, Traffic},
 };
 use hashbrown::HashMap;
@@ -144,11 +145,18 @@ impl Roll {
         });
     }
 
+    /// The slots of removed servers to which something may still refer.
+    pub fn removed(&self) -> impl Iterator<Item = ServerId> {
+        let records = self.servers.values();
+        records.filter(|r| r.removed.is_some()).map(|r| r.id)
+    }
+
     /// Works out what `desired`, which has been checked, changes.
     pub fn plan(
         &self,
         desired: &Desired,
         net: &Net,
+        pinned: &HashMap<NextHop, NeighbourId>,
         read: &dyn Fn(ServerId) -> Traffic,
     ) -> Result<Plan, ServiceError> {
         let mut plan = Plan {
@@ -166,7 +174,7 @@ impl Roll {
             list.push(plan.place(self, service, desired.services.len(), read)?);
         }
         plan.list = list.into();
-        plan.fill_targets(net);
+        plan.fill_targets(net, pinned);
         Ok(plan)
     }
 }
@@ -311,7 +319,7 @@ impl Plan {
         Ok(revived || edited)
     }
 
-    fn fill_targets(&mut self, net: &Net) {
+    fn fill_targets(&mut self, net: &Net, pinned: &HashMap<NextHop, NeighbourId>) {
         for record in self.roll.servers.values() {
             let Some(target) = self.targets.get_mut(record.id.index()) else {
                 continue;
@@ -330,6 +338,7 @@ impl Plan {
                 port: record.model.address.port(),
                 local: net.local(address).is_some(),
                 next,
+                neighbour: next.and_then(|next| pinned.get(&next).copied()),
                 mtu: interface.map_or(0, |i| i.mtu),
                 tunnel_source: next
                     .filter(|_| record.model.method == ForwardingMethod::Tunnel)

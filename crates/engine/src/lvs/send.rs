@@ -1,21 +1,22 @@
 //! The way out of a packet of a connection: TTL, MTU, next hop, by forwarding method.
 
-use super::{family::Ip, rewrite, services::Target, tunnel};
+use super::{family::Ip, services::Target, tunnel};
 use crate::{
     DropReason, Output,
     context::Context,
     forward,
     icmp::{self, IcmpError},
     localstack,
+    neighbour::NeighbourId,
     net::NextHop,
     packet::{Addresses, Packet},
     transmit,
 };
-use flowtable::Entry;
+use flowtable::{Entry, Key};
 use types::ForwardingMethod;
 use wire::{Frame, FromBytes, Ipv4};
 
-/// To the connection's server.
+/// To the connection's server. `nat` rewrites the packet, or what is about it, under NAT.
 #[inline]
 pub(crate) fn to_server<I: Ip, F: Frame, O: Output<F>>(
     cx: &mut Context<'_, F, O>,
@@ -23,6 +24,7 @@ pub(crate) fn to_server<I: Ip, F: Frame, O: Output<F>>(
     packet: &Packet,
     entry: &Entry<'_, I>,
     target: &Target,
+    nat: impl FnOnce(&mut F, &Key<I::Addr>),
 ) {
     if target.local {
         // IPVS's "local node": the director's own stack has it.
@@ -54,10 +56,11 @@ pub(crate) fn to_server<I: Ip, F: Frame, O: Output<F>>(
         return;
     }
     if method == ForwardingMethod::Masq {
-        rewrite::to_server::<I, F>(&mut frame, packet, &key, entry.deltas());
+        nat(&mut frame, &key);
     }
     let way = Way {
         next,
+        neighbour: target.neighbour,
         mtu: target.mtu,
     };
     on_its_way(cx, frame, packet, way);
@@ -67,6 +70,8 @@ pub(crate) fn to_server<I: Ip, F: Frame, O: Output<F>>(
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Way {
     next: NextHop,
+    /// Where it is kept resolved.
+    neighbour: Option<NeighbourId>,
     mtu: u16,
 }
 
@@ -95,7 +100,15 @@ pub(crate) fn way_to_client<F: Frame, O: Output<F>>(
         return None;
     }
     forward::decrement(&mut frame, packet);
-    Some((frame, Way { next, mtu }))
+    let neighbour = None;
+    Some((
+        frame,
+        Way {
+            next,
+            neighbour,
+            mtu,
+        },
+    ))
 }
 
 /// Sends a packet that is final but for its link header.
@@ -108,10 +121,13 @@ pub(crate) fn on_its_way<F: Frame, O: Output<F>>(
 ) {
     // What a port padded to the minimum does not go on.
     frame.truncate(usize::from(packet.l3) + usize::from(packet.ip_len));
-    if packet.ip_len <= way.mtu {
-        transmit::send(cx, frame, packet.l3, way.next);
-    } else {
+    let NextHop { interface, gateway } = way.next;
+    if packet.ip_len > way.mtu {
         transmit::oversize(cx, frame, packet, way.mtu, way.next);
+    } else if let Some(neighbour) = way.neighbour {
+        transmit::send_to_known(cx, frame, packet.l3, interface, neighbour, gateway);
+    } else {
+        transmit::send(cx, frame, packet.l3, way.next);
     }
 }
 

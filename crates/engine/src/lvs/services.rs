@@ -3,6 +3,7 @@
 use super::schedule;
 use crate::{
     model::{Persistence, ServiceKey},
+    neighbour::NeighbourId,
     net::NextHop,
 };
 use hashbrown::{HashMap, HashSet};
@@ -111,6 +112,8 @@ pub(crate) struct Target {
     pub local: bool,
     /// The way there; `None` without a route.
     pub next: Option<NextHop>,
+    /// The next hop's slot among the neighbours, where it is kept resolved.
+    pub neighbour: Option<NeighbourId>,
     /// Bytes of an IP packet the way takes.
     pub mtu: u16,
     /// Source address of tunnel packets to it.
@@ -127,6 +130,7 @@ impl Target {
         port: 0,
         local: false,
         next: None,
+        neighbour: None,
         mtu: 0,
         tunnel_source: None,
     };

@@ -196,7 +196,7 @@ impl NeighbourTable {
             // Never below 0: a stray release must not keep an entry for ever.
             let _ = entry
                 .pinned
-                .try_update(Relaxed, Relaxed, |n| n.checked_sub(1));
+                .fetch_update(Relaxed, Relaxed, |n| n.checked_sub(1));
         }
     }
 
