@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod golden;
+pub mod mutation;
 
 mod frame;
 mod recorder;

@@ -3,8 +3,13 @@
 //! A recording is a list of steps: commands, settings, frames with exactly the frames they caused, and looks at the
 //! tables. Each step carries its time; the replay sets its clock to it.
 
+mod compare;
 mod ipvsadm;
 mod recording;
+mod replay;
+mod world;
 
+pub use compare::Difference;
 pub use ipvsadm::{CommandError, Table};
 pub use recording::{ConnectionRow, Op, OutFrame, Recording, RecordingError, Step, Topology};
+pub use replay::{Deal, Outcome, replay};

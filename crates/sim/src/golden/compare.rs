@@ -1,0 +1,216 @@
+//! When a found thing equals a recorded one.
+
+use super::recording::{ConnectionRow, OutFrame};
+use crate::Sent;
+use engine::{ServiceView, model::ServiceKey};
+use std::{fmt, fmt::Write, net::SocketAddr};
+use types::ForwardingMethod;
+
+/// A step whose result was not the recorded one.
+#[derive(Clone, Debug)]
+pub struct Difference {
+    /// Number of the step, from 0.
+    pub step: usize,
+    /// The recording's remark on it.
+    pub note: String,
+    /// As recorded.
+    pub expected: String,
+    /// As found.
+    pub found: String,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "step {} {}\n  recorded {}\n  found    {}",
+            self.step, self.note, self.expected, self.found
+        )
+    }
+}
+
+/// Seconds left may differ by one: the recording's clock and ours are read at different moments.
+pub(super) fn about(a: i64, b: i64) -> bool {
+    (a - b).abs() <= 1
+}
+
+/// The same frames, in order for each interface; bytes a recording calls volatile are not compared.
+pub(super) fn frames(expected: &[OutFrame], found: &[Sent], sides: &[&str]) -> bool {
+    sides.iter().enumerate().all(|(port, side)| {
+        let want: Vec<&OutFrame> = expected.iter().filter(|f| f.interface == *side).collect();
+        let got: Vec<&Sent> = found.iter().filter(|s| s.port.index() == port).collect();
+        want.len() == got.len() && want.iter().zip(got).all(|(w, g)| same_bytes(w, &g.bytes))
+    })
+}
+
+fn same_bytes(expected: &OutFrame, found: &[u8]) -> bool {
+    let Some(want) = from_hex(&expected.frame) else {
+        return false;
+    };
+    want.len() == found.len()
+        && want.iter().zip(found).enumerate().all(|(at, (a, b))| {
+            a == b
+                || expected
+                    .volatile
+                    .iter()
+                    .any(|[from, to]| (*from..*to).contains(&at))
+        })
+}
+
+/// The frame with the identification of an IPv4 packet, and the header checksum, marked as volatile.
+pub(super) fn own_identification(frame: &OutFrame) -> OutFrame {
+    let mut frame = frame.clone();
+    if frame.frame.get(24..28) == Some("0800") {
+        frame.volatile.extend([[18, 20], [24, 26]]);
+    }
+    frame
+}
+
+pub(super) fn connections(expected: &[ConnectionRow], found: &[ConnectionRow]) -> bool {
+    let sorted = |rows: &[ConnectionRow]| {
+        let mut rows = rows.to_vec();
+        rows.sort();
+        rows
+    };
+    let (want, got) = (sorted(expected), sorted(found));
+    want.len() == got.len()
+        && want.iter().zip(&got).all(|(w, g)| {
+            about(w.expire, g.expire)
+                && ConnectionRow {
+                    expire: 0,
+                    ..w.clone()
+                } == ConnectionRow {
+                    expire: 0,
+                    ..g.clone()
+                }
+        })
+}
+
+/// Rows for a message: one a line, sorted.
+pub(super) fn rows(rows: &[ConnectionRow]) -> String {
+    let mut lines: Vec<String> = rows
+        .iter()
+        .map(|r| {
+            format!(
+                "{} {} {} {} {} {}",
+                r.proto, r.client, r.virtual_address, r.dest, r.state, r.expire
+            )
+        })
+        .collect();
+    lines.sort();
+    format!("{lines:#?}")
+}
+
+/// Name and counts of every server, in an order of its own (servers of several services may share a name).
+pub(super) fn counts(rows: impl Iterator<Item = (String, [i64; 3])>) -> Vec<(String, [i64; 3])> {
+    let mut rows: Vec<_> = rows.collect();
+    rows.sort();
+    rows
+}
+
+/// The lines of an `ipvsadm -Ln` listing as sorted rows of words, recorded and found: IPVS lists services in the
+/// order of a hash table.
+pub(super) fn listing(
+    opt: &str,
+    output: &[String],
+    services: &[ServiceView],
+) -> Result<(Vec<String>, Vec<String>), String> {
+    let columns = match opt.trim() {
+        "" => Columns::Counts,
+        "--stats --exact" => Columns::Traffic,
+        "--persistent-conn" => Columns::Persistent,
+        other => return Err(format!("not supported: ipvsadm -Ln {other}")),
+    };
+    let mut expected: Vec<String> = output
+        .iter()
+        .skip(3)
+        .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+        .filter(|l| !l.is_empty())
+        .collect();
+    let mut found = Vec::new();
+    for service in services {
+        let name = match service.key {
+            ServiceKey::Address { protocol, address } => {
+                format!("{} {address}", protocol.name().to_uppercase())
+            }
+            ServiceKey::Mark { mark, .. } => format!("FWM {}", mark.0),
+        };
+        found.push(match columns {
+            Columns::Traffic => format!("{name} {}", traffic(&service.traffic)),
+            Columns::Counts | Columns::Persistent => {
+                let mut line = format!("{name} {}", service.scheduler);
+                if let Some(p) = service.persistence {
+                    let _ = write!(line, " persistent {}", p.timeout_s);
+                }
+                line
+            }
+        });
+        for server in &service.servers {
+            let (address, weight) = (server.address, server.weight.0);
+            let (active, inactive) = (server.counts.active, server.counts.inactive);
+            found.push(match columns {
+                Columns::Traffic => format!("-> {address} {}", traffic(&server.traffic)),
+                Columns::Counts => {
+                    let method = method(server.method);
+                    format!("-> {address} {method} {weight} {active} {inactive}")
+                }
+                Columns::Persistent => {
+                    let persistent = server.counts.persistent;
+                    format!("-> {address} {weight} {persistent} {active} {inactive}")
+                }
+            });
+        }
+    }
+    expected.sort();
+    found.sort();
+    Ok((expected, found))
+}
+
+/// What a listing shows of each server.
+enum Columns {
+    Counts,
+    Traffic,
+    Persistent,
+}
+
+fn traffic(t: &engine::Traffic) -> String {
+    format!(
+        "{} {} {} {} {}",
+        t.connections, t.packets_in, t.packets_out, t.bytes_in, t.bytes_out
+    )
+}
+
+const fn method(method: ForwardingMethod) -> &'static str {
+    match method {
+        ForwardingMethod::Masq => "Masq",
+        ForwardingMethod::Route => "Route",
+        ForwardingMethod::Tunnel => "Tunnel",
+    }
+}
+
+/// `address|port`, as recordings write it.
+pub(super) fn endpoint(address: SocketAddr) -> String {
+    format!("{}|{}", address.ip(), address.port())
+}
+
+pub(super) fn from_hex(text: &str) -> Option<Vec<u8>> {
+    let digits = text.as_bytes();
+    if !digits.len().is_multiple_of(2) {
+        return None;
+    }
+    digits
+        .chunks_exact(2)
+        .map(|pair| {
+            std::str::from_utf8(pair)
+                .ok()
+                .and_then(|p| u8::from_str_radix(p, 16).ok())
+        })
+        .collect()
+}
+
+pub(super) fn to_hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

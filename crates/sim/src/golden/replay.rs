@@ -1,0 +1,244 @@
+//! The replay itself: a director on virtual time that is told what the recorded one was told, and must answer alike.
+
+use super::{
+    compare::{self, Difference},
+    recording::{Op, OutFrame, Recording, Step},
+    world::{SIDES, World},
+};
+use crate::Sent;
+use engine::model::Settings;
+use types::Tick;
+
+/// What became of a replay.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome {
+    /// Frames and looks at tables that were compared.
+    pub compared: usize,
+    /// What differed, in order.
+    pub differences: Vec<Difference>,
+    /// Steps that need what is not there yet, by number and reason. After one that would have changed something the
+    /// replay goes on at the next `fresh`; a mere look is passed over.
+    pub unsupported: Vec<(usize, String)>,
+}
+
+/// Which worker meets the next frame.
+pub type Deal<'a> = dyn FnMut() -> usize + 'a;
+
+/// Replays `recording` with `workers` workers, frames dealt by `deal` (its result is taken modulo `workers`).
+///
+/// # Panics
+/// When the recording's topology is unusable, or the engine loses or invents a frame.
+#[must_use]
+pub fn replay(recording: &Recording, workers: u16, deal: &mut Deal<'_>) -> Outcome {
+    let mut world = World::new(&recording.topology, workers, Settings::ipvs(), Tick(0));
+    let mut outcome = Outcome::default();
+    let mut skipping = false;
+    for (number, step) in recording.steps.iter().enumerate() {
+        if matches!(step.op, Op::Fresh { .. }) {
+            skipping = false;
+        }
+        if skipping {
+            continue;
+        }
+        match take(&mut world, recording, step, deal) {
+            Ok(Looked::Nothing) => {}
+            Ok(Looked::Same) => outcome.compared += 1,
+            Ok(Looked::Different(expected, found)) => {
+                outcome.compared += 1;
+                let note = step.note.clone().unwrap_or_default();
+                outcome.differences.push(Difference {
+                    step: number,
+                    note,
+                    expected,
+                    found,
+                });
+            }
+            Err(Unsupported { why, harmless }) => {
+                outcome.unsupported.push((number, why));
+                skipping = !harmless;
+            }
+        }
+    }
+    outcome
+}
+
+enum Looked {
+    Nothing,
+    Same,
+    Different(String, String),
+}
+
+impl Looked {
+    fn at<T: PartialEq + std::fmt::Debug>(expected: &T, found: &T) -> Self {
+        if expected == found {
+            Self::Same
+        } else {
+            Self::Different(format!("{expected:?}"), format!("{found:?}"))
+        }
+    }
+}
+
+/// A step that cannot be taken.
+struct Unsupported {
+    why: String,
+    /// It only looks: what follows can still be compared.
+    harmless: bool,
+}
+
+impl From<String> for Unsupported {
+    fn from(why: String) -> Self {
+        Self {
+            why,
+            harmless: false,
+        }
+    }
+}
+
+fn take(
+    world: &mut World,
+    recording: &Recording,
+    step: &Step,
+    deal: &mut Deal<'_>,
+) -> Result<Looked, Unsupported> {
+    world.pass_to(milliseconds(step.t));
+    let look = |why| Unsupported {
+        why,
+        harmless: true,
+    };
+    match &step.op {
+        Op::Fresh { sysctls } => {
+            *world = World::new(
+                &recording.topology,
+                world.workers(),
+                Settings::ipvs(),
+                world.now,
+            );
+            for (key, value) in sysctls {
+                world.set(key, value)?;
+            }
+            Ok(Looked::Nothing)
+        }
+        Op::Sysctl { key, value } => {
+            world.set(key, value)?;
+            Ok(Looked::Nothing)
+        }
+        // The step's time is that of its end.
+        Op::Sleep { .. } => Ok(Looked::Nothing),
+        Op::Cmd { cmd, rc, output } => {
+            command(world, cmd, rc.unwrap_or(0), output.as_deref().unwrap_or(""))
+        }
+        Op::Tx {
+            interface,
+            frame,
+            out,
+            ..
+        } => {
+            let sent = world.receive(interface, frame, deal)?;
+            Ok(frames(out, &sent))
+        }
+        Op::Late { out } => {
+            // Recorded without ranges: nothing was received whose identification could be kept.
+            let out: Vec<OutFrame> = out.iter().map(compare::own_identification).collect();
+            Ok(frames(&out, &world.late()))
+        }
+        Op::Conns { rows } => {
+            let found = world.connections();
+            Ok(if compare::connections(rows, &found) {
+                Looked::Same
+            } else {
+                Looked::Different(compare::rows(rows), compare::rows(&found))
+            })
+        }
+        Op::State {
+            client,
+            virtual_address,
+            state,
+            expire,
+        } => {
+            let vip = virtual_address.split('|').next().unwrap_or_default();
+            let mut all = world.connections().into_iter();
+            let found = all.find(|r| r.client == *client && r.virtual_address.starts_with(vip));
+            let same = match (&found, state) {
+                (Some(row), Some(state)) => {
+                    row.state == *state && expire.is_none_or(|e| compare::about(e, row.expire))
+                }
+                (None, None) => true,
+                _ => false,
+            };
+            Ok(if same {
+                Looked::Same
+            } else {
+                Looked::Different(format!("{state:?} {expire:?}"), format!("{found:?}"))
+            })
+        }
+        Op::Dests { rows } => {
+            let named = |(name, counts): (&String, &[i64; 3])| {
+                (name.trim_end_matches('\'').to_owned(), *counts)
+            };
+            let expected = compare::counts(rows.iter().map(named));
+            let found = compare::counts(world.counts(&recording.topology));
+            Ok(Looked::at(&expected, &found))
+        }
+        Op::List { opt, output } => {
+            let (expected, found) =
+                compare::listing(opt, output, &world.services()).map_err(look)?;
+            Ok(Looked::at(&expected, &found))
+        }
+    }
+}
+
+/// A command; one that was refused must be refused (in which words is the command's own business).
+fn command(world: &mut World, cmd: &str, rc: i32, output: &str) -> Result<Looked, Unsupported> {
+    let words: Vec<&str> = cmd.split_whitespace().collect();
+    if words == ["ipvsadm", "-L", "--timeout"] {
+        let s = world.settings();
+        let (tcp, fin, udp) = (s.timeout_tcp_s, s.timeout_tcp_fin_s, s.timeout_udp_s);
+        let found = format!("Timeout (tcp tcpfin udp): {tcp} {fin} {udp}");
+        return Ok(Looked::at(&output, &found.as_str()));
+    }
+    if matches!(
+        words.as_slice(),
+        ["ipvsadm", "-Sn" | "-L", ..] | ["cat", ..]
+    ) {
+        return Err(Unsupported {
+            why: format!("not supported: {cmd}"),
+            harmless: true,
+        });
+    }
+    match (world.command(&words), rc) {
+        (Ok(()), 0) => Ok(Looked::Nothing),
+        (Ok(()), rc) => Ok(Looked::Different(
+            format!("{cmd}: refused with {rc}: {output}"),
+            "carried out".to_owned(),
+        )),
+        (Err(why), 0) => Err(why.into()),
+        (Err(_), _) => Ok(Looked::Same),
+    }
+}
+
+fn frames(expected: &[OutFrame], found: &[Sent]) -> Looked {
+    if compare::frames(expected, found, &SIDES) {
+        return Looked::Same;
+    }
+    let want = expected
+        .iter()
+        .map(|f| format!("{}: {} {}", f.interface, f.frame, f.brief))
+        .collect::<Vec<_>>();
+    let got = found
+        .iter()
+        .map(|s| {
+            let side = SIDES.get(s.port.index()).unwrap_or(&"?");
+            format!("{side}: {}", compare::to_hex(&s.bytes))
+        })
+        .collect::<Vec<_>>();
+    Looked::Different(format!("{want:#?}"), format!("{got:#?}"))
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "seconds of a recording, positive and small"
+)]
+fn milliseconds(seconds: f64) -> Tick {
+    Tick((seconds.max(0.0) * 1000.0) as u64)
+}

@@ -1,0 +1,283 @@
+//! The recordings' network around a director on virtual time, and the commands that change it.
+
+use super::{
+    compare,
+    ipvsadm::Table,
+    recording::{ConnectionRow, Topology},
+    replay::Deal,
+};
+use crate::{Recorder, Sent, VecFrame};
+use arrayvec::ArrayVec;
+use engine::{
+    Capacity, Director, ServiceView, Worker,
+    model::{Desired, Interface, Offloads, Route, Settings},
+};
+use std::net::IpAddr;
+use types::{InterfaceId, IpNet, MacAddr, PortId, Tick, WorkerId};
+
+/// How often, in milliseconds of virtual time, the workers' housekeeping runs while time passes.
+const HOUSEKEEPING_MS: u64 = 5;
+
+/// "cl" and "rs", in the order of the ports.
+pub(super) const SIDES: [&str; 2] = ["cl", "rs"];
+
+pub(super) struct World {
+    pub now: Tick,
+    director: Director,
+    workers: Vec<Worker<VecFrame>>,
+    table: Table,
+    /// As wanted, but for services and settings, which change.
+    desired: Desired,
+    settings: Settings,
+    out: Recorder,
+    late: Vec<Sent>,
+}
+
+impl World {
+    pub fn new(topology: &Topology, workers: u16, mut settings: Settings, now: Tick) -> Self {
+        settings.icmp_rate = None;
+        let capacity = Capacity {
+            workers,
+            ports: 2,
+            connections4: 4096,
+            connections6: 4096,
+            neighbours: 256,
+            services: 256,
+            servers: 1024,
+        };
+        let mut director = Director::new(capacity, [1, 2]).expect("the capacity is small");
+        let handles = (0..workers)
+            .map(|id| director.worker(WorkerId(id)).expect("taken once"))
+            .collect();
+        let mut world = Self {
+            now,
+            director,
+            workers: handles,
+            table: Table::default(),
+            desired: desired(topology),
+            settings,
+            out: Recorder::default(),
+            late: Vec::new(),
+        };
+        world.apply().expect("the topology itself is valid");
+        world.permanent_neighbours(topology);
+        world
+    }
+
+    fn permanent_neighbours(&mut self, topology: &Topology) {
+        let gateway = &topology.gateway;
+        let mut all = vec![
+            (InterfaceId(0), &gateway.ip, &gateway.mac),
+            (InterfaceId(0), &gateway.ip6, &gateway.mac),
+        ];
+        for server in topology.real_servers.values() {
+            all.push((InterfaceId(1), &server.ip, &server.mac));
+            all.push((InterfaceId(1), &server.ip6, &server.mac));
+        }
+        for (interface, ip, mac) in all {
+            let ip: IpAddr = ip.parse().expect("address in the topology");
+            let mac: MacAddr = mac.parse().expect("MAC in the topology");
+            assert!(
+                self.director.set_neighbour(self.now, interface, ip, mac),
+                "the neighbour table has room"
+            );
+        }
+    }
+
+    fn apply(&mut self) -> Result<(), String> {
+        let desired = Desired {
+            services: self.table.services.clone(),
+            settings: self.settings.clone(),
+            ..self.desired.clone()
+        };
+        let applied = self.director.apply(self.now, &desired);
+        applied.map(drop).map_err(|errors| {
+            let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
+            texts.join("; ")
+        })
+    }
+
+    pub fn workers(&self) -> u16 {
+        u16::try_from(self.workers.len()).expect("made from a u16")
+    }
+
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    pub fn services(&self) -> Vec<ServiceView> {
+        self.director.services()
+    }
+
+    /// Carries a command out; the message says why not.
+    pub fn command(&mut self, words: &[&str]) -> Result<(), String> {
+        let unsupported = || format!("not supported: {}", words.join(" "));
+        let before = (self.table.clone(), self.desired.clone());
+        match *words {
+            ["ipvsadm", ref rest @ ..] => self
+                .table
+                .run(rest, &mut self.settings)
+                .map_err(|e| e.to_string())?,
+            ["ip", "link", "set", name, "mtu", mtu] => {
+                let mut interfaces = self.desired.interfaces.iter_mut();
+                let interface = interfaces
+                    .find(|i| i.name == name)
+                    .ok_or_else(unsupported)?;
+                interface.mtu = mtu.parse().map_err(|_| unsupported())?;
+            }
+            ["ip", "route", "add", to, "via", via] => self.desired.routes.push(Route {
+                to: to.parse().map_err(|_| unsupported())?,
+                via: Some(via.parse().map_err(|_| unsupported())?),
+                interface: None,
+            }),
+            _ => return Err(unsupported()),
+        }
+        self.apply().inspect_err(|_| {
+            (self.table, self.desired) = before;
+        })
+    }
+
+    /// Sets a kernel setting.
+    pub fn set(&mut self, key: &str, value: &str) -> Result<(), String> {
+        let name = key.rsplit('/').next().unwrap_or(key);
+        let unsupported = || format!("not supported: {name}={value}");
+        let number: u8 = value.parse().map_err(|_| unsupported())?;
+        let on = number != 0;
+        match name {
+            "expire_nodest_conn" => self.settings.expire_nodest_conn = on,
+            "expire_quiescent_template" => self.settings.expire_quiescent_template = on,
+            "conn_reuse_mode" => self.settings.conn_reuse_mode = number,
+            "sloppy_tcp" => self.settings.sloppy_tcp = on,
+            "nat_icmp_send" => self.settings.nat_icmp_send = on,
+            "pmtu_disc" => self.settings.pmtu_disc = on,
+            // As it is.
+            "secure_tcp" | "schedule_icmp" if !on => {}
+            _ => return Err(unsupported()),
+        }
+        self.apply()
+    }
+
+    /// Lets time pass, housekeeping included; what is sent meanwhile is kept as late.
+    pub fn pass_to(&mut self, until: Tick) {
+        while self.now < until {
+            self.now = until.min(self.now + HOUSEKEEPING_MS);
+            for worker in &mut self.workers {
+                worker.housekeeping(self.now, &mut self.out);
+                assert_conserved(worker);
+            }
+            self.director.reclaim();
+        }
+        self.late.append(&mut self.out.sent);
+    }
+
+    /// What was sent while time passed.
+    pub fn late(&mut self) -> Vec<Sent> {
+        std::mem::take(&mut self.late)
+    }
+
+    /// Gives a frame to a worker; what it sends.
+    pub fn receive(
+        &mut self,
+        side: &str,
+        hex: &str,
+        deal: &mut Deal<'_>,
+    ) -> Result<Vec<Sent>, String> {
+        let mut ports = SIDES.iter().zip(0..);
+        let found = ports.find(|(s, _)| **s == side);
+        let (_, port) = found.ok_or_else(|| format!("not supported: interface {side}"))?;
+        let bytes = compare::from_hex(hex).ok_or_else(|| format!("not hex: {hex}"))?;
+        let mut burst = ArrayVec::new();
+        burst.push(VecFrame::new(&bytes));
+        let chosen = deal() % self.workers.len();
+        let worker = &mut self.workers[chosen];
+        worker.step(self.now, PortId(port), &mut burst, &mut self.out);
+        assert!(burst.is_empty(), "step takes every frame");
+        assert_conserved(worker);
+        Ok(std::mem::take(&mut self.out.sent))
+    }
+
+    /// Every server's name in the topology, with weight, active and inactive connections.
+    pub fn counts(&self, topology: &Topology) -> impl Iterator<Item = (String, [i64; 3])> {
+        let services = self.director.services();
+        services.into_iter().flat_map(|s| s.servers).map(|server| {
+            let ip = server.address.ip();
+            let name = topology
+                .real_servers
+                .iter()
+                .find(|(_, rs)| rs.ip.parse() == Ok(ip) || rs.ip6.parse() == Ok(ip))
+                .map_or_else(|| ip.to_string(), |(name, _)| name.clone());
+            let counts = [
+                server.weight.0,
+                server.counts.active,
+                server.counts.inactive,
+            ];
+            (name, counts.map(i64::from))
+        })
+    }
+
+    /// Every connection.
+    pub fn connections(&self) -> Vec<ConnectionRow> {
+        let mut rows = Vec::new();
+        let mut cursor = Some(0);
+        while let Some(at) = cursor {
+            cursor = self.director.connections(self.now, at, 1024, |c| {
+                rows.push(ConnectionRow {
+                    proto: match c.protocol {
+                        6 => "TCP".to_owned(),
+                        17 => "UDP".to_owned(),
+                        0 => "IP".to_owned(),
+                        other => other.to_string(),
+                    },
+                    client: compare::endpoint(c.client),
+                    virtual_address: compare::endpoint(c.destination),
+                    dest: compare::endpoint(c.server),
+                    state: c.state.to_owned(),
+                    expire: i64::try_from(c.expires_ms / 1000).unwrap_or(i64::MAX),
+                });
+            });
+        }
+        rows
+    }
+}
+
+fn assert_conserved(worker: &Worker<VecFrame>) {
+    let identity = worker.counters().conservation();
+    assert!(
+        identity.holds(),
+        "a frame was lost or invented: {identity:?}"
+    );
+}
+
+fn desired(topology: &Topology) -> Desired {
+    let interfaces = SIDES.iter().zip(0u16..).map(|(side, port)| {
+        let name = format!("{side}0");
+        let director = &topology.director[&name];
+        let addresses = director.addrs.iter();
+        Interface {
+            name,
+            port: PortId(port),
+            vlan: None,
+            mac: director.mac.parse().expect("MAC in the topology"),
+            mtu: topology.mtu,
+            addresses: addresses
+                .map(|a| a.parse::<IpNet>().expect("address in the topology"))
+                .collect(),
+            host: false,
+            offloads: Offloads::default(),
+        }
+    });
+    let gateway = &topology.gateway;
+    let routes = [("0.0.0.0/0", &gateway.ip), ("::/0", &gateway.ip6)];
+    Desired {
+        interfaces: interfaces.collect(),
+        routes: routes
+            .into_iter()
+            .map(|(to, via)| Route {
+                to: to.parse().expect("a prefix"),
+                via: Some(via.parse().expect("address in the topology")),
+                interface: None,
+            })
+            .collect(),
+        ..Desired::default()
+    }
+}
