@@ -1,5 +1,5 @@
 //! Interleavings of small scenes on a table of one group, under loom's memory model. See the crate's documentation for
-//! how to run it.
+//! how to run it. (Listings are left to shuttle and threads: a dozen relaxed loads are too many choices here.)
 #![cfg(loom)]
 #![expect(
     clippy::unwrap_used,
@@ -105,24 +105,29 @@ fn two_claimants_one_winner() {
     });
 }
 
+/// A candidate that stands earlier than one which has finished its walk: only a defeat can keep that one from winning.
 #[test]
-fn three_claimants_never_two_winners() {
-    model(1, || {
+fn a_lane_freed_between_two_claimants() {
+    model(2, || {
         let (_, table) = table(0);
-        let worker = |_| {
-            let table = Arc::clone(&table);
-            move || match claim(&table, &tuple(1)) {
-                Claim::Won(embryo) => drop(embryo.publish(&new(1000, 80))),
-                Claim::Exists(_) | Claim::Busy => {}
-                refused => panic!("{refused:?}"),
-            }
+        let Claim::Won(first_lane) = claim(&table, &tuple(9)) else {
+            panic!()
         };
-        let others = [1, 2].map(|n| thread::spawn(worker(n)));
-        worker(0)();
-        for other in others {
-            other.join().unwrap();
-        }
-        assert_eq!(table.counts().connections, 1);
+        let claimant = |table: &Table<V4>| match claim(table, &tuple(1)) {
+            Claim::Won(embryo) => {
+                embryo.publish(&new(1000, 80));
+                1
+            }
+            Claim::Exists(_) | Claim::Busy => 0,
+            refused => panic!("{refused:?}"),
+        };
+        let other = thread::spawn({
+            let table = Arc::clone(&table);
+            move || claimant(&table)
+        });
+        drop(first_lane);
+        let won = claimant(&table) + other.join().unwrap();
+        assert_eq!((won, table.counts().connections), (1, 1));
         settle(&table, Tick(2000));
         assert!(table.is_pristine());
     });
@@ -266,41 +271,5 @@ fn a_template_that_gained_a_connection_is_not_ended() {
             !controls || table.counts().templates == 1,
             "the connection's template is gone"
         );
-    });
-}
-
-#[test]
-fn a_listing_reads_an_entry_whole() {
-    model(3, || {
-        let (_, table) = table(0);
-        let Claim::Won(embryo) = claim(&table, &tuple(1)) else {
-            panic!()
-        };
-        let slot = embryo.publish(&new(1000, 80));
-        let lister = thread::spawn({
-            let table = Arc::clone(&table);
-            move || {
-                if let Some(listed) = table.copy(slot, NOW) {
-                    let expected = if listed.key.cport == 1 { 80 } else { 8080 };
-                    assert_eq!(listed.key.dport, expected, "{listed:?}");
-                }
-            }
-        });
-        assert!(
-            table
-                .remove(slot, table.entry(slot).state().generation())
-                .is_some()
-        );
-        let mut cursor = table.cursor(0, 1);
-        for _ in 0..3 {
-            table.expire(NOW, &mut cursor, 1, &mut |_| {
-                panic!("nothing is past its time")
-            });
-        }
-        let Claim::Won(embryo) = claim(&table, &tuple(2)) else {
-            panic!()
-        };
-        assert_eq!(embryo.publish(&new(1000, 8080)), slot);
-        lister.join().unwrap();
     });
 }

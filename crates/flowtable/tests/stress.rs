@@ -1,9 +1,5 @@
 //! The same workers on real threads, which reorder as the CPU does.
 #![cfg(not(any(loom, shuttle)))]
-#![expect(
-    clippy::unwrap_used,
-    reason = "tests say by panicking that something is wrong"
-)]
 
 mod scenario;
 

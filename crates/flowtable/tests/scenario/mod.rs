@@ -139,14 +139,14 @@ impl Worker {
     fn step(&mut self) {
         match self.roll(16) {
             0..6 => {
-                let key = u16::try_from(self.roll(u64::from(KEYS))).unwrap_or(0);
+                let key = u16::try_from(self.roll(u32::from(KEYS))).unwrap_or(0);
                 self.packet(key);
             }
             6 => self.remove(),
             7 => self.persistence(),
             8 => {
                 let ms = 1 + self.roll(3);
-                self.world.clock.fetch_add(ms, SeqCst);
+                self.world.clock.fetch_add(u64::from(ms), SeqCst);
             }
             9 => {
                 self.boundary();
@@ -217,7 +217,7 @@ impl Worker {
                 let timeout_ms = if key < PERMANENT {
                     FOREVER_MS
                 } else {
-                    3 + self.roll(20) as u32
+                    3 + self.roll(20)
                 };
                 world.published.fetch_add(1, SeqCst);
                 world.active.fetch_add(1, SeqCst);
@@ -248,7 +248,11 @@ impl Worker {
             _ => return,
         };
         if entry
-            .compare_exchange_state(old, old.with_flags(flags).with_state(key as u8))
+            .compare_exchange_state(
+                old,
+                old.with_flags(flags)
+                    .with_state(old.state().wrapping_add(1)),
+            )
             .is_ok()
         {
             self.world
@@ -258,7 +262,7 @@ impl Worker {
     }
 
     fn remove(&mut self) {
-        let key = PERMANENT + u16::try_from(self.roll(u64::from(KEYS - PERMANENT))).unwrap_or(0);
+        let key = PERMANENT + u16::try_from(self.roll(u32::from(KEYS - PERMANENT))).unwrap_or(0);
         let (table, t) = (&self.world.table, connection(key));
         let h = table.hash(t.protocol, t.client, t.client_port);
         if let Some(slot) = table.find(h, &t, Side::Virtual, self.now)
@@ -271,7 +275,7 @@ impl Worker {
     /// Finds or makes a template, counts a connection in it, sometimes invalidates it.
     fn persistence(&mut self) {
         let (world, now) = (Arc::clone(&self.world), self.now);
-        let t = template(self.roll(u64::from(TEMPLATES)) as u32);
+        let t = template(self.roll(TEMPLATES));
         let h = world.table.template_hash(&t);
         let found = world.table.find_template(h, &t, now);
         let slot =
@@ -338,12 +342,12 @@ impl Worker {
         self.now = self.now.max(Tick(self.world.clock.load(SeqCst)));
     }
 
-    fn roll(&mut self, sides: u64) -> u64 {
+    fn roll(&mut self, sides: u32) -> u32 {
         // xorshift64
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
         self.random ^= self.random << 17;
-        (self.random >> 11) % sides
+        u32::try_from(self.random >> 32).unwrap_or(0) % sides
     }
 }
 
