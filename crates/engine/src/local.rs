@@ -2,6 +2,7 @@
 
 use crate::{
     WorkerCounters,
+    localstack::Sweep,
     lvs::{Busy, Hands, TrafficCells},
     ratelimit::RateLimits,
     shared::Shared,
@@ -25,8 +26,8 @@ pub(crate) struct Local<F: Frame> {
     pub busy: Busy<F>,
     /// Where its sweeps over the connections stand.
     pub hands: Hands,
-    /// The slot of the neighbour table its sweep has come to.
-    pub sweep: usize,
+    /// Where its sweep over the neighbours stands.
+    pub sweep: Sweep,
     /// IPv4 identification of the next packet it builds itself.
     pub ip_id: u16,
 }
@@ -46,7 +47,7 @@ impl<F: Frame> Local<F> {
             waiting: Waiting::new(),
             busy: Busy::default(),
             hands: Hands::new(shared, share),
-            sweep: 0,
+            sweep: Sweep::default(),
             ip_id: 0,
         }
     }

@@ -12,7 +12,7 @@ mod reset;
 mod recorded;
 
 pub(crate) use arp::receive as arp;
-pub(crate) use clockwork::{ask, housekeeping};
+pub(crate) use clockwork::{Sweep, ask, housekeeping};
 pub(crate) use reset::reset;
 
 use crate::{

@@ -226,11 +226,3 @@ impl World {
         self.local.counters.dropped(reason)
     }
 }
-
-/// Whether a frame's IPv4 header checksum is right.
-pub(crate) fn header_is_right(frame: &[u8]) -> bool {
-    VecFrame::new(frame)
-        .head()
-        .get(14..34)
-        .is_some_and(|ip| wire::checksum::of(ip) == 0)
-}

@@ -13,21 +13,46 @@ use crate::{
     waiting::{Group, Held},
 };
 use std::net::IpAddr;
-use types::MacAddr;
+use types::{MacAddr, Tick};
 use wire::Frame;
 
-/// Slots of the neighbour table looked at in one call.
-const BUDGET: usize = 128;
+/// Slots of the neighbour table looked at for each millisecond that went by.
+const PER_MS: usize = 128;
+/// The same in one call: a worker that pauses calls seldom.
+const MOST: usize = 4096;
 
-/// The neighbours' clockwork: called at least every millisecond. Bounded.
+/// Where a worker's sweep over the neighbours stands.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Sweep {
+    slot: usize,
+    /// When it last went on.
+    at: Tick,
+}
+
+impl Sweep {
+    /// Slots due by `now` in a table of `slots`.
+    fn due(&mut self, now: Tick, slots: usize) -> usize {
+        let ms = usize::try_from(now.since_ms(self.at)).unwrap_or(usize::MAX);
+        self.at = now;
+        ms.saturating_mul(PER_MS).min(MOST).min(slots)
+    }
+
+    /// The next slot.
+    const fn next(&mut self, slots: usize) -> usize {
+        let slot = self.slot;
+        self.slot = if slot + 1 < slots { slot + 1 } else { 0 };
+        slot
+    }
+}
+
+/// The neighbours' clockwork: called at least every millisecond while frames come. Bounded.
 pub(crate) fn housekeeping<F: Frame, O: Output<F>>(cx: &mut Context<'_, F, O>) {
     if cx.local.waiting.groups() > 0 {
         settle_waiting(cx);
     }
     let slots = cx.shared.neighbours.slots();
-    for _ in 0..BUDGET.min(slots) {
-        let slot = cx.local.sweep;
-        cx.local.sweep = if slot + 1 < slots { slot + 1 } else { 0 };
+    for _ in 0..cx.local.sweep.due(cx.now, slots) {
+        let slot = cx.local.sweep.next(slots);
         if let Some(probe) = cx.shared.neighbours.tend(slot, cx.now) {
             send_probe(cx, probe);
         }
@@ -309,6 +334,25 @@ mod tests {
         assert_eq!(sent.len(), 1);
         assert_eq!(to_hex(&sent[0].1)[..24], format!("{SERVER}020000000101"));
         assert_eq!(sent[0].1[21], 63, "hop limit");
+    }
+
+    #[test]
+    fn a_pinned_neighbour_is_asked_for_without_any_packet() {
+        for pause in [1, 100] {
+            let mut world = World::of(&desired());
+            let wanted = world
+                .shared
+                .neighbours
+                .ensure(InterfaceId(1), ip("10.1.0.11"), world.now);
+            assert!(wanted.is_some());
+            for _ in 0..2 {
+                world.now = world.now + pause;
+                world.run(super::housekeeping);
+            }
+            let sent = world.sent();
+            assert_eq!(sent.len(), 1, "pause of {pause} ms");
+            assert_eq!(to_hex(&sent[0].1), asks("10.1.0.11"));
+        }
     }
 
     #[test]
