@@ -221,7 +221,7 @@ pub enum PortError {
     #[error("{0} is open already")]
     AlreadyOpen(String),
     /// The driver refused to attach.
-    #[error("{device} could not be attached: {reason}{said}")]
+    #[error("{device} could not be attached: {reason}{said}{}", not_root())]
     Probe {
         /// The device as given to DPDK.
         device: String,
@@ -269,6 +269,15 @@ pub enum PortError {
         /// What DPDK logged meanwhile.
         said: Said,
     },
+}
+
+/// The likeliest reason of all, where it holds.
+fn not_root() -> &'static str {
+    if rustix::process::geteuid().is_root() {
+        ""
+    } else {
+        "; this process is not root, which drivers mostly need"
+    }
 }
 
 fn list_of(present: &[String]) -> String {

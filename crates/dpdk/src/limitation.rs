@@ -84,7 +84,7 @@ impl fmt::Display for Limitation {
             Self::NoScatter { buffer } => {
                 write!(f, "no reception into chained buffers; frames larger than {buffer} bytes are lost")
             }
-            Self::MtuFixed { wanted } => write!(f, "its MTU cannot be changed; make sure it is {wanted} or more"),
+            Self::MtuFixed { wanted } => write!(f, "its MTU could not be raised to {wanted}; larger frames are lost unless that is done elsewhere"),
             Self::InterfaceDown { interface } => {
                 write!(f, "the interface {interface} is down and could not be set up; `ip link set {interface} up` does")
             }

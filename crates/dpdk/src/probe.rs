@@ -95,7 +95,7 @@ impl ProbedPort {
             device: info.device,
         };
         PortError::check(result, device, "asking for its capabilities", mark)?;
-        let capabilities = capabilities(port, &info);
+        let capabilities = capabilities(port, &info, device.kernel_interface().is_some());
         Ok(Self {
             attached,
             config,
@@ -233,7 +233,7 @@ fn attach_pci(eal: &Eal, device: &Device, address: PciAddress) -> Result<u16, Po
     Ok(port)
 }
 
-fn capabilities(port: u16, info: &dpdk_sys::rte_eth_dev_info) -> Capabilities {
+fn capabilities(port: u16, info: &dpdk_sys::rte_eth_dev_info, over_kernel: bool) -> Capabilities {
     let driver = if info.driver_name.is_null() {
         String::new()
     } else {
@@ -250,6 +250,12 @@ fn capabilities(port: u16, info: &dpdk_sys::rte_eth_dev_info) -> Capabilities {
     };
     let rx = |offload: u64| info.rx_offload_capa & offload == offload;
     let tx = |offload: u64| info.tx_offload_capa & offload == offload;
+    // Drivers over kernel interfaces name a largest frame of 1514 bytes whatever they take.
+    let max_mtu = if over_kernel {
+        info.max_mtu
+    } else {
+        info.max_mtu.min(mtu_of_largest_frame(info))
+    };
     // These take chains without saying so: one frees them, one passes them on, one writes them out whole.
     let takes_chains = ["net_null", "net_ring", "net_pcap"].contains(&driver.as_str());
     Capabilities {
@@ -259,7 +265,7 @@ fn capabilities(port: u16, info: &dpdk_sys::rte_eth_dev_info) -> Capabilities {
         max_rx_queues: info.max_rx_queues,
         max_tx_queues: info.max_tx_queues,
         min_mtu: info.min_mtu,
-        max_mtu: info.max_mtu,
+        max_mtu,
         rss: info.flow_type_rss_offloads & dpdk_sys::EDGE_RSS_IP_TCP_UDP != 0,
         rx_ipv4_checksum: rx(dpdk_sys::EDGE_RXO_IPV4_CKSUM),
         rx_l4_checksum: rx(dpdk_sys::EDGE_RXO_TCP_CKSUM | dpdk_sys::EDGE_RXO_UDP_CKSUM),
@@ -270,4 +276,16 @@ fn capabilities(port: u16, info: &dpdk_sys::rte_eth_dev_info) -> Capabilities {
         rx_scatter: rx(dpdk_sys::EDGE_RXO_SCATTER),
         vlan_strip: rx(dpdk_sys::EDGE_RXO_VLAN_STRIP),
     }
+}
+
+/// The MTU for which DPDK finds the largest frame large enough (`eth_dev_validate_mtu` of its ethdev library).
+fn mtu_of_largest_frame(info: &dpdk_sys::rte_eth_dev_info) -> u16 {
+    let frame = info.max_rx_pktlen;
+    let max = u32::from(info.max_mtu);
+    let overhead = if info.max_mtu != u16::MAX && frame > max {
+        frame - max
+    } else {
+        14 + 4
+    };
+    u16::try_from(frame.saturating_sub(overhead)).unwrap_or(u16::MAX)
 }

@@ -175,14 +175,8 @@ impl Setup<'_> {
             }
             conf.rxmode.offloads |= dpdk_sys::EDGE_RXO_SCATTER;
         }
-        // Drivers over kernel interfaces name a largest frame of 1514 bytes whatever they take; for them the kernel's
-        // own MTU counts (`settle`), and DPDK must not be asked.
-        let overhead = if max != u16::MAX && self.info.max_rx_pktlen > u32::from(max) {
-            self.info.max_rx_pktlen - u32::from(max)
-        } else {
-            18
-        };
-        if u32::from(mtu) + overhead <= self.info.max_rx_pktlen {
+        // For a port over a kernel interface the kernel's own MTU counts (`settle`), and DPDK must not be asked.
+        if device.kernel_interface().is_none() {
             conf.rxmode.mtu = mtu.into();
         }
         Ok(())
