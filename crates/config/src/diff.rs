@@ -1,7 +1,10 @@
 //! What differs between two configurations.
 
-use crate::{Config, Cores, Director, HostTap, Port, Server, Service, Settings, Vlan};
-use std::{collections::BTreeSet, fmt::Display};
+use crate::{Config, Cores, Director, HostTap, Port, Server, Service, ServiceKey, Settings, Vlan};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Display,
+};
 use types::IpNet;
 
 /// One difference, in plain words.
@@ -78,20 +81,20 @@ impl Changes {
         key: impl Fn(&T) -> K,
         mut common: impl FnMut(&mut Self, &T, &T),
     ) {
-        let old_keys: BTreeSet<K> = old.iter().map(&key).collect();
+        let old_keys: BTreeMap<K, &T> = old.iter().map(|e| (key(e), e)).collect();
         let new_keys: BTreeSet<K> = new.iter().map(&key).collect();
         for element in old.iter().filter(|e| !new_keys.contains(&key(e))) {
             self.add(effect, format!("{what}{}: removed", key(element)));
         }
         for element in new {
             let its = key(element);
-            match old.iter().find(|e| key(e) == its) {
+            match old_keys.get(&its) {
                 Some(before) => common(self, before, element),
                 None => self.add(effect, format!("{what}{its}: added")),
             }
         }
         let kept_old = old.iter().map(&key).filter(|k| new_keys.contains(k));
-        let kept_new = new.iter().map(&key).filter(|k| old_keys.contains(k));
+        let kept_new = new.iter().map(&key).filter(|k| old_keys.contains_key(k));
         if !kept_old.eq(kept_new) {
             self.add(
                 effect,
@@ -227,10 +230,8 @@ fn services(changes: &mut Changes, old: &[Service], new: &[Service]) {
         changes.value(e, &of("method of new servers"), a.method, b.method);
         servers(changes, b, &a.servers);
     });
-    for service in new
-        .iter()
-        .filter(|s| !old.iter().any(|o| o.key() == s.key()))
-    {
+    let known: BTreeSet<ServiceKey> = old.iter().map(Service::key).collect();
+    for service in new.iter().filter(|s| !known.contains(&s.key())) {
         servers(changes, service, &[]);
     }
 }

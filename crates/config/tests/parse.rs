@@ -162,7 +162,7 @@ fn every_key_is_known_by_its_table() {
 }
 
 fn toml_files(directory: &std::path::Path, found: &mut Vec<std::path::PathBuf>) {
-    for entry in std::fs::read_dir(directory).unwrap().flatten() {
+    for entry in std::fs::read_dir(directory).expect("it is there").flatten() {
         let path = entry.path();
         if path.is_dir() {
             toml_files(&path, found);

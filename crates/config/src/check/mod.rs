@@ -9,6 +9,7 @@ mod routes;
 mod services;
 
 use crate::{Config, Problem};
+use reach::Reach;
 
 impl Config {
     /// Everything that is wrong with it, for a configuration that was not read from a file (an edit at run time).
@@ -24,8 +25,9 @@ impl Config {
         let mut problems = Problems { found: Vec::new() };
         director::check(self, &mut problems);
         interfaces::check(self, interfaces_known, &mut problems);
-        routes::check(self, interfaces_known, &mut problems);
-        services::check(self, interfaces_known, &mut problems);
+        let reach = Reach::new(self);
+        routes::check(self, &reach, interfaces_known, &mut problems);
+        services::check(self, &reach, interfaces_known, &mut problems);
         problems.found
     }
 }

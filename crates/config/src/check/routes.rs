@@ -3,12 +3,18 @@
 use super::{
     Problems,
     addresses::{family, is_link_local, unusable},
-    reach, repeated,
+    reach::Reach,
+    repeated,
 };
 use crate::{Config, Route};
 use std::net::IpAddr;
 
-pub(super) fn check(config: &Config, interfaces_known: bool, problems: &mut Problems) {
+pub(super) fn check(
+    config: &Config,
+    reach: &Reach<'_>,
+    interfaces_known: bool,
+    problems: &mut Problems,
+) {
     for (index, route) in config.routes.iter().enumerate() {
         let at = |key: &str| format!("route[{index}].{key}");
         if route.to.prefix() > 0
@@ -42,7 +48,7 @@ pub(super) fn check(config: &Config, interfaces_known: bool, problems: &mut Prob
             continue;
         }
         if let Some(via) = route.via {
-            gateway(config, route, via, &at("via"), problems);
+            gateway(config, reach, route, via, &at("via"), problems);
         }
         if let Some(interface) = config
             .interfaces()
@@ -61,7 +67,14 @@ pub(super) fn check(config: &Config, interfaces_known: bool, problems: &mut Prob
     twice(config, problems);
 }
 
-fn gateway(config: &Config, route: &Route, via: IpAddr, at: &str, problems: &mut Problems) {
+fn gateway(
+    config: &Config,
+    reach: &Reach<'_>,
+    route: &Route,
+    via: IpAddr,
+    at: &str,
+    problems: &mut Problems,
+) {
     if via.is_ipv4() != route.to.address().is_ipv4() {
         problems.add(
             at,
@@ -73,7 +86,7 @@ fn gateway(config: &Config, route: &Route, via: IpAddr, at: &str, problems: &mut
             ),
             "write a gateway of the same family",
         );
-    } else if let Some(interface) = reach::own(config, via) {
+    } else if let Some(interface) = reach.own(via) {
         problems.add(
             at,
             format!(
@@ -91,7 +104,7 @@ fn gateway(config: &Config, route: &Route, via: IpAddr, at: &str, problems: &mut
             );
         }
     } else {
-        let on = reach::on_link(config, via);
+        let on = reach.on_link(via);
         let right = match (&route.interface, &on) {
             (Some(name), _) => config
                 .interfaces()
@@ -106,7 +119,7 @@ fn gateway(config: &Config, route: &Route, via: IpAddr, at: &str, problems: &mut
                 ),
                 None => format!(
                     "write a gateway that is on one of the links: {}",
-                    reach::links(config, via)
+                    reach.links(via)
                 ),
             };
             problems.add(at, format!("the gateway {via} is not on link"), instead);

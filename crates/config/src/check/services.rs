@@ -3,12 +3,18 @@
 use super::{
     Problems,
     addresses::{family, unusable},
-    reach, repeated,
+    reach::Reach,
+    repeated,
 };
 use crate::{Config, Netmask, Server, Service};
 use types::{ForwardingMethod, Weight};
 
-pub(super) fn check(config: &Config, interfaces_known: bool, problems: &mut Problems) {
+pub(super) fn check(
+    config: &Config,
+    reach: &Reach<'_>,
+    interfaces_known: bool,
+    problems: &mut Problems,
+) {
     let services = &config.services;
     for (again, first) in repeated(services.iter().map(Service::key)) {
         if let (Some(service), Some(other)) = (services.get(again), services.get(first)) {
@@ -44,7 +50,7 @@ pub(super) fn check(config: &Config, interfaces_known: bool, problems: &mut Prob
             let path = format!("service[{index}].server[{number}]");
             each_server(service, server, &path, problems);
             if interfaces_known {
-                whereabouts(config, server, &path, problems);
+                whereabouts(reach, server, &path, problems);
             }
         }
     }
@@ -161,13 +167,13 @@ fn each_server(service: &Service, server: &Server, path: &str, problems: &mut Pr
 }
 
 /// Whether the server is somewhere else than here, and can be reached.
-fn whereabouts(config: &Config, server: &Server, path: &str, problems: &mut Problems) {
+fn whereabouts(reach: &Reach<'_>, server: &Server, path: &str, problems: &mut Problems) {
     let at = format!("{path}.address");
     let ip = server.address.ip();
     if unusable(ip).is_some() {
         return;
     }
-    if let Some(interface) = reach::own(config, ip) {
+    if let Some(interface) = reach.own(ip) {
         problems.add(
             at,
             format!(
@@ -176,28 +182,28 @@ fn whereabouts(config: &Config, server: &Server, path: &str, problems: &mut Prob
             ),
             "write the address of another machine: the director does not serve by itself",
         );
-    } else if let Some(service) = config.services.iter().find(|s| s.address.ip() == ip) {
+    } else if let Some(service) = reach.service_on(ip) {
         problems.add(
             at,
-            format!("{ip} is the virtual address of service {}", service.key()),
+            format!("{ip} is the virtual address of service {service}"),
             "write the server's own address (the one it has beside the VIP), else packets would go in circles",
         );
-    } else if server.method == ForwardingMethod::Route && !reach::neighbour(config, ip) {
+    } else if server.method == ForwardingMethod::Route && !reach.neighbour(ip) {
         problems.add(
             at,
             format!("{ip} is not on a connected segment, and direct routing changes only the MAC"),
             format!(
                 "use method = \"tunnel\" or \"masq\", or give an interface an address in its network (now: {})",
-                reach::links(config, ip)
+                reach.links(ip)
             ),
         );
-    } else if !reach::reachable(config, ip) {
+    } else if !reach.reachable(ip) {
         problems.add(
             at,
             format!("no route leads to {ip}"),
             format!(
                 "add a [[route]] or a gateway, or an interface in its network (now: {})",
-                reach::links(config, ip)
+                reach.links(ip)
             ),
         );
     }

@@ -29,7 +29,17 @@ impl Reader {
 
     /// Forgets where the parts of `path` stand: its last bearer was left out.
     fn forget(&mut self, path: &str) {
-        self.positions.retain(|known, _| !known.starts_with(path));
+        let from = path.to_owned();
+        let below: Vec<String> = self
+            .positions
+            .range(from..)
+            .map(|(known, _)| known)
+            .take_while(|known| known.starts_with(path))
+            .cloned()
+            .collect();
+        for known in below {
+            self.positions.remove(&known);
+        }
     }
 
     /// Whether ports and VLANs were read without a mistake: else nothing can be said about what is on link.

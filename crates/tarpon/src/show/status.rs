@@ -4,7 +4,7 @@ use crate::{
     table::Table,
     units::{count, duration, plural, share},
 };
-use api::{Fill, MemoryMode, Status};
+use api::{Fill, Status};
 
 pub fn status(s: &Status) -> String {
     let mut out = format!(
@@ -22,18 +22,14 @@ pub fn status(s: &Status) -> String {
         ""
     };
     line("configuration", format!("{}{profile}", s.config_file));
-    let kind = match s.memory.mode {
-        MemoryMode::Hugepages => "hugepages",
-        MemoryMode::Ordinary => "ordinary memory",
-    };
-    line("memory", format!("{kind}: {}", s.memory.text));
+    line("memory", s.memory.text.clone());
     line("workers", count(s.workers.len() as u64));
     line("ports", format!("{} of {} up", s.ports_up, s.ports));
     line(
         "services",
         format!(
             "{}, with {}",
-            plural(s.services, "service"),
+            count(s.services),
             plural(s.servers, "server")
         ),
     );

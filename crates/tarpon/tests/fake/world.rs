@@ -18,7 +18,7 @@ pub fn status() -> Status {
         compat_ipvs: true,
         memory: Memory {
             mode: MemoryMode::Ordinary,
-            text: "512 MiB; slower than hugepages, see dpdk-config/hugepages.md".into(),
+            text: "512 MiB in ordinary pages".into(),
         },
         workers: vec![
             Worker {
@@ -48,7 +48,7 @@ pub fn status() -> Status {
         servers: 3,
         ports_up: 1,
         ports: 2,
-        edits: vec!["server 10.1.0.12:8080 of tcp 192.0.2.10:80: weight 1 -> 0".into()],
+        edits: vec!["service tcp 192.0.2.10:80: server 10.1.0.12:8080: weight 1 -> 0".into()],
         limitations: vec!["wan: no checksum offload, done in software".into()],
     }
 }
