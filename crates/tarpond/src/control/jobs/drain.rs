@@ -9,7 +9,7 @@ use api::{
 };
 use engine::model;
 use std::time::{Duration, Instant};
-use types::{Protocol, Weight};
+use types::Weight;
 
 /// How often the client hears of it.
 const REPORT: Duration = Duration::from_secs(1);
@@ -111,19 +111,15 @@ impl DrainJob {
             inactive: counts.inactive.into(),
             remaining_s,
         }));
-        // Of TCP only the active are waited for: the others are closing, and forgotten within two minutes. UDP knows no
-        // closing; all of its connections count as inactive, and are what is waited for.
-        let left = match service.protocol {
-            Protocol::Tcp => counts.active,
-            Protocol::Udp => counts.inactive,
-        };
+        // All of them: one that is closing may still be sending the last of a download.
+        let left = counts.active + counts.inactive;
         if left == 0 {
             return self.finish(control);
         }
         if remaining_s == Some(0) {
             let message = format!(
-                "{server} still has {left} connection(s) after {} s; it stays quiesced (weight 0)",
-                elapsed.as_secs()
+                "the deadline passed: {server} still has {} active and {} inactive connections; it stays quiesced (weight 0)",
+                counts.active, counts.inactive
             );
             return Progress::Failed(Error::new(ErrorCode::Deadline, message));
         }
