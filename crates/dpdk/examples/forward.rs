@@ -8,8 +8,8 @@
 
 use arrayvec::ArrayVec;
 use dpdk::{
-    Device, Eal, EalConfig, Hugepages, Mbuf, Mempool, MempoolConfig, PortConfig, ProbedPort,
-    RxQueue, TxQueue,
+    Device, Eal, EalConfig, Hugepages, Mbuf, Mempool, MempoolConfig, Offloads, PortConfig,
+    ProbedPort, RxQueue, TxQueue,
 };
 use std::{
     env,
@@ -77,6 +77,12 @@ fn run() -> Result<(), Box<dyn Error>> {
             PortConfig {
                 queues,
                 mtu,
+                // Frames go on as they are: with checksums left unfinished by a peer that is told it may, they would not.
+                offloads: Offloads {
+                    rx_checksum: false,
+                    tx_checksum: false,
+                    ..Offloads::default()
+                },
                 ..PortConfig::new(device)
             },
         )?;

@@ -38,7 +38,7 @@ pub use log::{LogLevel, LogSink};
 pub use mbuf::Mbuf;
 pub use mempool::{Mempool, MempoolConfig};
 pub use pci::PciAddress;
-pub use port::{Offloads, Port, PortConfig};
+pub use port::{ActiveOffloads, Offloads, Port, PortConfig};
 pub use probe::{Capabilities, ProbedPort};
 pub use queue::{RxQueue, TxQueue};
 pub use stats::PortStats;

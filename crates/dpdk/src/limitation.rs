@@ -21,8 +21,13 @@ pub enum Limitation {
     },
     /// Several receive queues, but nothing that spreads flows over them.
     NoRss,
-    /// Received checksums are not checked.
-    NoRxChecksum,
+    /// Some received checksums are not checked.
+    NoRxChecksum {
+        /// Lacking: IPv4 headers.
+        ipv4: bool,
+        /// Lacking: TCP and UDP.
+        l4: bool,
+    },
     /// Some checksums are not filled in.
     NoTxChecksum {
         /// Lacking: IPv4 headers.
@@ -74,11 +79,13 @@ impl fmt::Display for Limitation {
             }
             Self::TxQueues { wanted, got } => write!(f, "{got} transmit queue(s) instead of {wanted}; workers share them"),
             Self::NoRss => f.write_str("no RSS; its own way of spreading flows over the queues is used"),
-            Self::NoRxChecksum => f.write_str("no checking of received checksums; done in software"),
+            Self::NoRxChecksum { ipv4, l4 } => {
+                let names = listed(&[(*ipv4, "IPv4 header"), (*l4, "TCP"), (*l4, "UDP")]);
+                write!(f, "no checking of received checksums for {names}; done in software")
+            }
             Self::NoTxChecksum { ipv4, tcp, udp } => {
-                let missing = [(*ipv4, "IPv4 header"), (*tcp, "TCP"), (*udp, "UDP")];
-                let names: Vec<&str> = missing.iter().filter(|(lacks, _)| *lacks).map(|(_, name)| *name).collect();
-                write!(f, "no checksum offload for {} on transmit; done in software", names.join(", "))
+                let names = listed(&[(*ipv4, "IPv4 header"), (*tcp, "TCP"), (*udp, "UDP")]);
+                write!(f, "no checksum offload for {names} on transmit; done in software")
             }
             Self::NoMultiSegment => f.write_str("no transmission of chained buffers; they are copied together in software"),
             Self::NoScatter { buffer } => {
@@ -104,6 +111,16 @@ impl fmt::Display for Limitation {
             ),
         }
     }
+}
+
+/// The names of what is so.
+fn listed(names: &[(bool, &str)]) -> String {
+    let those: Vec<&str> = names
+        .iter()
+        .filter(|(is, _)| *is)
+        .map(|(_, name)| *name)
+        .collect();
+    those.join(", ")
 }
 
 #[cfg(test)]

@@ -32,6 +32,23 @@ impl Default for Offloads {
     }
 }
 
+/// Offloads a running port does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ActiveOffloads {
+    /// Received IPv4 header checksums are checked.
+    pub rx_ipv4_checksum: bool,
+    /// Received TCP and UDP checksums are checked.
+    pub rx_l4_checksum: bool,
+    /// IPv4 header checksums are filled in on request.
+    pub tx_ipv4_checksum: bool,
+    /// TCP and UDP checksums are filled in on request.
+    pub tx_l4_checksum: bool,
+    /// VLAN tags are stripped.
+    pub vlan_strip: bool,
+    /// Flows are spread over several queues by RSS.
+    pub rss: bool,
+}
+
 /// How to open a port.
 #[derive(Clone, Debug)]
 pub struct PortConfig {
@@ -75,7 +92,7 @@ pub struct Port {
     config: PortConfig,
     capabilities: Capabilities,
     limitations: Vec<Limitation>,
-    offloads: Offloads,
+    active: ActiveOffloads,
     rx: Vec<Option<RxQueue>>,
     tx: Vec<Option<TxQueue>>,
     _not_sync: PhantomData<Cell<()>>,
@@ -121,16 +138,14 @@ impl Port {
             tx_queues,
             ..
         } = setup;
-        let offloads = Offloads {
-            rx_checksum: config.offloads.rx_checksum
-                && capabilities.rx_ipv4_checksum
-                && capabilities.rx_l4_checksum,
-            tx_checksum: config.offloads.tx_checksum
-                && capabilities.tx_ipv4_checksum
-                && capabilities.tx_tcp_checksum
-                && capabilities.tx_udp_checksum,
-            vlan_strip: config.offloads.vlan_strip && capabilities.vlan_strip,
-            rss: config.offloads.rss && capabilities.rss && rx_queues > 1,
+        let (wanted, can) = (config.offloads, &capabilities);
+        let active = ActiveOffloads {
+            rx_ipv4_checksum: wanted.rx_checksum && can.rx_ipv4_checksum,
+            rx_l4_checksum: wanted.rx_checksum && can.rx_l4_checksum,
+            tx_ipv4_checksum: wanted.tx_checksum && can.tx_ipv4_checksum,
+            tx_l4_checksum: wanted.tx_checksum && can.tx_tcp_checksum && can.tx_udp_checksum,
+            vlan_strip: wanted.vlan_strip && can.vlan_strip,
+            rss: wanted.rss && can.rss && rx_queues > 1,
         };
         let running = Arc::new(Running {
             attached,
@@ -148,7 +163,7 @@ impl Port {
             config,
             capabilities,
             limitations,
-            offloads,
+            active,
             rx,
             tx,
             _not_sync: PhantomData,
@@ -169,8 +184,8 @@ impl Port {
 
     /// The offloads in use.
     #[must_use]
-    pub fn offloads(&self) -> Offloads {
-        self.offloads
+    pub fn offloads(&self) -> ActiveOffloads {
+        self.active
     }
 
     /// The device, as configured.

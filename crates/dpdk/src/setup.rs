@@ -91,8 +91,9 @@ impl Setup<'_> {
                 & (dpdk_sys::EDGE_RXO_IPV4_CKSUM
                     | dpdk_sys::EDGE_RXO_TCP_CKSUM
                     | dpdk_sys::EDGE_RXO_UDP_CKSUM);
-            if !(capabilities.rx_ipv4_checksum && capabilities.rx_l4_checksum) {
-                self.limitations.push(Limitation::NoRxChecksum);
+            let (ipv4, l4) = (!capabilities.rx_ipv4_checksum, !capabilities.rx_l4_checksum);
+            if ipv4 || l4 {
+                self.limitations.push(Limitation::NoRxChecksum { ipv4, l4 });
             }
         }
         if config.offloads.tx_checksum {

@@ -18,12 +18,12 @@ pub struct PortFacts {
 
 impl From<&OpenPort> for PortFacts {
     fn from(open: &OpenPort) -> Self {
-        let on = open.port.offloads().tx_checksum;
+        let active = open.port.offloads();
         Self {
             mac: open.mac,
             offloads: Offloads {
-                tx_ipv4: on,
-                tx_l4: on,
+                tx_ipv4: active.tx_ipv4_checksum,
+                tx_l4: active.tx_l4_checksum,
             },
         }
     }

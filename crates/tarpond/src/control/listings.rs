@@ -212,8 +212,10 @@ pub fn ports(control: &Control) -> Vec<Port> {
                 vlan: None,
             });
             let in_use = [
-                (offloads.rx_checksum, "rx-checksum"),
-                (offloads.tx_checksum, "tx-checksum"),
+                (offloads.rx_ipv4_checksum, "rx-ipv4-checksum"),
+                (offloads.rx_l4_checksum, "rx-l4-checksum"),
+                (offloads.tx_ipv4_checksum, "tx-ipv4-checksum"),
+                (offloads.tx_l4_checksum, "tx-l4-checksum"),
                 (offloads.vlan_strip, "vlan-strip"),
                 (offloads.rss, "rss"),
             ];
