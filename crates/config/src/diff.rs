@@ -1,6 +1,8 @@
 //! What differs between two configurations.
 
-use crate::{Config, Cores, Director, HostTap, Port, Server, Service, ServiceKey, Settings, Vlan};
+use crate::{
+    Config, Cores, Director, HostTap, Port, Route, Server, Service, ServiceKey, Settings, Vlan,
+};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Display,
@@ -197,23 +199,18 @@ fn vlans(changes: &mut Changes, old: &[Vlan], new: &[Vlan]) {
 }
 
 fn routes(changes: &mut Changes, old: &Config, new: &Config) {
-    let e = Effect::Reload;
-    changes.lists(
-        e,
-        "route ",
-        (&old.routes, &new.routes),
-        |r| r.to,
-        |changes, a, b| {
-            let of = |what: &str| format!("route {}: {what}", b.to);
-            changes.optional(e, &of("via"), a.via.as_ref(), b.via.as_ref());
-            changes.optional(
-                e,
-                &of("interface"),
-                a.interface.as_ref(),
-                b.interface.as_ref(),
-            );
-        },
-    );
+    let key = |route: &Route| {
+        let via = route.via.map(|via| format!(" via {via}"));
+        let on = route.interface.as_ref().map(|name| format!(" on {name}"));
+        format!(
+            "{}{}{}",
+            route.to,
+            via.unwrap_or_default(),
+            on.unwrap_or_default()
+        )
+    };
+    let lists = (old.routes.as_slice(), new.routes.as_slice());
+    changes.lists(Effect::Reload, "route ", lists, key, |_, _, _| {});
 }
 
 fn services(changes: &mut Changes, old: &[Service], new: &[Service]) {

@@ -34,10 +34,20 @@ Exit status:
   2  the command line is wrong
   3  the daemon cannot be reached
 
-The daemon takes commands from root and from the user it runs as. All commands but `check`, `completions` and `man` need it
-to run."
+The daemon takes commands from root and from the user it runs as. All commands but `check`, `realserver`, `completions` and `man`
+need it to run."
 )]
 pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Args)]
+pub struct Global {
     /// The daemon's control socket
     #[arg(
         long,
@@ -52,9 +62,6 @@ pub struct Cli {
     /// Print the daemon's answer as JSON; streams print one line per item
     #[arg(long, global = true)]
     pub json: bool,
-
-    #[command(subcommand)]
-    pub command: Command,
 }
 
 #[derive(Debug, Subcommand)]
@@ -149,6 +156,17 @@ A file has one interface per port, and each frame's direction (Wireshark: frame.
 appears twice, as received and as sent. Frames that come faster than they can be copied are counted and missed; forwarding
 never waits.")]
     Capture(CaptureArgs),
+
+    /// Prepare real servers for direct routing, tunnelling and NAT, check them, take it back
+    #[command(after_long_help = "\
+Without a subcommand, on a director: what each real server of each service needs, the command to run there, and the one to run here
+that verifies it over the wire.
+
+plan, apply, check and undo are for the real server itself; `tarpon-realserver` is the same command by itself, to be copied there. It
+needs no daemon.
+
+Exit status: 0 done, 1 a check failed, 2 refused (nothing was changed).")]
+    Realserver(realserver::Args),
 
     /// Set the traffic statistics of services and servers to zero
     Zero,

@@ -4,7 +4,7 @@ mod file;
 mod line;
 
 use crate::{
-    args::{CaptureArgs, Cli},
+    args::{CaptureArgs, Global},
     failure::Failure,
     output, query, units,
 };
@@ -16,13 +16,13 @@ use signal_hook::{
 };
 use std::{io, net::Shutdown, thread, time::Duration};
 
-pub fn capture(cli: &Cli, args: &CaptureArgs) -> Result<(), Failure> {
+pub fn capture(global: &Global, args: &CaptureArgs) -> Result<(), Failure> {
     let filter = args.filter();
     // Refused here already, so that the mistake is shown without a daemon too.
     if let Some(Err(error)) = filter.as_deref().map(api::filter::parse) {
         return Err(Failure::failed(error.to_string()));
     }
-    let mut client = query::connect(cli)?;
+    let mut client = query::connect(global)?;
     let ports: Vec<Port> = client.call(Command::Ports)?;
     client.set_timeout(None)?;
     let command = Command::Capture(Capture {
@@ -39,7 +39,7 @@ pub fn capture(cli: &Cli, args: &CaptureArgs) -> Result<(), Failure> {
             file.finish()?;
             end
         }
-        None if cli.json => {
+        None if global.json => {
             let end = client.stream_json(command, |item| {
                 output::line(&item.to_string()).map_err(ClientError::Item)
             })?;

@@ -1,6 +1,6 @@
 //! `tarpon check`, and reading the files it and `apply` are given.
 
-use crate::{args::Cli, failure::Failure, output, query, show, units::plural};
+use crate::{args::Global, failure::Failure, output, query, show, units::plural};
 use api::{Applied, Client, ClientError, Command, Document};
 use config::{Config, Report};
 use serde_json::json;
@@ -21,30 +21,30 @@ pub fn document(path: &Path) -> Result<Document, Failure> {
     Ok(Document { file, toml })
 }
 
-pub fn check(cli: &Cli, path: &Path) -> Result<(), Failure> {
+pub fn check(global: &Global, path: &Path) -> Result<(), Failure> {
     let document = document(path)?;
     let config = match Config::parse(&document.toml, &document.file) {
         Ok(config) => config,
-        Err(report) => return Err(mistakes(cli, &report)),
+        Err(report) => return Err(mistakes(global, &report)),
     };
-    match Client::connect(&cli.socket) {
+    match Client::connect(&global.socket) {
         Ok(mut client) => {
-            if !cli.json {
+            if !global.json {
                 output::text(&sound(&document.file, &config))?;
             }
             query::show_with(
-                cli,
+                global,
                 &mut client,
                 Command::Check(document),
                 |applied: &Applied| show::applied(applied, false),
             )
         }
         // Without a daemon there is nothing to compare with; the file has been judged all the same.
-        Err(ClientError::Connect { .. }) if cli.json => {
+        Err(ClientError::Connect { .. }) if global.json => {
             output::text(&format!("{}\n", json!({ "problems": [], "daemon": false })))
         }
         Err(ClientError::Connect { .. }) => {
-            let socket = cli.socket.display();
+            let socket = global.socket.display();
             output::text(&format!(
                 "{}no daemon at {socket} to compare with\n",
                 sound(&document.file, &config)
@@ -64,8 +64,8 @@ fn sound(file: &str, config: &Config) -> String {
     )
 }
 
-fn mistakes(cli: &Cli, report: &Report) -> Failure {
-    if cli.json {
+fn mistakes(global: &Global, report: &Report) -> Failure {
+    if global.json {
         let problems: Vec<_> = report
             .problems
             .iter()

@@ -1,7 +1,7 @@
 //! `tarpon service ...` and `tarpon server ...`
 
 use crate::{
-    args::{Cli, ServerAddress, ServerArg, ServerCommand, ServiceArg, ServiceCommand},
+    args::{Global, ServerAddress, ServerArg, ServerCommand, ServiceArg, ServiceCommand},
     failure::Failure,
     output, query, show, units,
 };
@@ -12,8 +12,8 @@ use api::{
 use std::net::SocketAddr;
 use types::Weight;
 
-pub fn service(cli: &Cli, command: &ServiceCommand) -> Result<(), Failure> {
-    let mut client = query::connect(cli)?;
+pub fn service(global: &Global, command: &ServiceCommand) -> Result<(), Failure> {
+    let mut client = query::connect(global)?;
     let command = match command {
         ServiceCommand::Add {
             address,
@@ -42,11 +42,11 @@ pub fn service(cli: &Cli, command: &ServiceCommand) -> Result<(), Failure> {
             service: find(&mut client, service)?,
         }),
     };
-    query::show_with(cli, &mut client, command, show::edited)
+    query::show_with(global, &mut client, command, show::edited)
 }
 
-pub fn server(cli: &Cli, command: &ServerCommand) -> Result<(), Failure> {
-    let mut client = query::connect(cli)?;
+pub fn server(global: &Global, command: &ServerCommand) -> Result<(), Failure> {
+    let mut client = query::connect(global)?;
     let command = match command {
         ServerCommand::Add { server, options } => {
             let (service, server) = find_server(&mut client, server)?;
@@ -86,15 +86,15 @@ pub fn server(cli: &Cli, command: &ServerCommand) -> Result<(), Failure> {
                 deadline_s: *deadline,
                 delete: *delete,
             };
-            return self::drain(cli, &mut client, drain);
+            return self::drain(global, &mut client, drain);
         }
     };
-    query::show_with(cli, &mut client, command, show::edited)
+    query::show_with(global, &mut client, command, show::edited)
 }
 
-fn drain(cli: &Cli, client: &mut Client, drain: Drain) -> Result<(), Failure> {
+fn drain(global: &Global, client: &mut Client, drain: Drain) -> Result<(), Failure> {
     let command = Command::ServerDrain(drain);
-    if cli.json {
+    if global.json {
         let end = client.stream_json(command, |item| {
             output::line(&item.to_string()).map_err(ClientError::Item)
         })?;

@@ -8,68 +8,73 @@ mod edit;
 mod failure;
 mod output;
 mod query;
+mod real;
 mod show;
 mod table;
 mod units;
 
 use api::Command as Ask;
-use args::{Cli, Command};
+use args::{Cli, Command, Global};
 use clap::{CommandFactory, Parser};
 use failure::Failure;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    match run(&cli) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report(cli.json),
+    let Cli { global, command } = Cli::parse();
+    match run(&global, command) {
+        Ok(code) => code,
+        Err(failure) => failure.report(global.json),
     }
 }
 
-fn run(cli: &Cli) -> Result<(), Failure> {
-    match &cli.command {
-        Command::Status => query::show(cli, Ask::Status, show::status),
-        Command::Services { stats } => query::show(cli, Ask::Services, |s: &Vec<api::Service>| {
-            show::services(s, *stats)
-        }),
-        Command::Connections(args) => query::connections(cli, args),
-        Command::Ports => query::show(cli, Ask::Ports, |p: &Vec<api::Port>| show::ports(p)),
-        Command::Neighbours => query::show(cli, Ask::Neighbours, |n: &Vec<api::Neighbour>| {
-            show::neighbours(n)
-        }),
-        Command::Routes => query::show(cli, Ask::Routes, |r: &Vec<api::Route>| show::routes(r)),
-        Command::Counters { all } => query::show(cli, Ask::Counters, |c: &api::Counters| {
-            show::counters(c, *all)
-        }),
-        Command::Check { file } => check::check(cli, file),
+fn run(global: &Global, command: Command) -> Result<ExitCode, Failure> {
+    match command {
+        Command::Status => query::show(global, Ask::Status, show::status)?,
+        Command::Services { stats } => {
+            query::show(global, Ask::Services, |s: &Vec<api::Service>| {
+                show::services(s, stats)
+            })?;
+        }
+        Command::Connections(args) => query::connections(global, &args)?,
+        Command::Ports => query::show(global, Ask::Ports, |p: &Vec<api::Port>| show::ports(p))?,
+        Command::Neighbours => {
+            query::show(global, Ask::Neighbours, |n: &Vec<api::Neighbour>| {
+                show::neighbours(n)
+            })?;
+        }
+        Command::Routes => query::show(global, Ask::Routes, |r: &Vec<api::Route>| show::routes(r))?,
+        Command::Counters { all } => {
+            query::show(global, Ask::Counters, |c: &api::Counters| {
+                show::counters(c, all)
+            })?;
+        }
+        Command::Check { file } => check::check(global, &file)?,
         Command::Apply { file } => {
-            let document = check::document(file)?;
-            query::show(cli, Ask::Apply(document), |a: &api::Applied| {
+            let document = check::document(&file)?;
+            query::show(global, Ask::Apply(document), |a: &api::Applied| {
                 show::applied(a, true)
-            })
+            })?;
         }
-        Command::Reload => query::show(cli, Ask::Reload, |a: &api::Applied| show::applied(a, true)),
-        Command::Service(command) => edit::service(cli, command),
-        Command::Server(command) => edit::server(cli, command),
-        Command::Capture(args) => capture::capture(cli, args),
-        Command::Zero => query::show(cli, Ask::Zero, show::edited),
-        Command::Shutdown => query::show(cli, Ask::Shutdown, show::edited),
+        Command::Reload => query::show(global, Ask::Reload, |a: &api::Applied| {
+            show::applied(a, true)
+        })?,
+        Command::Service(command) => edit::service(global, &command)?,
+        Command::Server(command) => edit::server(global, &command)?,
+        Command::Capture(args) => capture::capture(global, &args)?,
+        // It has exit statuses of its own.
+        Command::Realserver(args) => return real::run(global, args),
+        Command::Zero => query::show(global, Ask::Zero, show::edited)?,
+        Command::Shutdown => query::show(global, Ask::Shutdown, show::edited)?,
         Command::Completions { shell } => {
-            clap_complete::generate(
-                *shell,
-                &mut Cli::command(),
-                "tarpon",
-                &mut std::io::stdout(),
-            );
-            Ok(())
+            clap_complete::generate(shell, &mut Cli::command(), "tarpon", &mut std::io::stdout());
         }
-        Command::Man { directory } => {
-            clap_mangen::generate_to(Cli::command(), directory).map_err(|e| {
+        Command::Man { directory } => clap_mangen::generate_to(Cli::command(), &directory)
+            .map_err(|e| {
                 Failure::failed(format!(
                     "cannot write manual pages to {}: {e}",
                     directory.display()
                 ))
-            })
-        }
+            })?,
     }
+    Ok(ExitCode::SUCCESS)
 }

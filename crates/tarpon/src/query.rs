@@ -1,7 +1,7 @@
 //! Questions whose answer is shown as it comes.
 
 use crate::{
-    args::{Cli, ConnectionsArgs},
+    args::{ConnectionsArgs, Global},
     edit,
     failure::Failure,
     output, show,
@@ -22,36 +22,36 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Rows of a long listing that are held back to align them.
 const BLOCK: usize = 2000;
 
-pub fn connect(cli: &Cli) -> Result<Client, Failure> {
-    let mut client = Client::connect(&cli.socket)?;
+pub fn connect(global: &Global) -> Result<Client, Failure> {
+    let mut client = Client::connect(&global.socket)?;
     client.set_timeout(Some(PATIENCE))?;
     Ok(client)
 }
 
 /// Asks, and shows the answer: as it is with `--json`, else rendered.
 pub fn show<T: serde::de::DeserializeOwned>(
-    cli: &Cli,
+    global: &Global,
     command: Command,
     render: impl FnOnce(&T) -> String,
 ) -> Result<(), Failure> {
-    show_with(cli, &mut connect(cli)?, command, render)
+    show_with(global, &mut connect(global)?, command, render)
 }
 
 pub fn show_with<T: serde::de::DeserializeOwned>(
-    cli: &Cli,
+    global: &Global,
     client: &mut Client,
     command: Command,
     render: impl FnOnce(&T) -> String,
 ) -> Result<(), Failure> {
-    if cli.json {
+    if global.json {
         let value = client.call_json(command)?;
         return output::text(&format!("{value}\n"));
     }
     output::text(&render(&client.call(command)?))
 }
 
-pub fn connections(cli: &Cli, args: &ConnectionsArgs) -> Result<(), Failure> {
-    let mut client = connect(cli)?;
+pub fn connections(global: &Global, args: &ConnectionsArgs) -> Result<(), Failure> {
+    let mut client = connect(global)?;
     let mut filter = ConnectionFilter {
         protocol: args.protocol,
         service: None,
@@ -74,7 +74,7 @@ pub fn connections(cli: &Cli, args: &ConnectionsArgs) -> Result<(), Failure> {
     }
     let mut out = BufWriter::new(io::stdout().lock());
     let command = Command::Connections(filter);
-    if cli.json {
+    if global.json {
         client.stream_json(command, |item: Value| {
             writeln!(out, "{item}").map_err(ClientError::Item)
         })?;

@@ -488,6 +488,37 @@ fn completions_and_manual_pages_are_written() {
     fs::remove_dir_all(&directory).unwrap();
 }
 
+#[test]
+fn realserver_lists_what_this_directors_servers_need() {
+    let daemon = director();
+    let output = tarpon(&daemon.socket, &["realserver"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    golden("realserver.txt", &text(&output.stdout));
+    let output = tarpon(&daemon.socket, &["realserver", "--json"]);
+    let got: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        got.as_array().map(Vec::len),
+        Some(3),
+        "one for each server: {got}"
+    );
+    let nowhere = Path::new("/nonexistent");
+    let output = tarpon(nowhere, &["realserver", "methods"]);
+    assert!(output.status.success() && text(&output.stdout).contains("arptables"));
+    let output = tarpon(
+        nowhere,
+        &[
+            "realserver",
+            "plan",
+            "--json",
+            "--vip",
+            "192.0.2.10",
+            "--interface",
+            "none-such",
+        ],
+    );
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
+}
+
 /// The documentation names commands and options that exist.
 #[test]
 fn the_documented_commands_exist() {

@@ -10,9 +10,6 @@ pub(super) fn unusable(address: IpAddr) -> Option<&'static str> {
         _ if address.is_multicast() => Some("is a multicast address"),
         _ if address.is_loopback() => Some("is a loopback address, which never leaves a machine"),
         IpAddr::V4(a) if a.is_broadcast() => Some("is the broadcast address"),
-        IpAddr::V4(a) if a.octets()[0] == 0 || a.octets()[0] >= 240 => {
-            Some("is in a reserved range")
-        }
         IpAddr::V6(a) if a.to_ipv4_mapped().is_some() => Some("is an IPv4 address in IPv6 form"),
         _ => None,
     }

@@ -64,7 +64,7 @@ pub(super) fn check(
             );
         }
     }
-    twice(config, problems);
+    twice(config, reach, problems);
 }
 
 fn gateway(
@@ -127,28 +127,28 @@ fn gateway(
     }
 }
 
-/// Two routes to one prefix, the interfaces' gateways among them.
-fn twice(config: &Config, problems: &mut Problems) {
+/// Two routes to one prefix, the interfaces' gateways among them. Default routes may be one for each interface: the first
+/// is the director's, the others serve what came in there.
+fn twice(config: &Config, reach: &Reach<'_>, problems: &mut Problems) {
     let all = config.all_routes();
     let gateways = all.len() - config.routes.len();
-    for (again, first) in repeated(all.iter().map(|route| route.to)) {
+    let interface = |route: &Route| {
+        let on_link = || Some(reach.on_link(route.via?)?.name.to_owned());
+        route.interface.clone().or_else(on_link)
+    };
+    let key = |route: &Route| {
+        let own = (route.to.prefix() == 0).then(|| interface(route));
+        (route.to, own)
+    };
+    for (again, first) in repeated(all.iter().map(key)) {
         let (Some(route), Some(other)) = (all.get(again), all.get(first)) else {
             continue;
         };
-        let at = if let Some(index) = again.checked_sub(gateways) {
-            format!("route[{index}].to")
-        } else {
-            let key = if route.to.address().is_ipv4() {
-                "gateway"
-            } else {
-                "gateway6"
-            };
-            let owner = config
-                .interfaces()
-                .find(|i| Some(i.name) == route.interface.as_deref());
-            owner.map_or_else(String::new, |i| format!("{}[{}].{key}", i.kind, i.index))
+        // Interfaces have one gateway each: the later of two is always a [[route]].
+        let Some(index) = again.checked_sub(gateways) else {
+            continue;
         };
-        let by = match (&other.via, &other.interface) {
+        let by = match (&other.via, interface(other)) {
             (Some(via), Some(interface)) => format!("by {via} on {interface:?}"),
             (Some(via), None) => format!("by {via}"),
             (None, _) => "on link".to_owned(),
@@ -159,9 +159,9 @@ fn twice(config: &Config, problems: &mut Problems) {
             format!("a route to {}", route.to)
         };
         problems.add(
-            at,
+            format!("route[{index}].to"),
             format!("there is {name} already, {by}"),
-            "keep one of them, and write a [[route]] with its own prefix for what the other is to lead to",
+            "keep one of them, and give the other the prefix it is to lead to",
         );
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{
     Problems,
-    addresses::{family, unusable},
+    addresses::{family, is_link_local, unusable},
     reach::Reach,
     repeated,
 };
@@ -63,6 +63,13 @@ fn each_service(index: usize, service: &Service, problems: &mut Problems) {
             format!("service[{index}].address"),
             format!("{} cannot be a virtual address: it {why}", address.ip()),
             "write the address clients connect to",
+        );
+    }
+    if is_link_local(address.ip()) {
+        problems.add(
+            format!("service[{index}].address"),
+            format!("{} is link-local, which every link has", address.ip()),
+            "write an address that leads to this director only",
         );
     }
     if address.port() == 0 && service.persistence.is_none() {

@@ -208,7 +208,10 @@ pub fn ports() -> Vec<Port> {
             rx_queues: 1,
             tx_queues: 2,
             numa_node: Some(0),
-            addresses: Vec::new(),
+            addresses: vec![PortAddress {
+                address: "10.1.0.1/24".parse().unwrap(),
+                vlan: None,
+            }],
             tap: None,
             offloads: vec!["rx-checksum".into(), "tx-tcp-checksum".into()],
             limitations: Vec::new(),
