@@ -150,7 +150,19 @@ impl Director {
             Ok(net) => (Some(net), Vec::new()),
             Err(errors) => (None, errors),
         };
-        let mistakes = lvs::check(desired, net.as_ref());
+        let without_vips = || {
+            // A wrong VIP does not keep the servers' addresses from being checked.
+            let bare = Desired {
+                interfaces: desired.interfaces.clone(),
+                routes: desired.routes.clone(),
+                ..Desired::default()
+            };
+            Net::compile(&bare, &[]).ok()
+        };
+        let mistakes = match &net {
+            Some(net) => lvs::check(desired, Some(net)),
+            None => lvs::check(desired, without_vips().as_ref()),
+        };
         errors.extend(mistakes.into_iter().map(ModelError::from));
         let (Some(net), true) = (net, errors.is_empty()) else {
             return Err(errors);
@@ -161,7 +173,7 @@ impl Director {
         let read = |server| read(workers, server);
         let mut plan = self
             .roll
-            .plan(desired, &net, &self.pinned, &read)
+            .plan(now, desired, &net, &self.pinned, &read)
             .map_err(|error| vec![error.into()])?;
         plan.applied.network_changed = self.network_changed(desired);
         let snapshot = Snapshot {
@@ -169,6 +181,7 @@ impl Director {
             services: Services::new(
                 std::mem::take(&mut plan.list),
                 std::mem::take(&mut plan.targets),
+                plan.roll.former().filter(|_| !desired.settings.compat_ipvs),
             ),
             settings: desired.settings.clone(),
         };

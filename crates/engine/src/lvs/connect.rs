@@ -103,12 +103,12 @@ fn stray<F: Frame, O: Output<F>>(cx: &mut Context<'_, F, O>, mut frame: F, packe
     let hides = settings.nat_icmp_send || !settings.compat_ipvs;
     let (source, port) = (packet.addresses.source(), packet.source_port);
     let services = &cx.snapshot.services;
-    if !hides || !services.is_server(source) {
+    if !hides || !services.is_server(source, cx.now) {
         pipeline::not_ours(cx, frame, packet);
     } else if packet.fragment != Fragment::No && !settings.compat_ipvs {
         // Of what connection, nobody can tell.
         cx.drop(frame, DropReason::Fragment);
-    } else if !services.is_server_port(packet.protocol, source, port) {
+    } else if !services.is_server_port(packet.protocol, source, port, cx.now) {
         pipeline::not_ours(cx, frame, packet);
     } else if packet.protocol == protocol::TCP && packet.tcp_flags & tcp::RST != 0 {
         if settings.compat_ipvs {

@@ -38,14 +38,27 @@ pub(crate) fn icmp<F: Frame, O: Output<F>>(
     }
 }
 
-/// The errors that are about a packet somebody sent.
-const fn is_about_a_packet(protocol: u8, kind: u8) -> bool {
-    if protocol == protocol::ICMPV6 {
-        icmp::v6::is_error(kind)
-    } else {
-        // Unreachable, source quench, time exceeded: not redirects, which are for the sender's own routes, and not
-        // parameter problems (as Linux).
-        matches!(kind, 3 | 4 | 11)
+/// What kind of message it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// An error that is passed on to whom the connection says.
+    Translated,
+    /// Something else that may quote a packet.
+    Quoting,
+    /// Echo and the like.
+    Informational,
+}
+
+const fn kind(protocol: u8, number: u8, compat_ipvs: bool) -> Kind {
+    match (protocol, number) {
+        (protocol::ICMPV6, 128..) => Kind::Informational,
+        (protocol::ICMPV6, _) => Kind::Translated,
+        // Unreachable, source quench, time exceeded.
+        (_, 3 | 4 | 11) => Kind::Translated,
+        // Linux does not pass parameter problems on.
+        (_, 12) if !compat_ipvs => Kind::Translated,
+        (_, 0 | 8..=10 | 13..=18) => Kind::Informational,
+        _ => Kind::Quoting,
     }
 }
 
@@ -54,31 +67,48 @@ fn about<I: Ip, F: Frame, O: Output<F>>(
     frame: F,
     packet: &Packet,
 ) -> Result<(), F> {
-    let Some((quoted, ports)) = quote::<I, F>(&frame, packet) else {
+    let Some((number, quoted, ports)) = quote::<I, F>(&frame, packet) else {
         return Err(frame);
     };
-    if cx
+    let compat_ipvs = cx.snapshot.settings.compat_ipvs;
+    let to_us = cx
         .snapshot
         .net
         .local(packet.addresses.destination())
-        .is_some()
-    {
-        to_server::<I, F, O>(cx, frame, packet, &quoted, ports)
-    } else {
-        to_client::<I, F, O>(cx, frame, packet, &quoted, ports)
+        .is_some();
+    match kind(packet.protocol, number, compat_ipvs) {
+        Kind::Translated if to_us => to_server::<I, F, O>(cx, frame, packet, &quoted, ports),
+        Kind::Translated => to_client::<I, F, O>(cx, frame, packet, &quoted, ports),
+        Kind::Quoting if !to_us => hide::<I, F, O>(cx, frame, &quoted, ports),
+        Kind::Quoting | Kind::Informational => Err(frame),
     }
+}
+
+/// A message nobody translates: outside compat it does not go on if it would show a client where a server is.
+fn hide<I: Ip, F: Frame, O: Output<F>>(
+    cx: &mut Context<'_, F, O>,
+    frame: F,
+    quoted: &Quoted<I::Addr>,
+    (_, destination_port): Ports,
+) -> Result<(), F> {
+    let server = I::ip(quoted.destination);
+    let services = &cx.snapshot.services;
+    if cx.snapshot.settings.compat_ipvs
+        || !services.is_server_port(quoted.protocol, server, destination_port, cx.now)
+    {
+        return Err(frame);
+    }
+    cx.drop(frame, DropReason::NoConnection);
+    Ok(())
 }
 
 /// A quoted packet's source and destination port.
 type Ports = (u16, u16);
 
-/// The quoted packet and its ports, if the message is an error and quotes enough.
-fn quote<I: Ip, F: Frame>(frame: &F, packet: &Packet) -> Option<(Quoted<I::Addr>, Ports)> {
+/// The message's type, the packet it quotes and that one's ports, if it quotes enough.
+fn quote<I: Ip, F: Frame>(frame: &F, packet: &Packet) -> Option<(u8, Quoted<I::Addr>, Ports)> {
     let bytes = frame.head().get(usize::from(packet.l4)..)?;
     let (header, _) = Icmp::ref_from_prefix(bytes).ok()?;
-    if !is_about_a_packet(packet.protocol, header.kind) {
-        return None;
-    }
     let inner = bytes.get(icmp::LEN..usize::from(packet.payload_len()).min(bytes.len()))?;
     let quoted = I::quoted(inner)?;
     if !matches!(quoted.protocol, protocol::TCP | protocol::UDP) {
@@ -86,10 +116,8 @@ fn quote<I: Ip, F: Frame>(frame: &F, packet: &Packet) -> Option<(Quoted<I::Addr>
     }
     let ports = inner.get(quoted.l4..)?.first_chunk::<PORTS>()?;
     let [a, b, c, d] = *ports;
-    Some((
-        quoted,
-        (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])),
-    ))
+    let ports = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
+    Some((header.kind, quoted, ports))
 }
 
 /// From the clients' side, about a reply: on to the server.
@@ -146,16 +174,8 @@ fn to_client<I: Ip, F: Frame, O: Output<F>>(
     };
     let nat = |e: &Entry<'_, I>| method(e.key().flags) == ForwardingMethod::Masq;
     let Some(entry) = find::<I, F, O>(cx, &tuple, Side::Server).filter(nat) else {
-        let server = I::ip(quoted.destination);
-        let services = &cx.snapshot.services;
-        if !cx.snapshot.settings.compat_ipvs
-            && services.is_server_port(quoted.protocol, server, destination_port)
-        {
-            // About a connection that is gone: it would show the client where the server is.
-            cx.drop(frame, DropReason::NoConnection);
-            return Ok(());
-        }
-        return Err(frame);
+        // About a connection that is gone.
+        return hide::<I, F, O>(cx, frame, quoted, (source_port, destination_port));
     };
     if !localstack::icmp_checksum_is_right(&frame, packet) {
         cx.drop(frame, DropReason::IcmpChecksum);

@@ -6,7 +6,7 @@ use super::{
     check::normalised,
     error::ServiceError,
     roster::Roster,
-    services::{Candidate, Service, Standing, Target},
+    services::{Candidate, ServerPort, Service, Standing, Target, server_ports},
 };
 use crate::{
     model::{self, Desired, ServiceKey},
@@ -17,7 +17,7 @@ use crate::{
 use hashbrown::HashMap;
 use rcu::{Domain, Epoch};
 use std::{net::SocketAddr, sync::Arc};
-use types::{ForwardingMethod, ServerId, ServiceId};
+use types::{ForwardingMethod, ServerId, ServiceId, Tick};
 
 /// A service.
 #[derive(Clone, Debug)]
@@ -81,11 +81,19 @@ impl Slots {
     }
 }
 
+/// How long a removed NAT server's packets are kept from the clients: an established connection's default timeout.
+const REMEMBERED_MS: u64 = 900_000;
+
+/// No slot of a service.
+const NO_SERVICE: ServiceId = ServiceId(u32::MAX);
+
 /// The book.
 #[derive(Clone, Debug)]
 pub(crate) struct Roll {
     pub services: HashMap<ServiceKey, ServiceRecord>,
     pub servers: HashMap<(ServiceKey, SocketAddr), ServerRecord>,
+    /// Ports of NAT servers removed not long ago, and until when they are remembered.
+    former: HashMap<ServerPort, Tick>,
     service_slots: Slots,
     server_slots: Slots,
     capacity: (u32, u32),
@@ -116,6 +124,7 @@ impl Roll {
         Self {
             services: HashMap::new(),
             servers: HashMap::new(),
+            former: HashMap::new(),
             service_slots: Slots::new(services),
             server_slots: Slots::new(servers),
             capacity: (services, servers),
@@ -145,6 +154,11 @@ impl Roll {
         });
     }
 
+    /// Ports of NAT servers removed not long ago, and until when they are remembered.
+    pub fn former(&self) -> impl Iterator<Item = (ServerPort, Tick)> {
+        self.former.iter().map(|(port, until)| (*port, *until))
+    }
+
     /// The slots of removed servers to which something may still refer.
     pub fn removed(&self) -> impl Iterator<Item = ServerId> {
         let records = self.servers.values();
@@ -154,6 +168,7 @@ impl Roll {
     /// Works out what `desired`, which has been checked, changes.
     pub fn plan(
         &self,
+        now: Tick,
         desired: &Desired,
         net: &Net,
         pinned: &HashMap<NextHop, NeighbourId>,
@@ -168,7 +183,7 @@ impl Roll {
             thresholds: Vec::new(),
             leaving: Vec::new(),
         };
-        plan.remove_missing(desired);
+        plan.remove_missing(now, desired);
         let mut list = Vec::with_capacity(desired.services.len());
         for service in &desired.services {
             list.push(plan.place(self, service, desired.services.len(), read)?);
@@ -180,7 +195,9 @@ impl Roll {
 }
 
 impl Plan {
-    fn remove_missing(&mut self, desired: &Desired) {
+    fn remove_missing(&mut self, now: Tick, desired: &Desired) {
+        let former = &mut self.roll.former;
+        former.retain(|_, until| *until > now);
         let wanted: HashMap<ServiceKey, &model::Service> =
             desired.services.iter().map(|s| (s.key, s)).collect();
         let (leaving, applied) = (&mut self.leaving, &mut self.applied);
@@ -193,12 +210,20 @@ impl Plan {
             stays
         });
         for ((key, address), record) in &mut self.roll.servers {
+            if !wanted.contains_key(key) {
+                // What goes through it from now on is counted for no service; the slot may be another's soon.
+                record.service = NO_SERVICE;
+            }
             let stays = wanted.get(key).is_some_and(|service| {
                 let mut servers = service.servers.iter();
                 servers.any(|s| normalised(key, s).address == *address)
             });
             if !stays && record.removed.is_none() {
                 record.removed = Some(Removal::Planned);
+                if record.model.method == ForwardingMethod::Masq {
+                    let ports = server_ports(key, *address);
+                    former.extend(ports.map(|port| (port, now + REMEMBERED_MS)));
+                }
                 self.applied.servers_removed += 1;
             }
         }

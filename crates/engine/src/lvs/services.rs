@@ -6,9 +6,12 @@ use crate::{
     neighbour::NeighbourId,
     net::NextHop,
 };
-use hashbrown::{HashMap, HashSet};
-use std::{net::IpAddr, sync::Arc};
-use types::{ForwardingMethod, Mark, Protocol, Scheduler, ServerId, ServiceId, Weight};
+use hashbrown::HashMap;
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
+use types::{ForwardingMethod, Mark, Protocol, Scheduler, ServerId, ServiceId, Tick, Weight};
 
 /// A virtual service, shared by every snapshot in which it is the same.
 #[derive(Debug)]
@@ -136,46 +139,69 @@ impl Target {
     };
 }
 
+/// Protocol number, address and port of a NAT server.
+pub(crate) type ServerPort = (u8, IpAddr, u16);
+
+/// The ports a server answers from, by what its service catches.
+pub(crate) fn server_ports(
+    key: &ServiceKey,
+    address: SocketAddr,
+) -> impl Iterator<Item = ServerPort> {
+    let protocols: &[Protocol] = match key {
+        ServiceKey::Address {
+            protocol: Protocol::Tcp,
+            ..
+        } => &[Protocol::Tcp],
+        ServiceKey::Address {
+            protocol: Protocol::Udp,
+            ..
+        } => &[Protocol::Udp],
+        ServiceKey::Mark { .. } => Protocol::ALL,
+    };
+    let of = move |p: &Protocol| (p.number(), address.ip(), address.port());
+    protocols.iter().map(of)
+}
+
 /// All services of one snapshot.
 #[derive(Debug, Default)]
 pub(crate) struct Services {
     list: Box<[Arc<Service>]>,
     by_key: HashMap<ServiceKey, u32>,
-    /// Protocol, address and port of NAT servers: whose stray packets are not let through as they are.
-    server_ports: HashSet<(u8, IpAddr, u16)>,
-    /// Addresses of NAT servers.
-    server_addresses: HashSet<IpAddr>,
+    /// NAT servers' ports, and until when each counts as one: their stray packets are not let through as they are.
+    server_ports: HashMap<ServerPort, Tick>,
+    /// Their addresses.
+    server_addresses: HashMap<IpAddr, Tick>,
     targets: Box<[Target]>,
 }
 
 impl Services {
-    /// Indexes the services; `targets` is indexed by [`ServerId`].
-    pub fn new(list: Box<[Arc<Service>]>, targets: Box<[Target]>) -> Self {
+    /// Indexes the services; `targets` is indexed by [`ServerId`]. `former`: ports of NAT servers removed not long ago,
+    /// and until when they are remembered.
+    pub fn new(
+        list: Box<[Arc<Service>]>,
+        targets: Box<[Target]>,
+        former: impl Iterator<Item = (ServerPort, Tick)>,
+    ) -> Self {
         let by_key = list.iter().zip(0..).map(|(s, n)| (s.key, n)).collect();
-        let (mut server_ports, mut server_addresses) = (HashSet::new(), HashSet::new());
+        let mut ports: HashMap<ServerPort, Tick> = former.collect();
         for service in &list {
-            for candidate in &service.servers {
-                let Some(target) = targets.get(candidate.id.index()) else {
-                    continue;
-                };
-                if target.method != ForwardingMethod::Masq {
-                    continue;
-                }
-                server_addresses.insert(target.address);
-                let protocols: &[Protocol] = match &service.key {
-                    ServiceKey::Address { protocol, .. } => std::slice::from_ref(protocol),
-                    ServiceKey::Mark { .. } => Protocol::ALL,
-                };
-                for protocol in protocols {
-                    server_ports.insert((protocol.number(), target.address, target.port));
-                }
+            let targets = service.servers.iter().map(|c| targets.get(c.id.index()));
+            let nat = |t: &&Target| t.method == ForwardingMethod::Masq;
+            for target in targets.flatten().filter(nat) {
+                let address = SocketAddr::new(target.address, target.port);
+                ports.extend(server_ports(&service.key, address).map(|p| (p, FOR_EVER)));
             }
+        }
+        let mut addresses: HashMap<IpAddr, Tick> = HashMap::new();
+        for ((_, address, _), until) in &ports {
+            let latest = addresses.entry(*address).or_insert(*until);
+            *latest = (*latest).max(*until);
         }
         Self {
             list,
             by_key,
-            server_ports,
-            server_addresses,
+            server_ports: ports,
+            server_addresses: addresses,
             targets,
         }
     }
@@ -217,22 +243,28 @@ impl Services {
         self.list.get(*index as usize)
     }
 
-    /// Whether a NAT service has a server with this protocol, address and port.
-    pub fn is_server_port(&self, protocol: u8, address: IpAddr, port: u16) -> bool {
-        self.server_ports.contains(&(protocol, address, port))
-            || self.server_ports.contains(&(protocol, address, 0))
+    /// Whether a NAT service has, or not long ago had, a server with this protocol, address and port.
+    pub fn is_server_port(&self, protocol: u8, address: IpAddr, port: u16, now: Tick) -> bool {
+        let known = |port| self.server_ports.get(&(protocol, address, port));
+        known(port)
+            .or_else(|| known(0))
+            .is_some_and(|until| *until > now)
     }
 
-    /// Whether a NAT service has a server of this address.
-    pub fn is_server(&self, address: IpAddr) -> bool {
-        self.server_addresses.contains(&address)
+    /// Whether a NAT service has, or not long ago had, a server of this address.
+    pub fn is_server(&self, address: IpAddr, now: Tick) -> bool {
+        self.server_addresses
+            .get(&address)
+            .is_some_and(|until| *until > now)
     }
 }
+
+/// As long as it is configured.
+const FOR_EVER: Tick = Tick(u64::MAX);
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::SocketAddr;
 
     fn service(port: u16, servers: &[u32]) -> Service {
         Service::new(
@@ -266,7 +298,7 @@ mod tests {
     #[test]
     fn an_exact_port_wins_over_every_port() {
         let list: Box<[_]> = [service(0, &[]), service(80, &[])].map(Arc::new).into();
-        let services = Services::new(list, Box::new([]));
+        let services = Services::new(list, Box::new([]), std::iter::empty());
         let vip = IpAddr::from([10, 0, 0, 100]);
         let port = |port| match services.find(Mark(0), Protocol::Tcp, vip, port)?.key {
             ServiceKey::Address { address, .. } => Some(address.port()),
