@@ -4,9 +4,13 @@
 
 pub mod golden;
 pub mod mutation;
+pub mod packet;
+pub mod world;
 
 mod frame;
 mod recorder;
 
 pub use frame::VecFrame;
+pub use packet::Packet;
 pub use recorder::{Recorder, Sent};
+pub use world::World;

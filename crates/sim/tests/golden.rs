@@ -1,6 +1,7 @@
 //! Recordings of Linux 6.1's IPVS (`tests/golden/`), replayed through the engine: every frame byte for byte, every
 //! state, count and listing. What is not equal stands in `tests/golden/exceptions.json` with its reason, or fails; an
 //! exception nothing needs any more fails too.
+#![expect(clippy::unwrap_used, reason = "a test ends where something is wrong")]
 
 use serde::Deserialize;
 use sim::golden::{Outcome, Recording, replay};
