@@ -237,8 +237,7 @@ fn ipv4_packet(body: &[u8], checked: RxChecksum, place: Place<'_>) -> Parsed {
     }
     let fragment = match ip.fragment.get() & (ipv4::MORE_FRAGMENTS | ipv4::OFFSET_MASK) {
         0 => Fragment::No,
-        f if f & ipv4::OFFSET_MASK == 0 => Fragment::First,
-        _ => Fragment::Later,
+        bits => fragment4(bits),
     };
     let l4 = behind.get(options..).unwrap_or_default();
     let len = usize::from(total) - header_len;
@@ -341,48 +340,80 @@ struct Ports {
 /// the IP header. A first fragment may be too short for its header: it has no ports then. `None`: not there.
 #[inline(always)]
 fn upper(number: u8, l4: &[u8], len: usize, fragment: Fragment) -> Option<Ports> {
-    if fragment == Fragment::Later {
-        return Some(Ports::default());
+    if fragment != Fragment::No {
+        return Some(upper_of_fragment(number, l4, len, fragment));
     }
     let l4 = l4.get(..len).unwrap_or(l4);
-    let found = match number {
+    match number {
         protocol::TCP => tcp_ports(l4),
-        protocol::UDP => udp_ports(l4, len, fragment),
+        protocol::UDP => udp_ports(l4, len),
         protocol::ICMP | protocol::ICMPV6 => (l4.len() >= wire::icmp::LEN).then(Ports::default),
         _ => Some(Ports::default()),
-    };
-    match (found, fragment) {
-        (None, Fragment::First) => Some(Ports::default()),
-        (found, _) => found,
     }
 }
 
-#[inline]
+/// What a fragment has of ports; its UDP length is that of the whole datagram.
+#[cold]
+fn upper_of_fragment(number: u8, l4: &[u8], len: usize, fragment: Fragment) -> Ports {
+    let l4 = l4.get(..len).unwrap_or(l4);
+    let found = match (fragment, number) {
+        (Fragment::First, protocol::TCP) => tcp_ports(l4),
+        (Fragment::First, protocol::UDP) => udp_ports(l4, usize::from(u16::MAX)),
+        _ => None,
+    };
+    found.unwrap_or_default()
+}
+
+#[inline(always)]
 fn tcp_ports(l4: &[u8]) -> Option<Ports> {
     let (tcp, _) = Tcp::ref_from_prefix(l4).ok()?;
     let header = tcp.header_len();
-    (header >= wire::tcp::LEN && header <= l4.len()).then(|| Ports {
+    if header < wire::tcp::LEN || header > l4.len() {
+        return None;
+    }
+    Some(Ports {
         source: tcp.source.get(),
         destination: tcp.destination.get(),
         flags: tcp.flags,
     })
 }
 
-#[inline]
-fn udp_ports(l4: &[u8], len: usize, fragment: Fragment) -> Option<Ports> {
+/// `len`: bytes the datagram may say it has.
+#[inline(always)]
+fn udp_ports(l4: &[u8], len: usize) -> Option<Ports> {
     let (udp, _) = Udp::ref_from_prefix(l4).ok()?;
     let said = usize::from(udp.len.get());
-    (fragment == Fragment::First || (said >= wire::udp::LEN && said <= len)).then(|| Ports {
+    if said < wire::udp::LEN || said > len {
+        return None;
+    }
+    Some(Ports {
         source: udp.source.get(),
         destination: udp.destination.get(),
         flags: 0,
     })
 }
 
+#[cold]
+const fn fragment4(bits: u16) -> Fragment {
+    if bits & ipv4::OFFSET_MASK == 0 {
+        Fragment::First
+    } else {
+        Fragment::Later
+    }
+}
+
 /// Sources no packet on a link may have (RFC 1812 5.3.7); 0.0.0.0 may ask groups and everybody (DHCP, IGMP). 240/4
 /// and the rest of 0/8 pass, as with Linux.
 #[inline]
 const fn forbidden_source4(source: u32, destination: u32) -> bool {
+    // 1.0.0.0 to 126.255.255.255 and 128.0.0.0 to 223.255.255.255: nearly everybody.
+    let ordinary = source.wrapping_sub(0x0100_0000) < 0x7e00_0000
+        || source.wrapping_sub(0x8000_0000) < 0x6000_0000;
+    !ordinary && is_forbidden4(source, destination)
+}
+
+#[cold]
+const fn is_forbidden4(source: u32, destination: u32) -> bool {
     match source >> 24 {
         0 => source == 0 && destination < 0xe000_0000,
         127 | 224..=239 => true,

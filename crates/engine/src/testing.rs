@@ -19,7 +19,6 @@ use rcu::{Domain, Published};
 use sim::VecFrame;
 use std::{net::IpAddr, sync::Arc};
 use types::{InterfaceId, MacAddr, PortId, Tick};
-use wire::Frame;
 
 pub(crate) fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()

@@ -114,7 +114,7 @@ impl Delta {
     #[must_use]
     #[inline]
     pub const fn between16(from: u16, to: u16) -> Self {
-        Self(fold(!from as u64 + to as u64))
+        Self(fold_two(!from, to))
     }
 
     /// A 32-bit field changed.
@@ -135,7 +135,7 @@ impl Delta {
     #[must_use]
     #[inline]
     pub const fn and(self, other: Self) -> Self {
-        Self(fold(self.0 as u64 + other.0 as u64))
+        Self(fold_two(self.0, other.0))
     }
 
     /// The change back.
@@ -149,7 +149,7 @@ impl Delta {
     #[must_use]
     #[inline]
     pub const fn apply(self, checksum: u16) -> u16 {
-        !fold(!checksum as u64 + self.0 as u64)
+        !fold_two(!checksum, self.0)
     }
 
     /// The new value of a UDP checksum field that is not 0: a result of 0 is sent as 0xffff (RFC 768).
@@ -167,7 +167,7 @@ impl Delta {
     #[must_use]
     #[inline]
     pub const fn apply_partial(self, sum: u16) -> u16 {
-        fold(sum as u64 + self.0 as u64)
+        fold_two(sum, self.0)
     }
 }
 
@@ -193,6 +193,13 @@ fn words(bytes: &[u8]) -> u64 {
     u64::from(u16::from_be(fold(
         u64::from(fold(low)) + u64::from(fold(high)),
     )))
+}
+
+/// One's-complement sum of two words: one carry at most, and none after it.
+#[inline]
+const fn fold_two(a: u16, b: u16) -> u16 {
+    let (sum, carry) = a.overflowing_add(b);
+    sum + carry as u16
 }
 
 /// Folds the carries of a sum of 16-bit words into 16 bits.
