@@ -96,7 +96,10 @@ impl Eal {
             },
         };
         // A device in the kernel's hands is left alone here; opening its port says what is wrong.
-        let ready = config.devices.iter().filter(|device| pci::is_ready(device));
+        let ready = config
+            .devices
+            .iter()
+            .filter(|device| pci::is_ready(device, &memory));
         let allowed: Vec<String> = ready.filter_map(Device::pci_devargs).collect();
         let arguments = start::arguments(&config, &memory, &allowed);
         if STARTED.swap(true, Ordering::AcqRel) {

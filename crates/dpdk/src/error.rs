@@ -199,6 +199,17 @@ pub enum PortError {
         /// The device.
         address: String,
     },
+    /// A driver without IOMMU on ordinary memory.
+    #[error(
+        "{address} is bound to `{driver}`, which needs hugepages: reserve them with `sysctl -w vm.nr_hugepages=512` and restart, or, \
+         with an IOMMU, bind vfio-pci to it instead"
+    )]
+    NeedsHugepages {
+        /// The device.
+        address: String,
+        /// Its driver.
+        driver: String,
+    },
     /// The PCI bus was not scanned for it.
     #[error(
         "{address} was not named when DPDK was started; PCI devices must be, so that the right kind of memory is chosen (restart)"

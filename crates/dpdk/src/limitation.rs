@@ -78,7 +78,7 @@ impl fmt::Display for Limitation {
                 write!(f, "{got} receive queue(s) instead of {wanted}; some workers receive nothing from it")
             }
             Self::TxQueues { wanted, got } => write!(f, "{got} transmit queue(s) instead of {wanted}; workers share them"),
-            Self::NoRss => f.write_str("no RSS; its own way of spreading flows over the queues is used"),
+            Self::NoRss => f.write_str("no RSS; it spreads flows over its queues in a way of its own, or not at all"),
             Self::NoRxChecksum { ipv4, l4 } => {
                 let names = listed(&[(*ipv4, "IPv4 header"), (*l4, "TCP"), (*l4, "UDP")]);
                 write!(f, "no checking of received checksums for {names}; done in software")

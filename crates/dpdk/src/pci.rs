@@ -1,6 +1,6 @@
 //! PCI devices: their addresses, and what sysfs shows of them: is one there, and whose is it.
 
-use crate::{Device, PortError};
+use crate::{Device, MemoryMode, PortError};
 use std::{fmt, fs, path::Path};
 
 /// Where a device sits on PCI: domain, bus, device, function.
@@ -63,15 +63,18 @@ const FIT: [&str; 10] = [
     "ionic",
 ];
 
+/// Drivers without an IOMMU: the device reads memory by its physical address, which only hugepages keep.
+const BY_PHYSICAL_ADDRESS: [&str; 3] = ["uio_pci_generic", "igb_uio", "uio_hv_generic"];
+
 /// Whether DPDK can have the device, if it is on PCI.
-pub(crate) fn is_ready(device: &Device) -> bool {
+pub(crate) fn is_ready(device: &Device, memory: &MemoryMode) -> bool {
     device
         .pci_address()
-        .is_some_and(|address| check_driver(address).is_ok())
+        .is_some_and(|address| check_driver(address, memory).is_ok())
 }
 
 /// Says what keeps DPDK from having a device, as far as sysfs tells.
-pub(crate) fn check_driver(address: PciAddress) -> Result<(), PortError> {
+pub(crate) fn check_driver(address: PciAddress, memory: &MemoryMode) -> Result<(), PortError> {
     let address = address.to_string();
     let path = Path::new(DEVICES).join(&address);
     if !path.exists() {
@@ -87,6 +90,12 @@ pub(crate) fn check_driver(address: PciAddress) -> Result<(), PortError> {
     });
     match driver {
         None => Err(PortError::NoDriver { address }),
+        Some(driver)
+            if BY_PHYSICAL_ADDRESS.contains(&driver.as_str())
+                && *memory != MemoryMode::Hugepages =>
+        {
+            Err(PortError::NeedsHugepages { address, driver })
+        }
         Some(driver) if FIT.contains(&driver.as_str()) => Ok(()),
         Some(driver) => Err(PortError::KernelDriver { address, driver }),
     }

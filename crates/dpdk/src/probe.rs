@@ -219,7 +219,7 @@ fn attach_pci(eal: &Eal, device: &Device, address: PciAddress) -> Result<u16, Po
             Err(PortError::AlreadyOpen(name))
         };
     }
-    pci::check_driver(address)?;
+    pci::check_driver(address, eal.memory_mode())?;
     if !eal.is_allowed(&name) {
         return Err(PortError::NotAllowed { address: name });
     }
