@@ -22,6 +22,7 @@ mod mapped {
 
     /// Alignment of large regions, so that the kernel can back them with huge pages.
     const HUGE: usize = 2 << 20;
+    const PAGE: usize = 4096;
 
     /// A fixed array in an anonymous mapping of its own.
     pub struct Region<T> {
@@ -41,11 +42,11 @@ mod mapped {
                 .filter(|&b| b > 0)
                 .ok_or_else(too_large)?;
             let huge = bytes >= HUGE;
-            let spare = if huge { HUGE } else { 0 };
-            let mapping_bytes = bytes
-                .checked_next_multiple_of(HUGE.min(bytes.max(4096)))
-                .ok_or_else(too_large)?;
-            let mapping_bytes = mapping_bytes.checked_add(spare).ok_or_else(too_large)?;
+            let (page, spare) = if huge { (HUGE, HUGE) } else { (PAGE, 0) };
+            let whole = bytes
+                .checked_next_multiple_of(page)
+                .and_then(|b| b.checked_add(spare));
+            let mapping_bytes = whole.ok_or_else(too_large)?;
             // SAFETY: a new private mapping at an address the kernel chooses touches no memory of ours.
             let mapping = unsafe {
                 mm::mmap_anonymous(
@@ -114,6 +115,45 @@ mod mapped {
     unsafe impl<T: Send> Send for Region<T> {}
     // SAFETY: it hands out shared references only.
     unsafe impl<T: Sync> Sync for Region<T> {}
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+        use crate::group::Group;
+
+        #[test]
+        fn regions_are_zeroed_whole_and_aligned() {
+            for len in [
+                1,
+                255,
+                256,
+                257,
+                HUGE / 16 - 1,
+                HUGE / 16,
+                HUGE / 16 + 1,
+                3 * HUGE / 16 + 5,
+            ] {
+                let region = Region::<Group>::new(len).unwrap();
+                assert_eq!(region.len(), len);
+                assert!(region.as_ptr().addr().is_multiple_of(if len * 16 >= HUGE {
+                    HUGE
+                } else {
+                    PAGE
+                }));
+                assert!(region.populate(), "Linux 5.14 or later");
+                assert!(
+                    region
+                        .iter()
+                        .all(|g| g.load().overflow() == 0 && g.load().occupied().next().is_none())
+                );
+                // To the last byte it is ours.
+                region[len - 1].set(13, 255);
+                region[0].set(0, 255);
+            }
+            assert!(Region::<Group>::new(0).is_err());
+            assert!(Region::<Group>::new(usize::MAX / 8).is_err());
+        }
+    }
 }
 
 #[cfg(any(loom, shuttle))]
