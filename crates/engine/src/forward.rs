@@ -103,6 +103,7 @@ fn ip4<'f, F: Frame>(frame: &'f F, packet: &Packet) -> Option<&'f Ipv4> {
 }
 
 /// TTL or hop limit of the packet.
+#[inline]
 pub(crate) fn ttl<F: Frame>(frame: &F, packet: &Packet) -> Option<u8> {
     let at = usize::from(packet.l3)
         + match packet.addresses {

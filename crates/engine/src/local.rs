@@ -28,8 +28,10 @@ pub(crate) struct Local<F: Frame> {
     pub hands: Hands,
     /// Where its sweep over the neighbours stands.
     pub sweep: Sweep,
-    /// IPv4 identification of the next packet it builds itself.
-    pub ip_id: u16,
+    /// IPv4 identification of the last packet it built itself.
+    ip_id: u16,
+    /// Workers: each has identifications of its own, so that fragments of two never meet under one.
+    ip_id_step: u16,
 }
 
 impl<F: Frame> Local<F> {
@@ -48,13 +50,14 @@ impl<F: Frame> Local<F> {
             busy: Busy::default(),
             hands: Hands::new(shared, share),
             sweep: Sweep::default(),
-            ip_id: 0,
+            ip_id: u16::try_from(share.0).unwrap_or(0),
+            ip_id_step: u16::try_from(share.1).unwrap_or(1).max(1),
         }
     }
 
     /// The identification of a packet of our own that may be fragmented.
     pub fn next_ip_id(&mut self) -> Option<u16> {
-        self.ip_id = self.ip_id.wrapping_add(1);
+        self.ip_id = self.ip_id.wrapping_add(self.ip_id_step);
         Some(self.ip_id)
     }
 }
