@@ -1,12 +1,13 @@
-//! What a worker does when its queues are empty: poll on for a while, then give the CPU away, then sleep longer and longer.
+//! What a worker does when its queues are empty: poll on for a while, then sleep longer and longer.
+//!
+//! It never yields: a yield gives the rest of the time slice to whoever else wants the CPU, milliseconds of it, while a
+//! sleeper is put back in front the moment its timer rings.
 
 use config::Idle;
 use std::time::Duration;
 
-/// Empty rounds before the CPU is offered to others.
-const SPIN_ROUNDS: u32 = 64;
 /// Empty rounds before the first sleep.
-const YIELD_ROUNDS: u32 = 96;
+const SPIN_ROUNDS: u32 = 64;
 /// The first sleep; each is longer than the one before.
 const SHORTEST: Duration = Duration::from_micros(20);
 /// The longest sleep: a packet to an idle router waits no longer.
@@ -17,8 +18,6 @@ const LONGEST: Duration = Duration::from_micros(500);
 pub enum Rest {
     /// Poll again at once.
     Spin,
-    /// Let others run first.
-    Yield,
     /// Sleep, unless woken.
     Sleep(Duration),
 }
@@ -59,9 +58,6 @@ impl Patience {
         if self.empty <= SPIN_ROUNDS {
             return Rest::Spin;
         }
-        if self.empty <= YIELD_ROUNDS {
-            return Rest::Yield;
-        }
         let now = self.next;
         self.next = (now * 5 / 4).min(LONGEST);
         Rest::Sleep(now)
@@ -77,8 +73,8 @@ mod tests {
         let mut patience = Patience::new(Idle::Pause);
         let rests: Vec<Rest> = (0..200).map(|_| patience.found_nothing()).collect();
         assert_eq!(rests[0], Rest::Spin);
-        assert_eq!(rests[SPIN_ROUNDS as usize], Rest::Yield);
-        assert_eq!(rests[YIELD_ROUNDS as usize], Rest::Sleep(SHORTEST));
+        assert_eq!(rests[SPIN_ROUNDS as usize - 1], Rest::Spin);
+        assert_eq!(rests[SPIN_ROUNDS as usize], Rest::Sleep(SHORTEST));
         assert_eq!(rests[199], Rest::Sleep(LONGEST));
         patience.worked();
         assert_eq!(patience.found_nothing(), Rest::Spin);

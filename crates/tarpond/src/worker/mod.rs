@@ -130,7 +130,6 @@ impl Duties {
             } else {
                 match patience.found_nothing() {
                     Rest::Spin => std::hint::spin_loop(),
-                    Rest::Yield => std::thread::yield_now(),
                     Rest::Sleep(time) => self.pause(time, stop),
                 }
             }
