@@ -5,11 +5,16 @@
 //! removal (rare, and never needed for packets to a resolved neighbour) take a flag that is tried a bounded number
 //! of times, never waited for.
 
+mod entry;
 mod link;
+mod questions;
 mod table;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use link::{Link, State};
-pub(crate) use table::{NeighbourTable, Probe, Resolved};
+pub(crate) use questions::Probe;
+pub(crate) use table::{NeighbourTable, Resolved};
 
 use std::net::IpAddr;
 use types::{InterfaceId, MacAddr};

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod compile;
+mod routes;
 #[cfg(test)]
 mod tests;
 
