@@ -242,8 +242,8 @@ pub struct ServerDelete {
     pub server: SocketAddr,
 }
 
-/// A server to drain: its weight becomes 0, its connections go on until they end. Drained is a TCP server without active
-/// connections (the rest are closing), a UDP server without any.
+/// A server to drain: its weight becomes 0, its connections go on until they end. Drained is a server without any, the
+/// closing ones among them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Drain {

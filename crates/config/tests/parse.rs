@@ -166,12 +166,21 @@ fn each_interface_may_have_a_default_route_of_its_own() {
     let text = "[[port]]\nname = 'a'\ndevice = 'net_null0'\naddresses = ['192.0.2.1/24']\ngateway = '192.0.2.254'\n\
                 [[port]]\nname = 'b'\ndevice = 'net_null1'\naddresses = ['10.1.0.1/24']\ngateway = '10.1.0.254'\n";
     let config = Config::parse(text, "t.toml").unwrap_or_else(|report| panic!("{report}"));
-    let interfaces: Vec<_> = config.all_routes().into_iter().map(|r| r.interface.unwrap()).collect();
+    let interfaces: Vec<_> = config
+        .all_routes()
+        .into_iter()
+        .map(|r| r.interface.unwrap())
+        .collect();
     assert_eq!(interfaces, ["a", "b"]);
     let third = format!("{text}[[route]]\nto = '0.0.0.0/0'\nvia = '10.1.0.9'\n");
     let report = Config::parse(&third, "t.toml").unwrap_err();
     assert_eq!(report.problems.len(), 1, "{report}");
-    assert!(report.to_string().contains("already, by 10.1.0.254 on \"b\""), "{report}");
+    assert!(
+        report
+            .to_string()
+            .contains("already, by 10.1.0.254 on \"b\""),
+        "{report}"
+    );
 }
 
 fn toml_files(directory: &std::path::Path, found: &mut Vec<std::path::PathBuf>) {

@@ -317,9 +317,9 @@ pub enum ServerCommand {
     },
     /// Send a real server no new connections, and wait until its connections have ended
     #[command(after_long_help = "\
-The server's weight becomes 0 at once and stays 0, whatever becomes of the waiting. Then it waits until no active connection is left
-(TCP; the rest are closing), or no connection at all (UDP). Interrupting this command ends the waiting only. Give the server weight
-again with `tarpon server edit SERVICE SERVER --weight 1`.
+The server's weight becomes 0 at once and stays 0, whatever becomes of the waiting. Then it waits until none of its connections is
+left; TCP connections that were closed count for two minutes more, while they may still be sending. Interrupting this command ends the
+waiting only. Give the server weight again with `tarpon server edit SERVICE SERVER --weight 1`.
 
 Exit status 1 if the deadline passed with connections left.")]
     Drain {
@@ -415,7 +415,7 @@ pub struct CaptureArgs {
     pub filter: Option<String>,
 
     /// Which frames; all if absent
-    #[arg(value_name = "FILTER", trailing_var_arg = true)]
+    #[arg(value_name = "FILTER")]
     pub words: Vec<String>,
 }
 

@@ -253,7 +253,17 @@ fn commands_carry_what_was_typed() {
     );
     assert_eq!(
         ask(&[
-            "capture", "--port", "wan", "-c", "5", "-s", "96", "not", "arp"
+            "capture",
+            "--port",
+            "wan",
+            "-c",
+            "5",
+            "-s",
+            "96",
+            "not",
+            "arp",
+            "--seconds",
+            "9"
         ]),
         Command::Capture(Capture {
             filter: Some("not arp".into()),

@@ -112,7 +112,8 @@ fn each_server(service: &Service, server: &Server, path: &str, problems: &mut Pr
             format!("{ip} cannot be a real server: it {why}"),
             "write the server's own address",
         );
-    } else if ip.is_ipv4() != service.address.is_ipv4() {
+    } else if ip.is_ipv4() != service.address.is_ipv4() && server.method != ForwardingMethod::Tunnel
+    {
         problems.add(
             &at,
             format!(
@@ -120,7 +121,7 @@ fn each_server(service: &Service, server: &Server, path: &str, problems: &mut Pr
                 family(ip),
                 family(service.address.ip())
             ),
-            "write an address of the service's family: packets are not translated between the two",
+            "write an address of the service's family, or method = \"tunnel\", which alone leads to the other",
         );
     }
     let service_port = service.address.port();
