@@ -117,8 +117,7 @@ impl Bench {
             assert_eq!(count, 0, "allocations in a burst of {}", chunk.len());
         }
         assert!(self.worker.counters().conservation().holds());
-        let sent = self.pool.sent.drain(..).collect();
-        sent
+        self.pool.sent.drain(..).collect()
     }
 
     fn pass(&mut self, ms: u64) {
