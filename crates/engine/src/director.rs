@@ -100,14 +100,11 @@ impl Director {
             services: Services::default(),
             settings: Settings::default(),
         };
-        let cap = Settings::default().endpoint_connections;
         let shared = Shared {
             snapshot: Published::new(Arc::clone(&domain), snapshot),
             neighbours: NeighbourTable::new(capacity.neighbours, hash_key),
-            connections4: Table::new(capacity.connections4, hash_key, Arc::clone(&domain))?
-                .with_client_cap(cap),
-            connections6: Table::new(capacity.connections6, hash_key, Arc::clone(&domain))?
-                .with_client_cap(cap),
+            connections4: Table::new(capacity.connections4, hash_key, Arc::clone(&domain))?,
+            connections6: Table::new(capacity.connections6, hash_key, Arc::clone(&domain))?,
             roster: Roster::new(capacity.services, capacity.servers),
             domain,
         };
@@ -188,6 +185,9 @@ impl Director {
         if self.shared.snapshot.publish(snapshot).is_err() {
             return Err(vec![ModelError::WorkerHangs]);
         }
+        let cap = desired.settings.endpoint_connections;
+        self.shared.connections4.set_client_cap(cap);
+        self.shared.connections6.set_client_cap(cap);
         let (roll, applied) = plan.commit(&self.shared.domain, &self.shared.roster);
         self.roll = roll;
         if applied.servers_removed > 0 && desired.settings.expire_nodest_conn {

@@ -14,7 +14,8 @@ use wire::{Frame, protocol};
 
 /// A TCP or UDP packet on its way through the stages.
 struct Item<F> {
-    frame: F,
+    /// `None` once it is handled. Items stay where they are: only the frame moves.
+    frame: Option<F>,
     packet: Packet,
     lookup: Lookup,
 }
@@ -31,7 +32,7 @@ pub(crate) fn burst<F: Frame, O: Output<F>>(
         match packet::parse(&frame, port, &cx.snapshot.net) {
             Parsed::Ip(packet) => match lvs::lookup(cx, &packet) {
                 Some(lookup) => items.push(Item {
-                    frame,
+                    frame: Some(frame),
                     packet,
                     lookup,
                 }),
@@ -48,23 +49,22 @@ pub(crate) fn burst<F: Frame, O: Output<F>>(
     for item in &items {
         item.lookup.prefetch_entry(cx.shared);
     }
-    let mut missed: ArrayVec<Item<F>, BURST> = ArrayVec::new();
-    for item in items.drain(..) {
-        let Item {
-            frame,
-            packet,
-            lookup,
-        } = item;
-        if let Err(frame) = lookup.handle(cx, frame, &packet) {
-            missed.push(Item {
-                frame,
-                packet,
-                lookup,
-            });
+    let mut missed = false;
+    for item in &mut items {
+        if let Some(frame) = item.frame.take()
+            && let Err(frame) = item.lookup.handle(cx, frame, &item.packet)
+        {
+            item.frame = Some(frame);
+            missed = true;
         }
     }
-    for item in missed.drain(..) {
-        item.lookup.missed(cx, port, item.frame, &item.packet, 0);
+    if !missed {
+        return;
+    }
+    for item in &mut items {
+        if let Some(frame) = item.frame.take() {
+            item.lookup.missed(cx, port, frame, &item.packet, 0);
+        }
     }
 }
 

@@ -115,7 +115,7 @@ impl<F: Family> Table<F> {
                 None => break,
             }
         }
-        if !template && self.connections_of(h, t) >= self.client_cap {
+        if !template && self.connections_of(h, t) >= self.client_cap.load(Relaxed) {
             self.tally.refused(h.group, Event::ClientFull);
             return Claim::ClientFull;
         }

@@ -9,7 +9,10 @@ use crate::{
     state::Lifecycle,
     tally::{Counts, Tally},
 };
-use rcu::{Domain, sync::Arc};
+use rcu::{
+    Domain,
+    sync::{Arc, AtomicU32, Ordering::Relaxed},
+};
 use std::{fmt, io, ops::ControlFlow};
 use thiserror::Error;
 use types::Tick;
@@ -65,7 +68,7 @@ pub struct Table<F: Family> {
     pub(crate) hasher: Hasher,
     pub(crate) domain: Arc<Domain>,
     pub(crate) tally: Tally,
-    pub(crate) client_cap: u32,
+    pub(crate) client_cap: AtomicU32,
     capacity: usize,
 }
 
@@ -117,7 +120,7 @@ where
             hasher: Hasher::new(key, group_count),
             domain,
             tally: Tally::new(),
-            client_cap: CLIENT_CAP,
+            client_cap: AtomicU32::new(CLIENT_CAP),
             capacity,
         })
     }
@@ -131,9 +134,14 @@ where
 impl<F: Family> Table<F> {
     /// Changes the cap on connections per client endpoint (protocol, address, port). At least 1.
     #[must_use]
-    pub fn with_client_cap(mut self, connections: u32) -> Self {
-        self.client_cap = connections.max(1);
+    pub fn with_client_cap(self, connections: u32) -> Self {
+        self.set_client_cap(connections);
         self
+    }
+
+    /// [`Table::with_client_cap`] while the table is in use: it holds for claims from now on.
+    pub fn set_client_cap(&self, connections: u32) {
+        self.client_cap.store(connections.max(1), Relaxed);
     }
 
     /// The hash to look a packet up by: of its client's endpoint.
