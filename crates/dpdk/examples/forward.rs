@@ -140,7 +140,7 @@ fn run() -> Result<(), Box<dyn Error>> {
         thread.join().map_err(|_| "a worker panicked")?;
     }
     for (port, pool) in ports {
-        println!("{}: {:?}", port.device(), port.stats()?);
+        println!("{}: {:?}, {:?}", port.device(), port.stats()?, port.link());
         drop(port);
         println!("{} of {} buffers still in use", pool.in_use(), pool.size());
     }

@@ -252,6 +252,7 @@ fn interface_by_itself(name: &str) -> Option<DeviceError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::{prop_assert, prop_assert_eq, proptest};
 
     fn devargs(text: &str, queues: u16, mtu: u16) -> String {
         let device: Device = text.parse().unwrap();
@@ -335,6 +336,24 @@ mod tests {
             "-a",
         ] {
             assert!(text.parse::<Device>().is_err(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_a_device_or_an_error_with_words(text in "\\PC{0,40}") {
+            match text.parse::<Device>() {
+                Ok(device) => prop_assert_eq!(device.to_string().parse::<Device>(), Ok(device)),
+                Err(error) => prop_assert!(!error.to_string().is_empty()),
+            }
+        }
+
+        #[test]
+        fn what_looks_like_a_device_reads_back_as_it_prints(
+            text in "(net_[a-z_]{1,12}[0-9]{0,3}|[0-9a-f]{2}:[01][0-9a-f]\\.[0-7]|af_packet:[a-z0-9.-]{1,15}|tap:[a-z]{1,8})(,[a-z_]{1,6}=[a-z0-9/:;]{1,8}){0,3}"
+        ) {
+            let device: Device = text.parse()?;
+            prop_assert_eq!(device.to_string().parse::<Device>(), Ok(device));
         }
     }
 }

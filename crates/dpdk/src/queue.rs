@@ -102,3 +102,65 @@ fn whole(burst: &mut [Mbuf]) -> usize {
     }
     ready
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Eal, EalConfig, Hugepages, Mempool, MempoolConfig};
+    use wire::Frame;
+
+    /// The only test of this binary that starts the EAL; the others are in `tests/edge.rs`.
+    #[test]
+    fn chains_become_one_segment_and_those_that_cannot_go_to_the_back() {
+        let eal = Eal::init(EalConfig {
+            name: format!("tarpon-unit-{}", std::process::id()),
+            memory_mb: 64,
+            hugepages: Hugepages::Never,
+            ..EalConfig::default()
+        })
+        .unwrap();
+        let pool = Mempool::new(
+            &eal,
+            MempoolConfig {
+                count: 63,
+                cache: 0,
+                ..MempoolConfig::default()
+            },
+        )
+        .unwrap();
+        let frame = |first: u8, lengths: &[usize]| {
+            let mut parts = lengths.iter().map(|&length| {
+                let mut part = pool.alloc().unwrap();
+                assert!(part.extend_from_slice(&vec![first; length]));
+                part
+            });
+            let mut head = parts.next().unwrap();
+            parts.for_each(|part| head.chain(part).unwrap());
+            head
+        };
+        let mut burst: ArrayVec<Mbuf, 8> = ArrayVec::new();
+        for (first, lengths) in [
+            (0, &[60][..]),
+            (1, &[2000, 2000]),
+            (2, &[1000, 1000]),
+            (3, &[100, 50, 7]),
+            (4, &[2048, 1]),
+        ] {
+            burst.push(frame(first, lengths));
+        }
+        assert_eq!(whole(&mut burst), 3);
+        let seen: Vec<_> = burst
+            .iter()
+            .map(|f| (f.head()[0], f.segment_count(), f.total_len()))
+            .collect();
+        assert_eq!(seen[..3].iter().map(|s| s.1).collect::<Vec<_>>(), [1, 1, 1]);
+        let mut ready: Vec<_> = seen[..3].iter().map(|s| (s.0, s.2)).collect();
+        ready.sort_unstable();
+        assert_eq!(ready, [(0, 60), (2, 2000), (3, 157)]);
+        let mut left: Vec<_> = seen[3..].iter().map(|s| (s.0, s.1, s.2)).collect();
+        left.sort_unstable();
+        assert_eq!(left, [(1, 2, 4000), (4, 2, 2049)]);
+        drop(burst);
+        assert_eq!(pool.in_use(), 0);
+    }
+}
