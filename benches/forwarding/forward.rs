@@ -53,22 +53,35 @@ impl Bed {
         subject: &mut (impl Subject + ?Sized),
     ) -> Result<f64> {
         let mut packets = 0;
-        let mut burst: ArrayVec<Mbuf, BURST> = ArrayVec::new();
         let (start, cpu) = (Instant::now(), cpu_time());
         while start.elapsed() < window {
             subject.tick();
-            for _ in 0..ROUNDS {
-                for (rx, tx) in &mut self.ways {
-                    packets += rx.burst(&mut burst);
-                    stamp.stamp(&mut burst);
-                    subject.step(&mut burst, tx);
-                    ensure!(burst.is_empty(), "frames were left behind");
-                }
-            }
+            packets += self.rounds(ROUNDS, stamp, subject)?;
         }
         let spent = cpu_time() - cpu;
         #[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
         Ok(spent.as_secs_f64() * hz as f64 / packets as f64)
+    }
+
+    /// Forwards a burst each way `rounds` times; says how many packets that were.
+    #[inline]
+    pub fn rounds(
+        &mut self,
+        rounds: u32,
+        stamp: &mut impl Stamper,
+        subject: &mut (impl Subject + ?Sized),
+    ) -> Result<usize> {
+        let mut packets = 0;
+        let mut burst: ArrayVec<Mbuf, BURST> = ArrayVec::new();
+        for _ in 0..rounds {
+            for (rx, tx) in &mut self.ways {
+                packets += rx.burst(&mut burst);
+                stamp.stamp(&mut burst);
+                subject.step(&mut burst, tx);
+                ensure!(burst.is_empty(), "frames were left behind");
+            }
+        }
+        Ok(packets)
     }
 
     pub fn pool(&self) -> Mempool {

@@ -12,38 +12,28 @@
 mod director;
 mod flows;
 mod forward;
+mod instructions;
 mod measure;
+mod options;
 mod subject;
 mod testpmd;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use dpdk::{Eal, EalConfig, MemoryMode};
 use forward::Bed;
 use measure::{Load, Side, Spread, Windows};
-use std::{env, process, time::Duration};
+use options::Options;
+use std::{process, time::Duration};
 use subject::Subject;
 
-const HELP: &str = "cargo bench --bench forwarding -- [--pairs N] [--window-ms N] [--core N] [--flows N,N...] [--skip-testpmd] [--memory MB]
-  --pairs N         pairs of windows for each comparison (default 40, at least 10)
-  --window-ms N     length of a window (default 50; testpmd's are 300)
-  --core N          the core to measure on (default: the last)
-  --flows N,N,...   connections for the subjects (default 1000,10000)
-  --skip-testpmd    no calibration
-  --memory MB       DPDK's memory (default 128)";
-
-struct Options {
-    windows: Windows,
-    core: usize,
-    flows: Vec<u32>,
-    calibrate: bool,
-    memory_mb: u32,
-}
-
 fn main() -> Result<()> {
-    let Some(options) = options()? else {
-        println!("{HELP}");
+    let Some(options) = Options::read()? else {
+        println!("{}", options::HELP);
         return Ok(());
     };
+    if options.instructions {
+        return instructions::report(&options.flows);
+    }
     let cores =
         core_affinity::get_core_ids().context("the cores of this machine cannot be listed")?;
     let core = cores
@@ -62,6 +52,10 @@ fn main() -> Result<()> {
         core.id
     );
     let _registered = eal.register_thread()?;
+    if let Some(name) = &options.count {
+        let flows = *options.flows.first().context("--count needs --flows")?;
+        return instructions::count(&mut Bed::new(&eal)?, name, flows);
+    }
     let hz = eal.tsc_hz();
     let memory = match eal.memory_mode() {
         MemoryMode::Hugepages => "hugepages",
@@ -81,8 +75,8 @@ fn main() -> Result<()> {
         calibrate(&mut bed, &eal, &options)?;
     }
     for &flows in &options.flows {
-        for subject in subject::all(flows, &bed.pool()) {
-            let mut subject = subject?;
+        for name in subject::NAMES {
+            let mut subject = subject::of(name, flows, &bed.pool())?;
             let mut stamp = flows::Stamp::new(flows);
             let run = options.windows.compare(|side, window| match side {
                 Side::First => bed.run(window, hz, &mut stamp, &mut subject::Macswap),
@@ -137,51 +131,4 @@ fn calibrate(bed: &mut Bed, eal: &Eal, options: &Options) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn options() -> Result<Option<Options>> {
-    let last = core_affinity::get_core_ids()
-        .and_then(|cores| cores.last().map(|core| core.id))
-        .unwrap_or(0);
-    let mut options = Options {
-        windows: Windows {
-            pairs: 40,
-            window: Duration::from_millis(50),
-        },
-        core: last,
-        flows: vec![1000, 10_000],
-        calibrate: true,
-        memory_mb: 128,
-    };
-    let mut arguments = env::args().skip(1);
-    while let Some(argument) = arguments.next() {
-        let mut value = || {
-            arguments
-                .next()
-                .with_context(|| format!("{argument} needs a value"))
-        };
-        match argument.as_str() {
-            // Cargo passes it.
-            "--bench" => {}
-            "--help" | "-h" => return Ok(None),
-            "--pairs" => options.windows.pairs = value()?.parse()?,
-            "--window-ms" => options.windows.window = Duration::from_millis(value()?.parse()?),
-            "--core" => options.core = value()?.parse()?,
-            "--flows" => {
-                options.flows = value()?
-                    .split(',')
-                    .map(str::parse)
-                    .collect::<Result<_, _>>()?
-            }
-            "--skip-testpmd" => options.calibrate = false,
-            "--memory" => options.memory_mb = value()?.parse()?,
-            other => bail!("unknown option {other}\n{HELP}"),
-        }
-    }
-    ensure!(
-        options.windows.pairs >= 10,
-        "--pairs {}: at least 10",
-        options.windows.pairs
-    );
-    Ok(Some(options))
 }

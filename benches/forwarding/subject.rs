@@ -57,12 +57,11 @@ impl Subject for Macswap {
     }
 }
 
-/// What is measured against macswap, one after the other, each with `flows` connections of its own.
-pub fn all(flows: u32, pool: &Mempool) -> impl Iterator<Item = Result<Box<dyn Subject>>> {
-    [ForwardingMethod::Masq, ForwardingMethod::Route]
-        .into_iter()
-        .map(move |method| {
-            let subject: Box<dyn Subject> = Box::new(Lvs::new(method, flows, pool)?);
-            Ok(subject)
-        })
+/// What is measured against macswap.
+pub const NAMES: [&str; 2] = ["masq", "route"];
+
+/// One of [`NAMES`], with `flows` connections of its own.
+pub fn of(name: &str, flows: u32, pool: &Mempool) -> Result<Box<dyn Subject>> {
+    let method: ForwardingMethod = name.parse().map_err(anyhow::Error::msg)?;
+    Ok(Box::new(Lvs::new(method, flows, pool)?))
 }

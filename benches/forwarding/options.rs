@@ -1,0 +1,82 @@
+//! The command line.
+
+use crate::measure::Windows;
+use anyhow::{Context, Result, bail, ensure};
+use std::{env, time::Duration};
+
+/// What `--help` says.
+pub const HELP: &str = "cargo bench --bench forwarding -- [--pairs N] [--window-ms N] [--core N] [--flows N,N...] [--skip-testpmd] [--instructions] [--memory MB]
+  --pairs N         pairs of windows for each comparison (default 40, at least 10)
+  --window-ms N     length of a window (default 50; testpmd's are 300)
+  --core N          the core to measure on (default: the last)
+  --flows N,N,...   connections for the subjects (default 1000,10000)
+  --skip-testpmd    no calibration
+  --instructions    instructions per packet by valgrind's callgrind, instead of clocks
+  --memory MB       DPDK's memory (default 128)";
+
+/// How to measure.
+pub struct Options {
+    pub windows: Windows,
+    pub core: usize,
+    pub flows: Vec<u32>,
+    pub calibrate: bool,
+    pub memory_mb: u32,
+    /// Count instructions instead of clocks.
+    pub instructions: bool,
+    /// Be the child that is counted, for this subject.
+    pub count: Option<String>,
+}
+
+impl Options {
+    /// Reads the command line; `None` if only help is wanted.
+    pub fn read() -> Result<Option<Self>> {
+        let last = core_affinity::get_core_ids()
+            .and_then(|cores| cores.last().map(|core| core.id))
+            .unwrap_or(0);
+        let mut options = Options {
+            windows: Windows {
+                pairs: 40,
+                window: Duration::from_millis(50),
+            },
+            core: last,
+            flows: vec![1000, 10_000],
+            calibrate: true,
+            memory_mb: 128,
+            instructions: false,
+            count: None,
+        };
+        let mut arguments = env::args().skip(1);
+        while let Some(argument) = arguments.next() {
+            let mut value = || {
+                arguments
+                    .next()
+                    .with_context(|| format!("{argument} needs a value"))
+            };
+            match argument.as_str() {
+                // Cargo passes it.
+                "--bench" => {}
+                "--help" | "-h" => return Ok(None),
+                "--pairs" => options.windows.pairs = value()?.parse()?,
+                "--window-ms" => options.windows.window = Duration::from_millis(value()?.parse()?),
+                "--core" => options.core = value()?.parse()?,
+                "--flows" => {
+                    options.flows = value()?
+                        .split(',')
+                        .map(str::parse)
+                        .collect::<Result<_, _>>()?
+                }
+                "--instructions" => options.instructions = true,
+                "--count" => options.count = Some(value()?),
+                "--skip-testpmd" => options.calibrate = false,
+                "--memory" => options.memory_mb = value()?.parse()?,
+                other => bail!("unknown option {other}\n{HELP}"),
+            }
+        }
+        ensure!(
+            options.windows.pairs >= 10,
+            "--pairs {}: at least 10",
+            options.windows.pairs
+        );
+        Ok(Some(options))
+    }
+}
