@@ -105,6 +105,34 @@ fn two_claimants_one_winner() {
     });
 }
 
+/// Candidates whose tags stand in different words: only the fence between tag and walk orders them.
+#[test]
+fn two_claimants_in_different_words() {
+    model(2, || {
+        let (_, table) = table(0);
+        for port in 10..17 {
+            let Claim::Won(embryo) = claim(&table, &tuple(port)) else {
+                panic!()
+            };
+            embryo.publish(&new(1000, 80));
+        }
+        let claimant = |table: &Table<V4>| match claim(table, &tuple(1)) {
+            Claim::Won(embryo) => {
+                embryo.publish(&new(1000, 80));
+                1
+            }
+            Claim::Exists(_) | Claim::Busy => 0,
+            refused => panic!("{refused:?}"),
+        };
+        let other = thread::spawn({
+            let table = Arc::clone(&table);
+            move || claimant(&table)
+        });
+        let won = claimant(&table) + other.join().unwrap();
+        assert_eq!((won, table.counts().connections), (1, 8));
+    });
+}
+
 /// A candidate that stands earlier than one which has finished its walk: only a defeat can keep that one from winning.
 #[test]
 fn a_lane_freed_between_two_claimants() {
