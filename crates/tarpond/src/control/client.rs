@@ -31,16 +31,20 @@ pub struct Client {
     /// How much of `output` is written.
     written: usize,
     job: Option<(u64, Job)>,
+    /// Why it may not use the socket: the answer to its first request, and the last.
+    barred: Option<Error>,
     /// It has shut down its sending side: no more requests will come.
     finished: bool,
+    /// No whole line of what was read is left.
+    drained: bool,
     /// Close when everything is written.
     closing: bool,
     broken: bool,
 }
 
 impl Client {
-    /// Takes a client in, or tells it that it may not be one (and then keeps it only until it has read that).
-    pub fn welcome(stream: UnixStream) -> Option<Self> {
+    /// Takes a client in; one that may not be one, or is one `too_many`, will only be told so.
+    pub fn welcome(stream: UnixStream, too_many: bool) -> Option<Self> {
         stream.set_nonblocking(true).ok()?;
         let peer = peer_of(&stream).ok()?;
         let mut client = Self {
@@ -49,7 +53,9 @@ impl Client {
             output: Vec::new(),
             written: 0,
             job: None,
+            barred: None,
             finished: false,
+            drained: true,
             closing: false,
             broken: false,
         };
@@ -63,18 +69,12 @@ impl Client {
                 "user {} may not control this daemon: run as root, or as the user the daemon runs as",
                 peer.uid
             );
-            client.refuse(&Error::new(ErrorCode::Forbidden, message));
+            client.barred = Some(Error::new(ErrorCode::Forbidden, message));
+        } else if too_many {
+            let message = "too many clients are connected already; close one";
+            client.barred = Some(Error::new(ErrorCode::Busy, message));
         }
         Some(client)
-    }
-
-    /// Tells a client that there are too many.
-    pub fn turn_away(stream: UnixStream, most: usize) {
-        if let Some(mut client) = Self::welcome(stream) {
-            let message = format!("{most} clients are connected already; close one");
-            client.refuse(&Error::new(ErrorCode::Busy, message));
-            client.write();
-        }
     }
 
     /// Reads, works and writes as far as it goes without waiting.
@@ -114,13 +114,15 @@ impl Client {
 
     /// Whether its job goes on without anything becoming readable or writable.
     pub fn wants_attention(&self) -> bool {
-        self.output.is_empty() && self.job.as_ref().is_some_and(|(_, job)| job.is_restless())
+        let waiting = !self.drained && self.job.is_none();
+        self.output.is_empty()
+            && (waiting || self.job.as_ref().is_some_and(|(_, job)| job.is_restless()))
     }
 
     /// Whether it is to be forgotten.
     pub fn is_done(&self) -> bool {
         let nothing_left = self.output.is_empty() && self.job.is_none();
-        self.broken || (nothing_left && (self.closing || self.finished))
+        self.broken || (nothing_left && (self.closing || (self.finished && self.drained)))
     }
 
     /// Ends what is running, because the daemon stops.
@@ -144,7 +146,10 @@ impl Client {
     fn take_request(&mut self, control: &mut Control) {
         let line = match self.input.next_line() {
             Ok(Some(line)) => line,
-            Ok(None) => return,
+            Ok(None) => {
+                self.drained = true;
+                return;
+            }
             Err(error) => {
                 self.refuse(&Error::new(ErrorCode::BadRequest, error.to_string()));
                 return;
@@ -158,6 +163,11 @@ impl Client {
                 return;
             }
         };
+        if let Some(error) = &self.barred {
+            self.output.extend(api::encode_error(request.id, error));
+            self.closing = true;
+            return;
+        }
         match commands::run(control, request.command) {
             Outcome::Reply(reply) => self.output.extend(api::encode_ok(request.id, &reply)),
             Outcome::Refused(error) => self.output.extend(api::encode_error(request.id, &error)),
@@ -193,7 +203,10 @@ impl Client {
             }
             match self.stream.read(&mut buffer) {
                 Ok(0) => self.finished = true,
-                Ok(n) => self.input.push(buffer.get(..n).unwrap_or_default()),
+                Ok(n) => {
+                    self.input.push(buffer.get(..n).unwrap_or_default());
+                    self.drained = false;
+                }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(_) => self.broken = true,

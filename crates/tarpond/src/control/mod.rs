@@ -68,10 +68,9 @@ pub fn run(
             manager.ready("forwarding");
         }
         for stream in listener.accept() {
-            if clients.len() < CLIENTS {
-                clients.extend(Client::welcome(stream));
-            } else {
-                Client::turn_away(stream, CLIENTS);
+            // Those beyond the bound are told so; those beyond twice the bound not even that.
+            if clients.len() < 2 * CLIENTS {
+                clients.extend(Client::welcome(stream, clients.len() >= CLIENTS));
             }
         }
         for client in &mut clients {
