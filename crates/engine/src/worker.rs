@@ -19,8 +19,8 @@ pub struct Worker<F: Frame> {
 }
 
 impl<F: Frame> Worker<F> {
-    pub(crate) fn new(shared: Arc<Shared>, mut reader: Reader, local: Local<F>) -> Self {
-        reader.online();
+    /// Offline until its first call: a worker whose thread has not begun delays nobody.
+    pub(crate) const fn new(shared: Arc<Shared>, reader: Reader, local: Local<F>) -> Self {
         Self {
             shared,
             reader,
@@ -36,7 +36,7 @@ impl<F: Frame> Worker<F> {
         burst: &mut ArrayVec<F, BURST>,
         out: &mut impl Output<F>,
     ) {
-        self.reader.quiesce();
+        self.enter();
         self.count_received(port, burst);
         let mut cx = self.context(now, out);
         if !cx.local.busy.is_empty() {
@@ -53,7 +53,7 @@ impl<F: Frame> Worker<F> {
         burst: &mut ArrayVec<F, BURST>,
         out: &mut impl Output<F>,
     ) {
-        self.reader.quiesce();
+        self.enter();
         self.local.counters.from_host.add(burst.len() as u64);
         let mut cx = self.context(now, out);
         for frame in burst.drain(..) {
@@ -64,7 +64,7 @@ impl<F: Frame> Worker<F> {
     /// The clockwork: neighbours, ageing, packets held back. Bounded; call it at least every millisecond while frames
     /// come, and at least every 100 milliseconds otherwise.
     pub fn housekeeping(&mut self, now: Tick, out: &mut impl Output<F>) {
-        self.reader.quiesce();
+        self.enter();
         let mut cx = self.context(now, out);
         if !cx.local.busy.is_empty() {
             pipeline::retry(&mut cx);
@@ -98,14 +98,24 @@ impl<F: Frame> Worker<F> {
         &self.local.counters
     }
 
-    /// Before a pause: the worker holds nothing, and control need not wait for it.
+    /// Before a pause: the worker holds nothing, and control need not wait for it. The next call ends it.
     pub fn offline(&mut self) {
         self.reader.offline();
     }
 
-    /// After a pause, before the next call.
+    /// After a pause. No effect without one.
     pub fn online(&mut self) {
         self.reader.online();
+    }
+
+    /// A call begins: nothing read before is held.
+    #[inline]
+    fn enter(&mut self) {
+        if self.reader.is_online() {
+            self.reader.quiesce();
+        } else {
+            self.reader.online();
+        }
     }
 
     fn context<'a, O: Output<F>>(&'a mut self, now: Tick, out: &'a mut O) -> Context<'a, F, O> {

@@ -242,3 +242,28 @@ fn thresholds_turn_clients_away_until_connections_end() {
     assert!(world.connections().is_empty());
     assert!(sent_to(&mut world, 9, SYN).is_some());
 }
+
+#[test]
+fn a_worker_that_has_not_begun_or_pauses_holds_nothing_up() {
+    let mut world = World::new(&web(), 2);
+    sent_to(&mut world, 0, SYN);
+    world.workers[0].offline();
+    for round in 0..200 {
+        let mut desired = web();
+        desired.services[0].servers[0].weight = Weight(round);
+        world.apply(&desired);
+    }
+    assert!(
+        sent_to(&mut world, 0, ACK).is_some(),
+        "the next call ends the pause"
+    );
+    // One that neither pauses nor calls is told of, not waited for without end.
+    let refused = (0..200).find_map(|round| {
+        let mut desired = web();
+        desired.services[0].servers[0].weight = Weight(round);
+        world.director.apply(world.now, &desired).err()
+    });
+    assert_eq!(refused, Some(vec![ModelError::WorkerHangs]));
+    sent_to(&mut world, 0, ACK);
+    world.apply(&web());
+}
