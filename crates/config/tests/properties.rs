@@ -329,3 +329,17 @@ fn edits_are_checked_like_files() {
     let gone = config.edited(|c| c.delete_service(key)).unwrap();
     assert_eq!(gone.services.len() + 1, config.services.len());
 }
+
+#[test]
+fn bottomless_nesting_is_reported() {
+    for depth in [100, 10_000, 200_000] {
+        for (open, close) in [("[", "]"), ("{a=", "}")] {
+            let text = format!("x = {}{}", open.repeat(depth), close.repeat(depth));
+            assert!(Config::parse(&text, "t.toml").is_err());
+        }
+        let text = format!("[{}a]", "a.".repeat(depth));
+        assert!(Config::parse(&text, "t.toml").is_err());
+        let text = format!("{}a = 1", "a.".repeat(depth));
+        assert!(Config::parse(&text, "t.toml").is_err());
+    }
+}
