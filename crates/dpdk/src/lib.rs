@@ -26,6 +26,8 @@ mod queue;
 mod setup;
 mod start;
 mod stats;
+#[cfg(test)]
+mod testing;
 mod thread;
 
 pub use device::Device;

@@ -329,3 +329,99 @@ impl Frame for Mbuf {
         (segment.flags() & dpdk_sys::EDGE_RX_VLAN_STRIPPED != 0).then(|| segment.vlan())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Mempool, MempoolConfig, testing::EAL};
+
+    fn frame() -> Mbuf {
+        let pool = Mempool::new(
+            &EAL,
+            MempoolConfig {
+                count: 7,
+                cache: 0,
+                ..MempoolConfig::default()
+            },
+        )
+        .unwrap();
+        let mut frame = pool.alloc().unwrap();
+        assert!(frame.extend_from_slice(&[0x45; 60]));
+        frame
+    }
+
+    #[test]
+    fn what_the_driver_says_of_checksums_is_told() {
+        use dpdk_sys::{
+            EDGE_RX_IP_CKSUM_BAD as IP_BAD, EDGE_RX_IP_CKSUM_GOOD as IP_GOOD,
+            EDGE_RX_L4_CKSUM_BAD as L4_BAD, EDGE_RX_L4_CKSUM_GOOD as L4_GOOD,
+            EDGE_RX_L4_CKSUM_NONE as L4_NONE,
+        };
+        let frame = frame();
+        for (flags, ip, l4) in [
+            (0, RxChecksum::Unknown, RxChecksum::Unknown),
+            (IP_GOOD | L4_GOOD, RxChecksum::Good, RxChecksum::Good),
+            (IP_BAD | L4_GOOD, RxChecksum::Bad, RxChecksum::Good),
+            (IP_GOOD | L4_BAD, RxChecksum::Good, RxChecksum::Bad),
+            (L4_NONE, RxChecksum::Unknown, RxChecksum::Partial),
+            (IP_GOOD | IP_BAD, RxChecksum::Unknown, RxChecksum::Unknown),
+        ] {
+            frame.segment().set_flags(flags);
+            assert_eq!(
+                (frame.rx_ip_checksum(), frame.rx_l4_checksum()),
+                (ip, l4),
+                "{flags:#x}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_stripped_tag_is_told_with_its_priority() {
+        let frame = frame();
+        frame.segment().set_vlan(0xa00a);
+        assert_eq!(frame.stripped_vlan(), None);
+        frame.segment().set_flags(dpdk_sys::EDGE_RX_VLAN_STRIPPED);
+        assert_eq!(frame.stripped_vlan(), Some(0xa00a));
+    }
+
+    #[test]
+    fn a_second_request_replaces_the_first_and_leaves_received_flags() {
+        let mut frame = frame();
+        frame.segment().set_flags(dpdk_sys::EDGE_RX_L4_CKSUM_GOOD);
+        frame.request_tx_checksum(TxChecksum {
+            l2_len: 14,
+            l3_len: 20,
+            ipv4_header: true,
+            l4: TxL4::Udp,
+        });
+        let ipv4 =
+            dpdk_sys::EDGE_TX_IPV4 | dpdk_sys::EDGE_TX_IP_CKSUM | dpdk_sys::EDGE_TX_UDP_CKSUM;
+        assert_eq!(
+            frame.segment().flags(),
+            dpdk_sys::EDGE_RX_L4_CKSUM_GOOD | ipv4
+        );
+        assert_eq!(frame.segment().tx_offload(), 14 | 20 << 7);
+        frame.head_mut()[18] = 0x60;
+        frame.request_tx_checksum(TxChecksum {
+            l2_len: 18,
+            l3_len: 40,
+            ipv4_header: false,
+            l4: TxL4::Tcp,
+        });
+        let ipv6 = dpdk_sys::EDGE_TX_IPV6 | dpdk_sys::EDGE_TX_TCP_CKSUM;
+        assert_eq!(
+            frame.segment().flags(),
+            dpdk_sys::EDGE_RX_L4_CKSUM_GOOD | ipv6
+        );
+        assert_eq!(frame.segment().tx_offload(), 18 | 40 << 7);
+        // A place where no IP header stands asks for nothing.
+        let before = frame.segment().flags();
+        frame.request_tx_checksum(TxChecksum {
+            l2_len: 200,
+            l3_len: 20,
+            ipv4_header: true,
+            l4: TxL4::Tcp,
+        });
+        assert_eq!(frame.segment().flags(), before);
+    }
+}

@@ -106,21 +106,13 @@ fn whole(burst: &mut [Mbuf]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Eal, EalConfig, Hugepages, Mempool, MempoolConfig};
+    use crate::{Mempool, MempoolConfig, testing::EAL};
     use wire::Frame;
 
-    /// The only test of this binary that starts the EAL; the others are in `tests/edge.rs`.
     #[test]
     fn chains_become_one_segment_and_those_that_cannot_go_to_the_back() {
-        let eal = Eal::init(EalConfig {
-            name: format!("tarpon-unit-{}", std::process::id()),
-            memory_mb: 64,
-            hugepages: Hugepages::Never,
-            ..EalConfig::default()
-        })
-        .unwrap();
         let pool = Mempool::new(
-            &eal,
+            &EAL,
             MempoolConfig {
                 count: 63,
                 cache: 0,

@@ -373,6 +373,30 @@ fn what_a_port_lacks_is_said_and_counted_frames_add_up() {
 }
 
 #[test]
+fn a_port_is_told_to_and_says_what_it_did() {
+    let pool = pool(63);
+    let mut port = Port::open(&EAL, config("net_null"), &pool).unwrap();
+    let mac = "02:00:00:00:00:77".parse().unwrap();
+    port.set_mac(mac).unwrap();
+    assert_eq!(port.mac(), mac);
+    assert_eq!(port.mtu(), 1500);
+    port.set_mtu(1400).unwrap();
+    assert_eq!(port.mtu(), 1400);
+    let error = port.set_mtu(20).unwrap_err().to_string();
+    assert!(
+        error.contains("net_null: changing the MTU failed: Invalid argument"),
+        "{error}"
+    );
+    assert_eq!(port.mtu(), 1400);
+    // It receives everything, and cannot do otherwise.
+    let error = port.set_promiscuous(false).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "net_null: changing promiscuous mode failed: Operation not supported"
+    );
+}
+
+#[test]
 fn fewer_queues_than_asked_for_is_a_limitation() {
     let directory = Directory::new("queues");
     let input = directory.capture(&[counting(0, 60)]);
