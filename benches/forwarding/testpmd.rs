@@ -16,6 +16,7 @@ pub struct Testpmd {
     process: Child,
     commands: ChildStdin,
     lines: Receiver<String>,
+    name: String,
 }
 
 impl Testpmd {
@@ -62,6 +63,7 @@ impl Testpmd {
             process,
             commands,
             lines: read_lines(output),
+            name,
         })
     }
 
@@ -152,5 +154,7 @@ impl Drop for Testpmd {
     fn drop(&mut self) {
         let _ = self.say("quit");
         let _ = self.process.wait();
+        // It leaves its run-time directory behind.
+        let _ = fs::remove_dir_all(format!("/var/run/dpdk/{}", self.name));
     }
 }

@@ -135,6 +135,7 @@ impl Mbuf {
     }
 
     /// Copies a chain together into its first buffer. False, and nothing changed, if it does not fit.
+    #[must_use]
     pub fn linearize(&mut self) -> bool {
         // SAFETY: the frame is held alone.
         unsafe { dpdk_sys::edge_pktmbuf_linearize(self.0.as_ptr()) == 0 }

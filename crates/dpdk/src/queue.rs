@@ -56,8 +56,9 @@ impl TxQueue {
         }
     }
 
-    /// Hands the frames of `burst` to the driver, from the first on; says how many it took. The others stay in `burst`,
-    /// in order, and the caller's: to try again, or to drop.
+    /// Hands the frames of `burst` to the driver, from the first on; says how many it took. The others stay in `burst`
+    /// and the caller's, to try again or to drop: in order, but chains that the driver does not take and no single buffer
+    /// can hold come last.
     #[inline]
     pub fn burst<const N: usize>(&mut self, burst: &mut ArrayVec<Mbuf, N>) -> usize {
         let ready = if self.linearize {
