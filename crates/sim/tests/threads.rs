@@ -5,7 +5,7 @@
 use arrayvec::ArrayVec;
 use engine::{
     BURST, Capacity, ConnectionCounts, Director, Worker,
-    model::{Desired, Settings},
+    model::{Desired, Service, Settings},
 };
 use sim::{
     Packet, Recorder, Sent, VecFrame, packet,
@@ -20,7 +20,11 @@ use std::{
     thread,
 };
 use types::{
-    ForwardingMethod::Masq, InterfaceId, PortId, Protocol::Tcp, Scheduler::Rr, Tick, WorkerId,
+    ForwardingMethod::Masq,
+    InterfaceId, PortId,
+    Protocol::Tcp,
+    Scheduler::{Rr, Wrr},
+    Tick, Weight, WorkerId,
 };
 
 const SYN: u8 = 0x02;
@@ -32,6 +36,10 @@ const CLIENTS: u16 = 3000;
 const NOW: Tick = Tick(1000);
 
 fn director(workers: u16) -> Director {
+    director_with(workers, service(Tcp, VIP, Rr, Masq, &SERVERS))
+}
+
+fn director_with(workers: u16, service: Service) -> Director {
     let capacity = Capacity {
         workers,
         ports: 2,
@@ -43,7 +51,7 @@ fn director(workers: u16) -> Director {
     };
     let mut director = Director::new(capacity, [7, 8]).unwrap();
     let desired = Desired {
-        services: vec![service(Tcp, VIP, Rr, Masq, &SERVERS)],
+        services: vec![service],
         settings: Settings::ipvs(),
         ..network()
     };
@@ -208,4 +216,30 @@ fn four_workers_race_for_the_same_connections_and_sweep_them_away() {
     });
     assert_eq!(counts(&director), [ConnectionCounts::default(); 3]);
     assert_eq!(director.tables()[0].connections, 0);
+}
+
+#[test]
+fn weighted_shares_are_exact_whoever_schedules() {
+    const WORKERS: u16 = 3;
+    let mut weighted = service(Tcp, VIP, Wrr, Masq, &SERVERS);
+    for (server, weight) in weighted.servers.iter_mut().zip(1..) {
+        server.weight = Weight(weight);
+    }
+    let mut director = director_with(WORKERS, weighted);
+    thread::scope(|scope| {
+        for id in 0..WORKERS {
+            let mut worker: Worker<VecFrame> = director.worker(WorkerId(id)).unwrap();
+            scope.spawn(move || {
+                let mut out = Recorder::default();
+                for n in (id..CLIENTS).step_by(usize::from(WORKERS)) {
+                    assert_eq!(
+                        step(&mut worker, 0, &from_client(n, SYN), &mut out).len(),
+                        1
+                    );
+                }
+            });
+        }
+    });
+    let shares: Vec<u32> = counts(&director).iter().map(|c| c.active).collect();
+    assert_eq!(shares, [500, 1000, 1500]);
 }
