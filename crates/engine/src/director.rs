@@ -1,68 +1,23 @@
 //! The control side of the engine: takes what is wanted, publishes it to the workers, and tells what they do.
 
 use crate::{
-    ModelError, WorkerCounters,
+    Capacity, CapacityError, ModelError, WorkerCounters,
     local::Local,
     lvs::{self, Roll, Roster, Services, TrafficCells},
     model::{Desired, Interface, ServiceKey, Settings},
-    neighbour::{NeighbourId, NeighbourTable, NeighbourView},
-    net::{Net, NextHop},
+    neighbour::{NeighbourTable, NeighbourView},
+    net::Net,
+    pins::{self, Pins},
     shared::Shared,
     snapshot::Snapshot,
     views::{Applied, ConnectionView, RouteView, ServiceView, Traffic},
     worker::Worker,
 };
-use flowtable::{Table, TableError};
-use hashbrown::{HashMap, HashSet};
+use flowtable::Table;
 use rcu::{Domain, Published};
 use std::{net::IpAddr, sync::Arc};
-use thiserror::Error;
 use types::{InterfaceId, MacAddr, ServerId, Tick, WorkerId};
 use wire::Frame;
-
-/// What the director is built for; all memory is taken at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Capacity {
-    /// Workers, 1 or more.
-    pub workers: u16,
-    /// DPDK ports.
-    pub ports: u16,
-    /// IPv4 connections.
-    pub connections4: usize,
-    /// IPv6 connections.
-    pub connections6: usize,
-    /// Neighbours.
-    pub neighbours: usize,
-    /// Virtual services.
-    pub services: u32,
-    /// Real servers, removed ones to which connections still refer included.
-    pub servers: u32,
-}
-
-impl Default for Capacity {
-    fn default() -> Self {
-        Self {
-            workers: 1,
-            ports: 2,
-            connections4: 1 << 20,
-            connections6: 1 << 18,
-            neighbours: 4096,
-            services: 16_384,
-            servers: 65_536,
-        }
-    }
-}
-
-/// Why a director of that capacity cannot be.
-#[derive(Debug, Error)]
-pub enum CapacityError {
-    /// Nobody to do the work.
-    #[error("a director needs at least one worker")]
-    NoWorkers,
-    /// A connection table cannot be made.
-    #[error(transparent)]
-    Connections(#[from] TableError),
-}
 
 /// What of a worker the control side keeps.
 #[derive(Debug)]
@@ -81,7 +36,7 @@ pub struct Director {
     applied: Desired,
     flush: lvs::Flush,
     /// Neighbours kept resolved for servers and gateways.
-    pinned: HashMap<NextHop, NeighbourId>,
+    pins: Pins,
 }
 
 impl Director {
@@ -119,7 +74,7 @@ impl Director {
             roll: Roll::new(capacity.services, capacity.servers),
             applied: Desired::default(),
             flush: lvs::Flush::default(),
-            pinned: HashMap::new(),
+            pins: Pins::default(),
         })
     }
 
@@ -164,13 +119,13 @@ impl Director {
         let (Some(net), true) = (net, errors.is_empty()) else {
             return Err(errors);
         };
-        let wanted = wanted_neighbours(desired, &net);
-        self.pin(now, &wanted);
+        let wanted = pins::wanted(desired, &net);
+        self.pins.pin(now, &wanted, &self.shared.neighbours);
         let workers = &self.workers;
         let read = |server| read(workers, server);
         let mut plan = self
             .roll
-            .plan(now, desired, &net, &self.pinned, &read)
+            .plan(now, desired, &net, &self.pins, &read)
             .map_err(|error| vec![error.into()])?;
         plan.applied.network_changed = self.network_changed(desired);
         let snapshot = Snapshot {
@@ -196,7 +151,7 @@ impl Director {
         }
         self.forget_changed_interfaces(now, desired);
         self.applied = desired.clone();
-        self.unpin(&wanted);
+        self.pins.unpin(&wanted, &self.shared.neighbours);
         Ok(applied)
     }
 
@@ -346,43 +301,6 @@ impl Director {
             }
         }
     }
-
-    /// Keeps these resolved from now on.
-    fn pin(&mut self, now: Tick, wanted: &HashSet<NextHop>) {
-        for hop in wanted {
-            if !self.pinned.contains_key(hop)
-                && let Some(id) = self
-                    .shared
-                    .neighbours
-                    .ensure(hop.interface, hop.gateway, now)
-            {
-                self.pinned.insert(*hop, id);
-            }
-        }
-    }
-
-    /// Lets go of all but these.
-    fn unpin(&mut self, wanted: &HashSet<NextHop>) {
-        let neighbours = &self.shared.neighbours;
-        self.pinned.retain(|hop, id| {
-            let stays = wanted.contains(hop);
-            if !stays {
-                neighbours.release(*id);
-            }
-            stays
-        });
-    }
-}
-
-/// Next hops of real servers and the gateways, so that the first packet need not wait. Linux asks only when there is a
-/// packet to send.
-fn wanted_neighbours(desired: &Desired, net: &Net) -> HashSet<NextHop> {
-    if desired.settings.compat_ipvs {
-        return HashSet::new();
-    }
-    let servers = desired.services.iter().flat_map(|s| &s.servers);
-    let next = servers.filter_map(|s| net.route(s.address.ip()));
-    next.chain(net.gateways()).collect()
 }
 
 /// What all workers counted for a server's slot.

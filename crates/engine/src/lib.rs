@@ -8,6 +8,7 @@
 
 pub mod model;
 
+mod capacity;
 mod context;
 mod counters;
 mod datagram;
@@ -26,6 +27,7 @@ mod neighbour;
 mod net;
 mod output;
 mod packet;
+mod pins;
 mod pipeline;
 mod ratelimit;
 mod shared;
@@ -37,8 +39,9 @@ mod views;
 mod waiting;
 mod worker;
 
+pub use capacity::{Capacity, CapacityError};
 pub use counters::{Conservation, DropReason, PortCounters, WorkerCounters};
-pub use director::{Capacity, CapacityError, Director};
+pub use director::Director;
 pub use lvs::{ServiceError, ServiceName};
 pub use model_error::ModelError;
 pub use neighbour::{NeighbourState, NeighbourView};

@@ -16,6 +16,7 @@ mod known;
 mod list;
 mod lookup;
 mod persist;
+mod plan;
 mod related;
 mod rewrite;
 mod roll;

@@ -1,23 +1,17 @@
 //! Control's book of services and servers: which slot is whose, who was removed but is still referred to.
-//!
-//! A change is planned on a copy and kept only once its snapshot is published, so that a refused one leaves no trace.
 
 use super::{
-    check::normalised,
-    error::ServiceError,
     roster::Roster,
-    services::{Candidate, ServerPort, Service, Standing, Target, server_ports},
+    services::{ServerPort, Service},
 };
 use crate::{
-    model::{self, Desired, ServiceKey},
-    neighbour::NeighbourId,
-    net::{Net, NextHop},
-    views::{Applied, Traffic},
+    model::{self, ServiceKey},
+    views::Traffic,
 };
 use hashbrown::HashMap;
 use rcu::{Domain, Epoch};
 use std::{net::SocketAddr, sync::Arc};
-use types::{ForwardingMethod, ServerId, ServiceId, Tick};
+use types::{ServerId, ServiceId, Tick};
 
 /// A service.
 #[derive(Clone, Debug)]
@@ -56,9 +50,9 @@ pub(crate) enum Removal {
 
 /// Slots not in use; those given back wait until no worker can hold them.
 #[derive(Clone, Debug)]
-struct Slots {
-    free: Vec<u32>,
-    leaving: Vec<(Epoch, u32)>,
+pub(super) struct Slots {
+    pub free: Vec<u32>,
+    pub leaving: Vec<(Epoch, u32)>,
 }
 
 impl Slots {
@@ -81,41 +75,17 @@ impl Slots {
     }
 }
 
-/// How long a removed NAT server's packets are kept from the clients: an established connection's default timeout.
-const REMEMBERED_MS: u64 = 900_000;
-
-/// No slot of a service.
-const NO_SERVICE: ServiceId = ServiceId(u32::MAX);
-
 /// The book.
 #[derive(Clone, Debug)]
 pub(crate) struct Roll {
     pub services: HashMap<ServiceKey, ServiceRecord>,
     pub servers: HashMap<(ServiceKey, SocketAddr), ServerRecord>,
     /// Ports of NAT servers removed not long ago, and until when they are remembered.
-    former: HashMap<ServerPort, Tick>,
-    service_slots: Slots,
-    server_slots: Slots,
-    capacity: (u32, u32),
-}
-
-/// A change, worked out but not published.
-#[derive(Debug)]
-pub(crate) struct Plan {
-    /// The book after it.
-    pub roll: Roll,
-    /// The services in the order wanted.
-    pub list: Box<[Arc<Service>]>,
-    /// By server slot.
-    pub targets: Box<[Target]>,
-    /// What changes.
-    pub applied: Applied,
-    /// Services that are new or changed, with what they were.
-    changed: Vec<(Option<Arc<Service>>, Arc<Service>)>,
-    /// Servers whose thresholds are to be set.
-    thresholds: Vec<(ServerId, u32, u32)>,
-    /// Services that go.
-    leaving: Vec<u32>,
+    pub(super) former: HashMap<ServerPort, Tick>,
+    pub(super) service_slots: Slots,
+    pub(super) server_slots: Slots,
+    /// Services, servers.
+    pub(super) capacity: (u32, u32),
 }
 
 impl Roll {
@@ -163,251 +133,5 @@ impl Roll {
     pub fn removed(&self) -> impl Iterator<Item = ServerId> {
         let records = self.servers.values();
         records.filter(|r| r.removed.is_some()).map(|r| r.id)
-    }
-
-    /// Works out what `desired`, which has been checked, changes.
-    pub fn plan(
-        &self,
-        now: Tick,
-        desired: &Desired,
-        net: &Net,
-        pinned: &HashMap<NextHop, NeighbourId>,
-        read: &dyn Fn(ServerId) -> Traffic,
-    ) -> Result<Plan, ServiceError> {
-        let mut plan = Plan {
-            roll: self.clone(),
-            list: Box::default(),
-            targets: vec![Target::VACANT; self.capacity.1 as usize].into(),
-            applied: Applied::default(),
-            changed: Vec::new(),
-            thresholds: Vec::new(),
-            leaving: Vec::new(),
-        };
-        plan.remove_missing(now, desired);
-        let mut list = Vec::with_capacity(desired.services.len());
-        for service in &desired.services {
-            list.push(plan.place(self, service, desired.services.len(), read)?);
-        }
-        plan.list = list.into();
-        plan.fill_targets(net, pinned);
-        Ok(plan)
-    }
-}
-
-impl Plan {
-    fn remove_missing(&mut self, now: Tick, desired: &Desired) {
-        let former = &mut self.roll.former;
-        former.retain(|_, until| *until > now);
-        let wanted: HashMap<ServiceKey, &model::Service> =
-            desired.services.iter().map(|s| (s.key, s)).collect();
-        let (leaving, applied) = (&mut self.leaving, &mut self.applied);
-        self.roll.services.retain(|key, record| {
-            let stays = wanted.contains_key(key);
-            if !stays {
-                leaving.push(record.compiled.id.0);
-                applied.services_removed += 1;
-            }
-            stays
-        });
-        for ((key, address), record) in &mut self.roll.servers {
-            if !wanted.contains_key(key) {
-                // What goes through it from now on is counted for no service; the slot may be another's soon.
-                record.service = NO_SERVICE;
-            }
-            let stays = wanted.get(key).is_some_and(|service| {
-                let mut servers = service.servers.iter();
-                servers.any(|s| normalised(key, s).address == *address)
-            });
-            if !stays && record.removed.is_none() {
-                record.removed = Some(Removal::Planned);
-                if record.model.method == ForwardingMethod::Masq {
-                    let ports = server_ports(key, *address);
-                    former.extend(ports.map(|port| (port, now + REMEMBERED_MS)));
-                }
-                self.applied.servers_removed += 1;
-            }
-        }
-    }
-
-    fn place(
-        &mut self,
-        old: &Roll,
-        wanted: &model::Service,
-        total: usize,
-        read: &dyn Fn(ServerId) -> Traffic,
-    ) -> Result<Arc<Service>, ServiceError> {
-        let before = old.services.get(&wanted.key);
-        let id = match before {
-            Some(record) => record.compiled.id,
-            None => {
-                let slot = self.roll.service_slots.free.pop();
-                let room = self.roll.capacity.0;
-                ServiceId(slot.ok_or(ServiceError::TooManyServices {
-                    wanted: total,
-                    room,
-                })?)
-            }
-        };
-        let servers: Arc<[model::Server]> = wanted
-            .servers
-            .iter()
-            .map(|s| normalised(&wanted.key, s))
-            .collect();
-        let mut changed = false;
-        for server in &*servers {
-            changed |= self.place_server(&wanted.key, id, server, read)?;
-        }
-        if let Some(record) = before
-            && !changed
-            && record.servers == servers
-            && record.compiled.scheduler == wanted.scheduler
-            && record.compiled.persistence == wanted.persistence
-        {
-            return Ok(Arc::clone(&record.compiled));
-        }
-        let candidates = servers.iter().rev().filter_map(|server| {
-            let record = self.roll.servers.get(&(wanted.key, server.address))?;
-            Some(Candidate {
-                id: record.id,
-                weight: server.weight,
-            })
-        });
-        let compiled = Arc::new(Service::new(
-            id,
-            wanted.key,
-            wanted.scheduler,
-            wanted.persistence,
-            candidates.collect(),
-        ));
-        match before {
-            Some(_) => self.applied.services_changed += 1,
-            None => self.applied.services_added += 1,
-        }
-        self.changed.push((
-            before.map(|b| Arc::clone(&b.compiled)),
-            Arc::clone(&compiled),
-        ));
-        let record = ServiceRecord {
-            compiled: Arc::clone(&compiled),
-            servers,
-            retired: before.map(|b| b.retired).unwrap_or_default(),
-        };
-        self.roll.services.insert(wanted.key, record);
-        Ok(compiled)
-    }
-
-    /// Whether anything about the server is other than it was.
-    fn place_server(
-        &mut self,
-        key: &ServiceKey,
-        service: ServiceId,
-        wanted: &model::Server,
-        read: &dyn Fn(ServerId) -> Traffic,
-    ) -> Result<bool, ServiceError> {
-        let thresholds = |id| (id, wanted.upper_threshold, wanted.lower_threshold);
-        let Some(record) = self.roll.servers.get_mut(&(*key, wanted.address)) else {
-            let id = ServerId(
-                self.roll
-                    .server_slots
-                    .free
-                    .pop()
-                    .ok_or_else(|| self.roll.no_room())?,
-            );
-            self.applied.servers_added += 1;
-            self.thresholds.push(thresholds(id));
-            let record = ServerRecord {
-                id,
-                service,
-                model: *wanted,
-                base: read(id),
-                removed: None,
-            };
-            self.roll.servers.insert((*key, wanted.address), record);
-            return Ok(true);
-        };
-        let revived = record.removed.take().is_some();
-        if record.service != service {
-            // Its service was deleted meanwhile: connections come back, traffic starts anew (as IPVS does).
-            record.service = service;
-            record.base = read(record.id);
-        }
-        let edited = record.model != *wanted;
-        record.model = *wanted;
-        if revived {
-            self.applied.servers_revived += 1;
-        } else if edited {
-            self.applied.servers_changed += 1;
-        }
-        if revived || edited {
-            self.thresholds.push(thresholds(record.id));
-        }
-        Ok(revived || edited)
-    }
-
-    fn fill_targets(&mut self, net: &Net, pinned: &HashMap<NextHop, NeighbourId>) {
-        for record in self.roll.servers.values() {
-            let Some(target) = self.targets.get_mut(record.id.index()) else {
-                continue;
-            };
-            let address = record.model.address.ip();
-            let next = net.route(address);
-            let interface = next.and_then(|next| net.interface(next.interface));
-            *target = Target {
-                standing: match record.removed {
-                    Some(_) => Standing::Removed,
-                    None => Standing::Serving,
-                },
-                method: record.model.method,
-                weight: record.model.weight,
-                address,
-                port: record.model.address.port(),
-                local: net.local(address).is_some(),
-                next,
-                neighbour: next.and_then(|next| pinned.get(&next).copied()),
-                mtu: interface.map_or(0, |i| i.mtu),
-                tunnel_source: next
-                    .filter(|_| record.model.method == ForwardingMethod::Tunnel)
-                    .and_then(|next| net.source_for(address, next)),
-            };
-        }
-    }
-
-    /// After publishing: makes the plan the book, and brings the state outside the snapshot in line.
-    pub fn commit(self, domain: &Domain, roster: &Roster) -> (Roll, Applied) {
-        let mut roll = self.roll;
-        let published = domain.current();
-        for record in roll.servers.values_mut() {
-            if record.removed == Some(Removal::Planned) {
-                record.removed = Some(Removal::At(published));
-            }
-        }
-        let leaving = self.leaving.into_iter().map(|slot| (published, slot));
-        roll.service_slots.leaving.extend(leaving);
-        for (id, upper, lower) in self.thresholds {
-            if let Some(state) = roster.server(id) {
-                state.set_thresholds(upper, lower);
-            }
-        }
-        for (before, after) in self.changed {
-            if let Some(state) = roster.service(after.id) {
-                super::schedule::carry_over(before.as_deref(), &after, state);
-            }
-        }
-        (roll, self.applied)
-    }
-}
-
-impl Roll {
-    fn no_room(&self) -> ServiceError {
-        let removed = self
-            .servers
-            .values()
-            .filter(|r| r.removed.is_some())
-            .count();
-        ServiceError::TooManyServers {
-            wanted: self.servers.len() + 1,
-            removed,
-            room: self.capacity.1,
-        }
     }
 }
