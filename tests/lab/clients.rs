@@ -102,6 +102,15 @@ pub fn follow(answers: &[String], cycle: &[&str]) -> Result<()> {
     Ok(())
 }
 
+/// As [`follow`], but the answers may begin anywhere in the cycle.
+pub fn follow_from_anywhere(answers: &[String], cycle: &[&str]) -> Result<()> {
+    let first = answers.first().map(String::as_str).unwrap_or_default();
+    let start = cycle.iter().position(|name| *name == first).unwrap_or(0);
+    let mut turned = cycle.to_vec();
+    turned.rotate_left(start);
+    follow(answers, &turned)
+}
+
 /// What `wrk` reports.
 #[derive(Clone, Copy, Debug)]
 pub struct Load {
