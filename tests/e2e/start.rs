@@ -50,7 +50,7 @@ fn failures() -> Result<()> {
             "rrr",
         ),
         (String::from("[director\n"), "tarpon.toml:1"),
-        (good.replace("10.1.0.1/24", "10.1.0.1/33"), "10.1.0.1/33"),
+        (good.replace("10.1.0.1/24", "10.1.0.1/33"), "`/33`"),
     ];
     if none {
         mistakes.push((
