@@ -61,7 +61,16 @@ pub fn download(lab: &Lab, service: &str, name: &str) -> Result<String> {
 /// `n` DNS questions one after the other, each from a port of its own; who answered each.
 pub fn who_answers_dns(lab: &Lab, address: &str, n: usize) -> Result<Vec<String>> {
     let questions = lab.dir.join("questions");
-    fs::write(&questions, "who.lab. TXT\n".repeat(n))?;
+    // Ports of its own: one that repeats would be an old connection, which goes on to its server.
+    let source = if address.contains(':') {
+        "2001:db8:1::100"
+    } else {
+        "198.51.100.100"
+    };
+    let lines = (20_000..)
+        .take(n)
+        .map(|port| format!("-b {source}#{port} who.lab TXT\n"));
+    fs::write(&questions, lines.collect::<String>())?;
     let line = format!(
         "dig @{address} +short +tries=1 +time=5 +ignore -f {}",
         questions.display()

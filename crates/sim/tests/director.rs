@@ -267,3 +267,29 @@ fn a_worker_that_has_not_begun_or_pauses_holds_nothing_up() {
     sent_to(&mut world, 0, ACK);
     world.apply(&web());
 }
+
+#[test]
+fn a_client_port_used_anew_towards_another_service_gets_its_own_answers() {
+    let server = "10.1.0.11:8080";
+    let other = "10.0.0.100:81";
+    let mut desired = web();
+    desired.services = vec![
+        service(Tcp, VIP, Rr, Masq, &[server]),
+        service(Tcp, other, Rr, Masq, &[server]),
+    ];
+    let mut world = World::new(&desired, 1);
+    for vip in [VIP, other, VIP] {
+        world.give(0, 0, &Packet::tcp(client(1), at(vip), SYN).frame(MACS[0]));
+        let answer = Packet::tcp(at(server), client(1), SYN | ACK).frame(MACS[1]);
+        let sent = world.give(0, 1, &answer);
+        let source = packet::read(&sent.first().unwrap().bytes).unwrap().source;
+        assert_eq!(
+            source,
+            at(vip),
+            "the server knows only the newest use of the port"
+        );
+    }
+    assert_eq!(world.connections().len(), 1);
+    let counts = |vip| world.service(at(vip)).servers[0].counts;
+    assert_eq!((counts(VIP).active, counts(other).active), (1, 0));
+}

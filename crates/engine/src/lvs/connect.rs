@@ -219,8 +219,40 @@ fn connect<I: Ip>(
     let Some(target) = snapshot.services.target(assigned.server) else {
         return Outcome::NoServer;
     };
+    if target.method == ForwardingMethod::Masq {
+        supersede::<I>(shared, &tuple, &assigned, target, now);
+    }
     traffic.connection(assigned.server);
     Outcome::Found(publish::<I>(embryo, &tuple, &assigned, target))
+}
+
+/// Ends the connection whose replies look like those of the new one: the same client endpoint, through another virtual
+/// service, to the same server and port. The client has used its port anew, and the server knows only the newer use; as
+/// in IPVS, which finds the newest first, replies belong to that.
+fn supersede<I: Ip>(
+    shared: &Shared,
+    tuple: &Tuple<I::Addr>,
+    assigned: &Assigned,
+    target: &Target,
+    now: Tick,
+) {
+    let table = I::table(shared);
+    let Some(address) = I::address(target.address) else {
+        return;
+    };
+    let reply = Tuple {
+        other: address,
+        other_port: assigned.port,
+        ..*tuple
+    };
+    let hash = table.hash(reply.protocol, reply.client, reply.client_port);
+    let Some(slot) = table.find(hash, &reply, Side::Server, now) else {
+        return;
+    };
+    let old = table.entry(slot);
+    if let Some(last) = table.remove(slot, old.state().generation()) {
+        entry::ended(table, &shared.roster, &old, last);
+    }
 }
 
 /// A port, or the client's if it is 0.
