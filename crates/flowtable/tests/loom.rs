@@ -301,3 +301,29 @@ fn a_template_that_gained_a_connection_is_not_ended() {
         );
     });
 }
+
+#[test]
+fn a_template_that_gained_a_connection_is_only_unhashed() {
+    model(3, || {
+        let (_, table) = table(0);
+        let t = Tuple {
+            client_port: 0,
+            ..tuple(0)
+        };
+        let h = table.template_hash(&t);
+        let Claim::Won(embryo) = table.claim(h, &t, true, NOW, &mut |_| panic!()) else {
+            panic!()
+        };
+        let slot = embryo.publish(&new(1000, 80));
+        let generation = table.entry(slot).state().generation();
+        let worker = thread::spawn({
+            let table = Arc::clone(&table);
+            move || table.entry(slot).add_control()
+        });
+        let removed = table.remove(slot, generation).is_some();
+        let controls = worker.join().unwrap();
+        assert!(!(controls && removed), "the connection's template is gone");
+        assert_eq!(table.counts().templates, u64::from(!removed));
+        assert_eq!(table.find_template(h, &t, NOW), None);
+    });
+}
