@@ -35,8 +35,10 @@ fn four_threads() {
         won += world.won.load(SeqCst);
         rounds += 1;
     }
+    // More than twice the table's slots a round: slots were reused. How much more, the scheduler decides: a worker that is
+    // off the CPU while online rightly holds up reuse, and the others are refused.
     assert!(
-        won > 1000 * rounds,
+        won > 100 * rounds,
         "{won} connections in {rounds} rounds: the test did not do its work"
     );
 }
