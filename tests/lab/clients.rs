@@ -58,9 +58,6 @@ pub fn download(lab: &Lab, service: &str, name: &str) -> Result<String> {
     Ok(sum)
 }
 
-/// The first of the ports DNS questions come from: below the kernel's own choice.
-const DNS_PORTS: usize = 20_000;
-
 /// `n` DNS questions one after the other, each from a port of its own; who answered each.
 pub fn who_answers_dns(lab: &Lab, address: &str, n: usize) -> Result<Vec<String>> {
     let questions = lab.dir.join("questions");
