@@ -95,7 +95,7 @@ pub fn main(cases: Vec<Case>) -> ExitCode {
                     println!("skipped: {reason}");
                 }
                 None => {
-                    println!("FAILED ({seconds:.1} s)\n{error:?}\n");
+                    println!("FAILED ({seconds:.1} s)\n{error:#}\n");
                     failures.push(case.name.clone());
                 }
             },
