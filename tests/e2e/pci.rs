@@ -52,7 +52,7 @@ fn services() -> Vec<Service> {
 
 fn config(nic: &Nic) -> String {
     let mut text = format!(
-        "[director]\nname = \"guest\"\nworkers = {}\nsocket = \"/run/control.sock\"\nconnections = 50_000\nconnections6 = 50_000\nhugepages = \"require\"\n\n",
+        "[director]\nname = \"guest\"\nworkers = {}\nsocket = \"/run/control.sock\"\nconnections = 50_000\nconnections6 = 50_000\nhugepages = \"require\"\nmemory_mb = 256\n\n",
         nic.queues
     );
     for (name, address, addresses) in [
