@@ -43,8 +43,8 @@ fn persistence() -> Result<()> {
         let lab = router.lab();
         let mut first = Vec::new();
         for client in 100..104 {
-            let options = format!("--interface 198.51.100.{client}");
-            let answers = clients::who_answers(lab, &PERSISTENT.address(), 100, &options)?;
+            let from = format!("198.51.100.{client}");
+            let answers = clients::who_answers(lab, &PERSISTENT.address(), 100, Some(&from))?;
             let shares = clients::shares(&answers);
             ensure!(
                 shares.len() == 1,
@@ -56,8 +56,13 @@ fn persistence() -> Result<()> {
         clients::follow(&first, HTTP.cycle())?;
         let mut all = Vec::new();
         for client in 100..104 {
-            let options = format!("--interface 198.51.100.{client}");
-            all.extend(clients::who_answers(lab, &NETWORK.address(), 25, &options)?);
+            let from = format!("198.51.100.{client}");
+            all.extend(clients::who_answers(
+                lab,
+                &NETWORK.address(),
+                25,
+                Some(&from),
+            )?);
         }
         let shares = clients::shares(&all);
         ensure!(shares.len() == 1, "one network was served by {shares:?}");
@@ -117,7 +122,7 @@ fn draining() -> Result<()> {
                 &mut router.command(&format!("server edit {service} {server} --weight 0")),
                 20,
             )?;
-            let answers = clients::who_answers(lab, &service, 100, "")?;
+            let answers = clients::who_answers(lab, &service, 100, None)?;
             let shares = clients::shares(&answers);
             ensure!(
                 !shares.contains_key("rs2") && shares.len() == 2,

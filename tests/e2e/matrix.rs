@@ -115,8 +115,8 @@ fn requests(router: &Router<'_>, service: &Service) -> Result<()> {
         };
         // From an address of its own: at a real server both services look alike, so a client port that came back would
         // meet its TIME_WAIT there, be reset, and count (and move the scheduler on) twice. IPVS does the same.
-        let from = format!("--interface {}1", client_of(service));
-        let answers = clients::who_answers(lab, &weighted.address(), REQUESTS, &from)?;
+        let from = format!("{}1", client_of(service));
+        let answers = clients::who_answers(lab, &weighted.address(), REQUESTS, Some(&from))?;
         clients::follow(&answers, weighted.cycle())?;
         let seen = clients::get(lab, &service.address(), "address")?;
         let port = service.server_port.to_string();

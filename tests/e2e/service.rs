@@ -160,7 +160,7 @@ impl Service {
     /// `n` connections, one after the other; who served each.
     pub fn ask(&self, lab: &Lab, n: usize) -> Result<Vec<String>> {
         match self.protocol {
-            Protocol::Tcp => clients::who_answers(lab, &self.address(), n, ""),
+            Protocol::Tcp => clients::who_answers(lab, &self.address(), n, None),
             Protocol::Udp => clients::who_answers_dns(lab, &self.vip(), n),
         }
     }

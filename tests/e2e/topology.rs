@@ -62,7 +62,7 @@ fn far() -> Result<()> {
     };
     with_router_in(&["--far"], &setup, |router| {
         for address in ["198.51.100.10:80", "[2001:db8:1::10]:80"] {
-            let answers = clients::who_answers(router.lab(), address, 100, "")?;
+            let answers = clients::who_answers(router.lab(), address, 100, None)?;
             ensure!(
                 clients::shares(&answers).get("far") == Some(&100),
                 "{:?}",

@@ -2,7 +2,7 @@
 
 use super::{Lab, run};
 use anyhow::{Context, Result, ensure};
-use std::{collections::BTreeMap, fs, process::Command};
+use std::{collections::BTreeMap, fs};
 
 /// `http://ADDRESS/PATH` for a service's address as `tarpon` writes it.
 #[must_use]
@@ -10,13 +10,28 @@ pub fn url(service: &str, path: &str) -> String {
     format!("http://{service}/{path}")
 }
 
-/// `n` requests one after the other, each on a connection of its own, with options of curl; who answered each.
-pub fn who_answers(lab: &Lab, service: &str, n: usize, options: &str) -> Result<Vec<String>> {
-    let mut command = curl(lab, options);
-    // A range makes one curl ask n times.
-    command.arg(url(service, &format!("?[1-{n}]")));
-    let text =
-        run::text(&mut command, 120).with_context(|| format!("{n} requests to {service}"))?;
+/// `n` requests one after the other, each on a connection of its own, `from` this address; who answered each. No port of
+/// the client's comes twice in a lab: a connection from a port used before would go on to the old one's server.
+pub fn who_answers(lab: &Lab, service: &str, n: usize, from: Option<&str>) -> Result<Vec<String>> {
+    let requests = lab.dir.join("requests");
+    let interface = from.map_or_else(String::new, |a| format!("interface = {a}\n"));
+    let lines: Vec<String> = lab
+        .fresh_ports(n)
+        .map(|port| {
+            format!(
+                "url = \"{}\"\nlocal-port = {port}\n{interface}header = \"Connection: close\"\nfail\nmax-time = 10\n",
+                url(service, "")
+            )
+        })
+        .collect();
+    fs::write(&requests, lines.join("next\n"))?;
+    let line = format!(
+        "curl --silent --show-error --fail-early -K {}",
+        requests.display()
+    );
+    let text = lab
+        .text("client", &line, 120)
+        .with_context(|| format!("{n} requests to {service}"))?;
     let answers: Vec<String> = text.lines().map(str::to_owned).collect();
     ensure!(
         answers.len() == n,
@@ -28,20 +43,11 @@ pub fn who_answers(lab: &Lab, service: &str, n: usize, options: &str) -> Result<
 
 /// One request; the body.
 pub fn get(lab: &Lab, service: &str, path: &str) -> Result<String> {
-    let mut command = curl(lab, "");
-    command.arg(url(service, path));
-    Ok(run::text(&mut command, 30)?.trim().to_owned())
-}
-
-fn curl(lab: &Lab, options: &str) -> Command {
-    let mut command = lab.on(
-        "client",
-        "curl --silent --show-error --fail --fail-early --max-time 10",
+    let line = format!(
+        "curl --silent --show-error --fail --max-time 10 {}",
+        url(service, path)
     );
-    command
-        .args(["-H", "Connection: close"])
-        .args(options.split_whitespace());
-    command
+    Ok(lab.text("client", &line, 30)?.trim().to_owned())
 }
 
 /// Downloads a published file; its SHA-256.

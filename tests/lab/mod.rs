@@ -14,7 +14,7 @@ use std::{
     os::fd::AsFd,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::atomic::{AtomicU32, Ordering},
+    sync::atomic::{AtomicU16, AtomicU32, Ordering},
     thread,
 };
 
@@ -33,6 +33,8 @@ pub struct Lab {
     pub name: String,
     /// Its files.
     pub dir: PathBuf,
+    /// Ports of the client's given out.
+    ports: AtomicU16,
 }
 
 impl Lab {
@@ -43,7 +45,11 @@ impl Lab {
             .unwrap_or_else(|_| format!("e{}", std::process::id()));
         let name = format!("{prefix}x{}", MADE.fetch_add(1, Ordering::Relaxed));
         let dir = Path::new("/tmp/tarpon-lab").join(&name);
-        let lab = Self { name, dir };
+        let lab = Self {
+            name,
+            dir,
+            ports: AtomicU16::new(10_000),
+        };
         run::text(lab.script("up").args(options), 60).context("making the lab")?;
         Ok(lab)
     }
@@ -52,6 +58,13 @@ impl Lab {
         let mut command = Command::new(root().join("scripts/lab"));
         command.args([verb, &self.name]);
         command
+    }
+
+    /// `n` TCP ports of the client's that nothing in this lab used before, below those the kernel gives out itself.
+    pub fn fresh_ports(&self, n: usize) -> std::ops::Range<u16> {
+        let n = u16::try_from(n).unwrap_or(u16::MAX);
+        let first = self.ports.fetch_add(n, Ordering::Relaxed);
+        first..first.saturating_add(n)
     }
 
     /// The network namespace of a node.
