@@ -114,13 +114,22 @@ enabled() {
     return 1
 }
 
+# A program's path; `command -v` names busybox's own without one.
+program() {
+    echo "$PATH" | tr : '\n' | while read -r directory; do
+        if [ -x "$directory/$1" ]; then
+            echo "$directory/$1"
+            break
+        fi
+    done | grep . || echo "/usr/sbin/$1"
+}
+
 # Programs' paths into a text.
 fill() {
     fill_script=$state/fill
     : >"$fill_script"
     for name in ip sysctl arptables iptables ip6tables nft modprobe; do
-        path=$(command -v "$name" 2>/dev/null) || path=/usr/sbin/$name
-        echo "s|@$name@|$path|g" >>"$fill_script"
+        echo "s|@$name@|$(program "$name")|g" >>"$fill_script"
     done
     echo "s|@IN@|$arp_in|g" >>"$fill_script"
     echo "s|@OUT@|$arp_out|g" >>"$fill_script"
