@@ -9,39 +9,83 @@ fn faults_are_seen_by_behaviour() {
     let args = format!("check --method sysctl --vip {VIP} --port 80 --interface eth0");
     let unprepared = lab.servers[0].tarpon(&args);
     assert_eq!(unprepared.code, Some(1));
-    assert!(unprepared.out.contains("FAIL    a connection to"), "{}", unprepared.out);
-    assert!(unprepared.out.contains("nothing listens on that port"), "{}", unprepared.out);
+    assert!(
+        unprepared.out.contains("FAIL    a connection to"),
+        "{}",
+        unprepared.out
+    );
+    assert!(
+        unprepared.out.contains("nothing listens on that port"),
+        "{}",
+        unprepared.out
+    );
 
-    lab.servers[0].tarpon(&format!("apply --vip {VIP} --port 80 --interface eth0")).fine();
+    lab.servers[0]
+        .tarpon(&format!("apply --vip {VIP} --port 80 --interface eth0"))
+        .fine();
     lab.servers[0].nginx(&["10.7.0.3:80"]);
     let elsewhere = lab.servers[0].tarpon("check");
-    assert!(elsewhere.out.contains("listens on 10.7.0.3 only") && elsewhere.out.contains("refused"), "{}", elsewhere.out);
+    assert!(
+        elsewhere.out.contains("listens on 10.7.0.3 only") && elsewhere.out.contains("refused"),
+        "{}",
+        elsewhere.out
+    );
 
     let mut good = Lab::new(1);
-    good.servers[0].tarpon(&format!("apply --vip {VIP} --port 80 --interface eth0")).fine();
+    good.servers[0]
+        .tarpon(&format!("apply --vip {VIP} --port 80 --interface eth0"))
+        .fine();
     good.servers[0].nginx(&["80"]);
     let fine = good.servers[0].tarpon("check --json");
-    assert!(fine.ok && fine.out.contains("\"outcome\": \"pass\""), "{}", fine.out);
+    assert!(
+        fine.ok && fine.out.contains("\"outcome\": \"pass\""),
+        "{}",
+        fine.out
+    );
     // The check leaves nothing behind.
     let before = good.servers[0].dump();
     good.servers[0].tarpon("check").fine();
     crate::lab::identical(&before, &good.servers[0].dump());
 
     // A packet filter nobody thinks of: only behaviour shows it.
-    good.servers[0].run("iptables -A INPUT -p tcp --dport 80 -j DROP").fine();
+    good.servers[0]
+        .run("iptables -A INPUT -p tcp --dport 80 -j DROP")
+        .fine();
     let filtered = good.servers[0].tarpon("check");
-    assert!(filtered.code == Some(1) && filtered.out.contains("a filter drops them"), "{}", filtered.out);
+    assert!(
+        filtered.code == Some(1) && filtered.out.contains("a filter drops them"),
+        "{}",
+        filtered.out
+    );
     good.servers[0].run("iptables -F INPUT").fine();
 
     // Someone puts arp_ignore back: the answer is seen.
-    good.servers[0].run("sysctl -qw net.ipv4.conf.eth0.arp_ignore=0").fine();
+    good.servers[0]
+        .run("sysctl -qw net.ipv4.conf.eth0.arp_ignore=0")
+        .fine();
     let answering = good.servers[0].tarpon("check");
-    assert!(answering.code == Some(1) && answering.out.contains("a who-has for the VIP was answered"), "{}", answering.out);
-    good.servers[0].run("sysctl -qw net.ipv4.conf.eth0.arp_ignore=1").fine();
+    assert!(
+        answering.code == Some(1) && answering.out.contains("a who-has for the VIP was answered"),
+        "{}",
+        answering.out
+    );
+    good.servers[0]
+        .run("sysctl -qw net.ipv4.conf.eth0.arp_ignore=1")
+        .fine();
 
     let through = good.servers[0].tarpon("check --director 10.7.0.1");
-    assert!(through.code == Some(1) && through.out.contains("that is the director"), "{}", through.out);
-    good.servers[0].run("ip route del default; sysctl -qw net.ipv4.conf.eth0.rp_filter=1").fine();
+    assert!(
+        through.code == Some(1) && through.out.contains("that is the director"),
+        "{}",
+        through.out
+    );
+    good.servers[0]
+        .run("ip route del default; sysctl -qw net.ipv4.conf.eth0.rp_filter=1")
+        .fine();
     let routeless = good.servers[0].tarpon("check");
-    assert!(routeless.code == Some(1) && routeless.out.contains("no route"), "{}", routeless.out);
+    assert!(
+        routeless.code == Some(1) && routeless.out.contains("no route"),
+        "{}",
+        routeless.out
+    );
 }

@@ -16,8 +16,10 @@ pub const VIP2: &str = "10.7.0.101";
 pub const VIP6: &str = "fd07::100";
 pub const CLIENT: &str = "10.7.0.1";
 pub const DIRECTOR_MAC: &str = "02:00:07:00:00:02";
-pub const SERVERS: [(&str, &str, &str); 2] =
-    [("10.7.0.3", "fd07::3", "02:00:07:00:00:03"), ("10.7.0.4", "fd07::4", "02:00:07:00:00:04")];
+pub const SERVERS: [(&str, &str, &str); 2] = [
+    ("10.7.0.3", "fd07::3", "02:00:07:00:00:03"),
+    ("10.7.0.4", "fd07::4", "02:00:07:00:00:04"),
+];
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
@@ -33,7 +35,12 @@ pub struct Said {
 impl From<Output> for Said {
     fn from(o: Output) -> Self {
         let text = |b: &[u8]| String::from_utf8_lossy(b).into_owned();
-        Self { ok: o.status.success(), code: o.status.code(), out: text(&o.stdout), err: text(&o.stderr) }
+        Self {
+            ok: o.status.success(),
+            code: o.status.code(),
+            out: text(&o.stdout),
+            err: text(&o.stderr),
+        }
     }
 }
 
@@ -47,7 +54,12 @@ impl Said {
 }
 
 pub fn sh(script: &str) -> Said {
-    Command::new("sh").args(["-c", script]).stdin(Stdio::null()).output().unwrap().into()
+    Command::new("sh")
+        .args(["-c", script])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+        .into()
 }
 
 /// A segment; gone when dropped, on failure too.
@@ -71,19 +83,33 @@ impl Lab {
     /// `servers` real servers, booted unprepared.
     pub fn new(servers: usize) -> Self {
         let uid = sh("id -u").out;
-        assert_eq!(uid.trim(), "0", "these tests make network namespaces and need root: run `scripts/test --only realserver` as root");
-        let name = format!("rs{}x{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        assert_eq!(
+            uid.trim(),
+            "0",
+            "these tests make network namespaces and need root: run `scripts/test --only realserver` as root"
+        );
+        let name = format!(
+            "rs{}x{}",
+            std::process::id(),
+            COUNT.fetch_add(1, Ordering::Relaxed)
+        );
         let directory = PathBuf::from(format!("/tmp/tarpon-{name}"));
         fs::create_dir_all(&directory).unwrap();
-        let mut lab = Self { name, directory, servers: vec![] };
+        let mut lab = Self {
+            name,
+            directory,
+            servers: vec![],
+        };
         let n = &lab.name;
-        let mut script = format!("set -e\nip netns add {n}w\nip -n {n}w link add br0 type bridge mcast_snooping 0\nip -n {n}w link set br0 up\n");
+        let mut script = format!(
+            "set -e\nip netns add {n}w\nip -n {n}w link add br0 type bridge mcast_snooping 0\nip -n {n}w link set br0 up\n"
+        );
         for (role, number) in [("c", 1), ("d", 2)] {
             script.push_str(&format!(
                 "ip netns add {n}{role}\nip -n {n}{role} link set lo up\n\
                  ip -n {n}w link add v{role} type veth peer name eth0 netns {n}{role} address 02:00:07:00:00:0{number}\n\
                  ip -n {n}w link set v{role} master br0 up\nip -n {n}{role} link set eth0 addrgenmode none\nip -n {n}{role} link set eth0 up\n\
-                 ip -n {n}{role} addr add 10.7.0.{number}/24 dev eth0\nip -n {n}{role} addr add fd07::{number}/64 dev eth0 nodad\n"
+                 ip -n {n}{role} addr add 10.7.0.{number}/24 dev eth0\nip -n {n}{role} addr add fd07::{number}/64 dev eth0 nodad\nip -n {n}{role} addr add fe80::{number}/64 dev eth0 nodad\n"
             ));
         }
         sh(&script).fine();
@@ -92,9 +118,19 @@ impl Lab {
             fs::create_dir_all(&directory).unwrap();
             sh(&format!("cp -a /etc {0}/etc && rm -f {0}/etc/systemd/system/*.wants/firewalld.service {0}/etc/systemd/system/dbus-org.fedoraproject.FirewallD1.service {0}/etc/resolv.conf && mkdir {0}/lib && : > {0}/etc/resolv.conf", directory.display())).fine();
             // What makes a kernel talk about its addresses when a link comes up: the harder case.
-            fs::write(directory.join("etc/sysctl.d/90-lab.conf"), "net.ipv4.conf.all.arp_notify = 1\nnet.ipv6.conf.all.ndisc_notify = 1\n").unwrap();
-            let mut server =
-                Server { lab: lab.name.clone(), index, directory, holder: None, started: vec![], hardware: String::new() };
+            fs::write(
+                directory.join("etc/sysctl.d/90-lab.conf"),
+                "net.ipv4.conf.all.arp_notify = 1\nnet.ipv6.conf.all.ndisc_notify = 1\n",
+            )
+            .unwrap();
+            let mut server = Server {
+                lab: lab.name.clone(),
+                index,
+                directory,
+                holder: None,
+                started: vec![],
+                hardware: String::new(),
+            };
             server.boot();
             lab.servers.push(server);
         }
@@ -105,11 +141,21 @@ impl Lab {
     pub fn direct(&self, vips: &[&str]) {
         let n = &self.name;
         let count = self.servers.len();
-        let map = (0..count).map(|i| format!("{i}: {}", SERVERS[i].2)).collect::<Vec<_>>().join(", ");
+        let map = (0..count)
+            .map(|i| format!("{i}: {}", SERVERS[i].2))
+            .collect::<Vec<_>>()
+            .join(", ");
         let mut rules = String::new();
         for vip in vips {
-            let (family, prefix, nodad) = if vip.contains(':') { ("ip6", 128, "nodad") } else { ("ip", 32, "") };
-            sh(&format!("ip -n {n}d addr add {vip}/{prefix} dev eth0 {nodad}")).fine();
+            let (family, prefix, nodad) = if vip.contains(':') {
+                ("ip6", 128, "nodad")
+            } else {
+                ("ip", 32, "")
+            };
+            sh(&format!(
+                "ip -n {n}d addr add {vip}/{prefix} dev eth0 {nodad}"
+            ))
+            .fine();
             for protocol in ["tcp", "udp"] {
                 rules.push_str(&format!(
                     "{family} daddr {vip} meta l4proto {protocol} ether saddr set {DIRECTOR_MAC} \
@@ -117,7 +163,9 @@ impl Lab {
                 ));
             }
         }
-        let table = format!("table netdev lvs {{ chain in {{ type filter hook ingress device \"eth0\" priority 0;\n{rules}}}\n}}\n");
+        let table = format!(
+            "table netdev lvs {{ chain in {{ type filter hook ingress device \"eth0\" priority 0;\n{rules}}}\n}}\n"
+        );
         let file = self.directory.join("director.nft");
         fs::write(&file, table).unwrap();
         sh(&format!("ip netns exec {n}d nft -f {}", file.display())).fine();
@@ -132,27 +180,63 @@ impl Lab {
     }
 
     fn in_namespace(&self, role: &str, script: &str) -> Said {
-        Command::new("ip").args(["netns", "exec", &format!("{}{role}", self.name), "sh", "-c", script]).stdin(Stdio::null()).output().unwrap().into()
+        Command::new("ip")
+            .args([
+                "netns",
+                "exec",
+                &format!("{}{role}", self.name),
+                "sh",
+                "-c",
+                script,
+            ])
+            .stdin(Stdio::null())
+            .output()
+            .unwrap()
+            .into()
     }
 
     /// `count` connections, one request each; how many were served, by server.
     pub fn requests(&self, url: &str, count: usize) -> Vec<usize> {
         let said = self.client(&format!("curl -s --max-time 20 --connect-timeout 3 -H 'Connection: close' 'http://{url}/[1-{count}]'", url = url.replace('[', "\\[").replace(']', "\\]")));
-        (0..self.servers.len()).map(|i| said.out.lines().filter(|l| *l == format!("server {i}")).count()).collect()
+        (0..self.servers.len())
+            .map(|i| {
+                said.out
+                    .lines()
+                    .filter(|l| *l == format!("server {i}"))
+                    .count()
+            })
+            .collect()
     }
 
     /// The fault of a server that answers: after asking, the client's neighbour cache has this MAC for `vip`.
     pub fn client_learns(&self, vip: &str) -> String {
-        self.client(&format!("ip neigh flush all; ping -c1 -W1 {vip} >/dev/null 2>&1; ip neigh show {vip}")).out
+        self.client(&format!(
+            "ip neigh flush all; ping -c1 -W1 {vip} >/dev/null 2>&1; ip neigh show {vip}"
+        ))
+        .out
     }
 
     /// Record ARP and neighbour discovery sent by a server.
     pub fn capture(&self, server: usize) -> Capture {
-        let file = self.directory.join(format!("capture{}", COUNT.fetch_add(1, Ordering::Relaxed)));
+        let file = self
+            .directory
+            .join(format!("capture{}", COUNT.fetch_add(1, Ordering::Relaxed)));
         let out = fs::File::create(&file).unwrap();
         // Every port of the switch: they come and go with a server's boot, and a bridge shows only what it floods.
         let child = Command::new("ip")
-            .args(["netns", "exec", &format!("{}w", self.name), "tcpdump", "-l", "-e", "-n", "-p", "-i", "any", "--immediate-mode"])
+            .args([
+                "netns",
+                "exec",
+                &format!("{}w", self.name),
+                "tcpdump",
+                "-l",
+                "-e",
+                "-n",
+                "-p",
+                "-i",
+                "any",
+                "--immediate-mode",
+            ])
             .arg("arp or (icmp6 and (ip6[40] == 135 or ip6[40] == 136))")
             .stdout(out)
             .stderr(Stdio::null())
@@ -160,7 +244,11 @@ impl Lab {
             .spawn()
             .unwrap();
         sleep(Duration::from_millis(500));
-        Capture { child, file, source: format!("{} ethertype", SERVERS[server].2) }
+        Capture {
+            child,
+            file,
+            source: format!("{} ethertype", SERVERS[server].2),
+        }
     }
 
     /// Somebody on the segment who never stops asking a server for `vips`, to it alone and to all.
@@ -179,7 +267,14 @@ impl Lab {
             SERVERS[server].2.replace(':', "")
         );
         let child = Command::new("ip")
-            .args(["netns", "exec", &format!("{}c", self.name), "python3", "-c", &script])
+            .args([
+                "netns",
+                "exec",
+                &format!("{}c", self.name),
+                "python3",
+                "-c",
+                &script,
+            ])
             .stdin(Stdio::null())
             .spawn()
             .unwrap();
@@ -210,13 +305,24 @@ impl Capture {
         let _ = self.child.kill();
         let _ = self.child.wait();
         let sent = |line: &&str| line.contains(&self.source) && !line.contains(" Out ");
-        fs::read_to_string(&self.file).unwrap().lines().filter(sent).map(str::to_owned).collect()
+        fs::read_to_string(&self.file)
+            .unwrap()
+            .lines()
+            .filter(sent)
+            .map(str::to_owned)
+            .collect()
     }
 }
 
 /// Frames that name an address (`10.7.0.10` is not in `10.7.0.100`).
 pub fn naming<'a>(frames: &'a [String], address: &str) -> Vec<&'a String> {
-    frames.iter().filter(|f| f.split(|c: char| c.is_whitespace() || c == ',').any(|w| w == address)).collect()
+    frames
+        .iter()
+        .filter(|f| {
+            f.split(|c: char| c.is_whitespace() || c == ',')
+                .any(|w| w == address)
+        })
+        .collect()
 }
 
 impl Drop for Lab {
@@ -257,8 +363,13 @@ impl Server {
             "mount --make-rprivate / && mount --bind {d}/etc /etc && mount --bind {d}/lib /var/lib && mount -t tmpfs none /run && mkdir -p /run/dbus /run/lock && : > {} && exec sleep 3600",
             ready.display()
         );
-        self.holder =
-            Some(Command::new("ip").args(["netns", "exec", &n, "sh", "-c", &script]).stdin(Stdio::null()).spawn().unwrap());
+        self.holder = Some(
+            Command::new("ip")
+                .args(["netns", "exec", &n, "sh", "-c", &script])
+                .stdin(Stdio::null())
+                .spawn()
+                .unwrap(),
+        );
         wait_for("a server's namespaces", || ready.exists());
         if !self.hardware.is_empty() {
             let script = self.hardware.clone();
@@ -273,7 +384,10 @@ impl Server {
         }
         if self.holder.is_some() {
             // Whatever still runs there (a forked nginx worker): by process id, found by namespace.
-            for pid in sh(&format!("ip netns pids {}", self.namespace())).out.split_whitespace() {
+            for pid in sh(&format!("ip netns pids {}", self.namespace()))
+                .out
+                .split_whitespace()
+            {
                 sh(&format!("kill -9 {pid}"));
             }
         }
@@ -281,12 +395,26 @@ impl Server {
             let _ = holder.kill();
             let _ = holder.wait();
         }
-        sh(&format!("ip netns del {}; ip -n {}w link del vs{}", self.namespace(), self.lab, self.index));
+        sh(&format!(
+            "ip netns del {}; ip -n {}w link del vs{}",
+            self.namespace(),
+            self.lab,
+            self.index
+        ));
     }
 
     fn enter(&self, argv: &[&str]) -> Command {
         let mut command = Command::new("nsenter");
-        command.args(["-t", &self.holder.as_ref().unwrap().id().to_string(), "-m", "-n", "--"]).args(argv).stdin(Stdio::null());
+        command
+            .args([
+                "-t",
+                &self.holder.as_ref().unwrap().id().to_string(),
+                "-m",
+                "-n",
+                "--",
+            ])
+            .args(argv)
+            .stdin(Stdio::null());
         command
     }
 
@@ -296,12 +424,20 @@ impl Server {
 
     /// `tarpon-realserver ARGS` on the server.
     pub fn tarpon(&self, args: &str) -> Said {
-        self.run(&format!("{} {args}", env!("CARGO_BIN_EXE_tarpon-realserver")))
+        self.run(&format!(
+            "{} {args}",
+            env!("CARGO_BIN_EXE_tarpon-realserver")
+        ))
     }
 
     /// Start something that stays.
     pub fn start(&mut self, argv: &[&str]) {
-        let child = self.enter(argv).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let child = self
+            .enter(argv)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
         self.started.push(child);
     }
 
@@ -331,7 +467,9 @@ impl Server {
     pub fn firewalld(&mut self) {
         self.run("mount --bind /dev/null /usr/share/dbus-1/system-services/org.freedesktop.PolicyKit1.service; mkdir -p /run/dbus").fine();
         self.start(&["dbus-daemon", "--system", "--nofork", "--nopidfile"]);
-        wait_for("D-Bus", || self.run("test -S /run/dbus/system_bus_socket").ok);
+        wait_for("D-Bus", || {
+            self.run("test -S /run/dbus/system_bus_socket").ok
+        });
         self.start(&["firewalld", "--nofork", "--nopid"]);
         wait_for("firewalld", || self.run("firewall-cmd --state").ok);
     }
@@ -351,15 +489,25 @@ impl Server {
 /// The lines two dumps differ in.
 pub fn difference(before: &str, after: &str) -> String {
     let (b, a): (Vec<&str>, Vec<&str>) = (before.lines().collect(), after.lines().collect());
-    let gone = b.iter().filter(|l| !a.contains(l)).map(|l| format!("- {l}"));
-    let new = a.iter().filter(|l| !b.contains(l)).map(|l| format!("+ {l}"));
+    let gone = b
+        .iter()
+        .filter(|l| !a.contains(l))
+        .map(|l| format!("- {l}"));
+    let new = a
+        .iter()
+        .filter(|l| !b.contains(l))
+        .map(|l| format!("+ {l}"));
     gone.chain(new).collect::<Vec<_>>().join("\n")
 }
 
 #[track_caller]
 pub fn identical(before: &str, after: &str) {
     assert!(!before.is_empty());
-    assert!(before == after, "undo did not leave the machine as it was:\n{}", difference(before, after));
+    assert!(
+        before == after,
+        "undo did not leave the machine as it was:\n{}",
+        difference(before, after)
+    );
 }
 
 #[track_caller]

@@ -8,7 +8,11 @@ fn refused(server: &Server, args: &str, words: &[&str]) {
     let said = server.tarpon(args);
     assert_eq!(said.code, Some(2), "{args}: {said:?}");
     for word in words {
-        assert!(said.err.contains(word), "{args}: `{word}` is missing in: {}", said.err);
+        assert!(
+            said.err.contains(word),
+            "{args}: `{word}` is missing in: {}",
+            said.err
+        );
     }
     identical(&before, &server.dump());
 }
@@ -18,28 +22,66 @@ fn refused(server: &Server, args: &str, words: &[&str]) {
 fn each_is_named_and_changes_nothing() {
     let lab = Lab::new(1);
     let server = &lab.servers[0];
-    refused(server, &format!("apply --vip {VIP} --interface eth7"), &["no interface `eth7`", "eth0"]);
-    refused(server, "apply --method arptables --vip fd07::100", &["IPv6", "sysctl"]);
-    refused(server, &format!("apply --method iptables --vip {VIP}"), &["needs --port"]);
+    refused(
+        server,
+        &format!("apply --vip {VIP} --interface eth7"),
+        &["no interface `eth7`", "eth0"],
+    );
+    refused(
+        server,
+        "apply --method arptables --vip fd07::100",
+        &["IPv6", "sysctl"],
+    );
+    refused(
+        server,
+        &format!("apply --method iptables --vip {VIP}"),
+        &["needs --port"],
+    );
     refused(server, "apply --vip 224.0.0.1", &["cannot be a VIP"]);
     refused(server, "apply", &["at least one --vip"]);
     refused(server, "apply --method nat", &["--gateway"]);
-    refused(server, "apply --method nat --gateway 192.0.2.1", &["in no network of this server"]);
-    refused(server, &format!("apply --method arptables --vip {VIP} --real-ip 10.7.0.99 --interface eth0"), &["not an address of eth0"]);
+    refused(
+        server,
+        "apply --method nat --gateway 192.0.2.1",
+        &["in no network of this server"],
+    );
+    refused(
+        server,
+        &format!("apply --method arptables --vip {VIP} --real-ip 10.7.0.99 --interface eth0"),
+        &["not an address of eth0"],
+    );
     refused(server, "undo", &["nothing to undo"]);
-    refused(server, &format!("apply --method firewalld --vip {VIP} --port 80"), &["firewalld.service", "does not run"]);
+    refused(
+        server,
+        &format!("apply --method firewalld --vip {VIP} --port 80"),
+        &["firewalld.service", "does not run"],
+    );
 
     server.run(&format!("ip addr add {VIP}/32 dev eth0")).fine();
     for method in ["sysctl", "iptables", "nftables"] {
-        refused(server, &format!("apply --method {method} --vip {VIP} --port 80 --interface eth0"), &["already on eth0", "ip addr del"]);
+        refused(
+            server,
+            &format!("apply --method {method} --vip {VIP} --port 80 --interface eth0"),
+            &["already on eth0", "ip addr del"],
+        );
     }
     server.run(&format!("ip addr del {VIP}/32 dev eth0; iptables -t nat -A PREROUTING -d {VIP} -p tcp --dport 80 -j DNAT --to 10.7.0.9")).fine();
     for method in ["sysctl", "arptables", "iptables", "nftables"] {
-        refused(server, &format!("apply --method {method} --vip {VIP} --port 80 --interface eth0"), &["not ours", "DNAT"]);
+        refused(
+            server,
+            &format!("apply --method {method} --vip {VIP} --port 80 --interface eth0"),
+            &["not ours", "DNAT"],
+        );
     }
     server.run("nft delete table ip nat").fine();
-    server.run(&format!("arptables -A INPUT -d {VIP} -j ACCEPT")).fine();
-    refused(server, &format!("apply --method arptables --vip {VIP} --interface eth0"), &["not ours", "ACCEPT"]);
+    server
+        .run(&format!("arptables -A INPUT -d {VIP} -j ACCEPT"))
+        .fine();
+    refused(
+        server,
+        &format!("apply --method arptables --vip {VIP} --interface eth0"),
+        &["not ours", "ACCEPT"],
+    );
 }
 
 #[test]
@@ -51,14 +93,22 @@ fn without_the_tool_or_without_root() {
     // A machine where arptables is not installed: an empty file is no program.
     let hide = "mount --bind /dev/null $(readlink -f /usr/sbin/arptables)";
     server.run(hide).fine();
-    let said = server.tarpon(&format!("apply --method arptables --vip {VIP} --interface eth0"));
-    assert!(said.code == Some(2) && said.err.contains("`arptables` is not installed"), "{said:?}");
+    let said = server.tarpon(&format!(
+        "apply --method arptables --vip {VIP} --interface eth0"
+    ));
+    assert!(
+        said.code == Some(2) && said.err.contains("`arptables` is not installed"),
+        "{said:?}"
+    );
     server.run("for f in /usr/sbin/arptables*; do umount $f 2>/dev/null; done; umount $(readlink -f /usr/sbin/arptables) 2>/dev/null; true").fine();
     let said = server.run(&format!(
         "cp {} /run/t; chmod 755 /run/t /run; setpriv --reuid 65534 --clear-groups /run/t apply --vip {VIP} --interface eth0",
         env!("CARGO_BIN_EXE_tarpon-realserver")
     ));
-    assert!(said.code == Some(2) && said.err.contains("needs root"), "{said:?}");
+    assert!(
+        said.code == Some(2) && said.err.contains("needs root"),
+        "{said:?}"
+    );
     identical(&before, &server.dump());
 }
 
@@ -70,8 +120,14 @@ fn a_failure_half_way_is_taken_back() {
     let server = &lab.servers[0];
     let before = server.dump();
     server.run("mkdir /run/bin; printf '#!/bin/sh\\nexit 1\\n' > /run/bin/systemctl; chmod 755 /run/bin/systemctl").fine();
-    let said = server.run(&format!("PATH=/run/bin:$PATH {} apply --vip {VIP} --interface eth0", env!("CARGO_BIN_EXE_tarpon-realserver")));
-    assert!(said.code == Some(2) && said.err.contains("systemctl") && said.err.contains("undone"), "{said:?}");
+    let said = server.run(&format!(
+        "PATH=/run/bin:$PATH {} apply --vip {VIP} --interface eth0",
+        env!("CARGO_BIN_EXE_tarpon-realserver")
+    ));
+    assert!(
+        said.code == Some(2) && said.err.contains("systemctl") && said.err.contains("undone"),
+        "{said:?}"
+    );
     identical(&before, &server.dump());
 }
 
@@ -82,13 +138,28 @@ fn undo_of_a_part_and_of_edited_files() {
     let lab = Lab::new(1);
     let server = &lab.servers[0];
     let before = server.dump();
-    server.tarpon(&format!("apply --method arptables --vip {VIP} --interface eth0")).fine();
+    server
+        .tarpon(&format!(
+            "apply --method arptables --vip {VIP} --interface eth0"
+        ))
+        .fine();
     let one = server.dump();
-    server.tarpon(&format!("apply --method arptables --vip {VIP2} --interface eth0")).fine();
+    server
+        .tarpon(&format!(
+            "apply --method arptables --vip {VIP2} --interface eth0"
+        ))
+        .fine();
     server.tarpon(&format!("undo --vip {VIP2}")).fine();
-    let without_state = |dump: &str| dump.lines().filter(|l| !l.contains("realserver.json")).map(|l| format!("{l}\n")).collect::<String>();
+    let without_state = |dump: &str| {
+        dump.lines()
+            .filter(|l| !l.contains("realserver.json"))
+            .map(|l| format!("{l}\n"))
+            .collect::<String>()
+    };
     identical(&without_state(&one), &without_state(&server.dump()));
-    server.run("echo '# mine' >> /etc/systemd/system/tarpon-realserver-vip.service").fine();
+    server
+        .run("echo '# mine' >> /etc/systemd/system/tarpon-realserver-vip.service")
+        .fine();
     refused(server, "undo", &["was changed since apply", "--force"]);
     server.tarpon("undo --force").fine();
     server.run("grep -q mine /etc/systemd/system/tarpon-realserver-vip.service.tarpon-changed && rm /etc/systemd/system/*.tarpon-changed").fine();
