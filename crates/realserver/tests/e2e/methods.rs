@@ -37,8 +37,10 @@ fn fault_of_answering(lab: &Lab, device: &str) {
     .replace("{VIP}", VIP);
     let capture = lab.capture(0);
     server.run(&naive).fine();
-    let nag = lab.nag(0, &[VIP]);
+    // Before anyone asks it: a question teaches the server the asker's MAC, and its cache is not cold any more.
     speak_cold(server, Some(VIP));
+    let nag = lab.nag(0, &[VIP]);
+    std::thread::sleep(std::time::Duration::from_secs(1));
     drop(nag);
     let frames = capture.stop();
     let about = naming(&frames, VIP);
@@ -97,8 +99,8 @@ fn fault_of_refusing(lab: &Lab) {
 
 fn silent_and_serving(lab: &Lab, has_vip: bool) {
     let capture = lab.capture(0);
-    let nag = lab.nag(0, &[VIP]);
     speak_cold(&lab.servers[0], has_vip.then_some(VIP));
+    let nag = lab.nag(0, &[VIP]);
     lab.client("ip neigh flush all").fine();
     served(lab, VIP);
     drop(nag);
