@@ -3,9 +3,8 @@
 //! exception nothing needs any more fails too.
 #![expect(clippy::unwrap_used, reason = "a test ends where something is wrong")]
 
-use serde::Deserialize;
-use sim::golden::{Outcome, Recording, replay};
-use std::{collections::BTreeSet, path::PathBuf};
+use sim::golden::{Exceptions, Outcome, Recording, replay};
+use std::path::PathBuf;
 
 /// Recordings and the fewest comparisons that must have been made of each.
 const RECORDINGS: &[(&str, usize)] = &[
@@ -32,22 +31,8 @@ const RECORDINGS: &[(&str, usize)] = &[
     ("udp_ops", 16),
 ];
 
-/// Steps of a recording that need not be equal.
-#[derive(Debug, Deserialize)]
-struct Exception {
-    recording: String,
-    from: usize,
-    to: usize,
-    reason: String,
-}
-
 fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden")
-}
-
-fn exceptions() -> Vec<Exception> {
-    let text = std::fs::read_to_string(folder().join("exceptions.json")).unwrap();
-    serde_json::from_str(&text).unwrap()
 }
 
 fn outcome(name: &str, workers: u16) -> Outcome {
@@ -62,45 +47,23 @@ fn outcome(name: &str, workers: u16) -> Outcome {
 }
 
 fn check(workers: u16) {
-    let exceptions = exceptions();
-    let mut used = BTreeSet::new();
+    let mut exceptions = Exceptions::read(&folder().join("exceptions.json")).unwrap();
     let mut wrong = Vec::new();
     let mut compared = 0;
     for (name, at_least) in RECORDINGS {
-        let outcome = outcome(name, workers);
-        let mut excepted = 0;
-        let mut except = |step: usize| {
-            let found = exceptions
-                .iter()
-                .position(|e| e.recording == *name && (e.from..=e.to).contains(&step));
-            used.extend(found);
-            excepted += usize::from(found.is_some());
-            found.is_some()
-        };
-        for difference in &outcome.differences {
-            if !except(difference.step) {
-                wrong.push(format!("{name}: {difference}"));
-            }
-        }
-        for (step, why) in &outcome.unsupported {
-            if !except(*step) {
-                wrong.push(format!("{name} step {step}: {why}"));
-            }
-        }
-        println!("{name}: {} compared, {excepted} excepted", outcome.compared);
-        compared += outcome.compared;
-        if outcome.compared < *at_least {
-            let found = outcome.compared;
+        let verdict = exceptions.judge(name, &outcome(name, workers));
+        println!("{name}: {verdict}");
+        wrong.extend(verdict.failures.iter().map(|f| format!("{name}: {f}")));
+        compared += verdict.compared;
+        if verdict.compared < *at_least {
+            let found = verdict.compared;
             wrong.push(format!(
                 "{name}: {found} compared, at least {at_least} expected"
             ));
         }
     }
-    for (at, exception) in exceptions.iter().enumerate() {
-        if !used.contains(&at) {
-            wrong.push(format!("nothing needs this exception: {exception:?}"));
-        }
-        assert!(!exception.reason.is_empty());
+    for exception in exceptions.unused() {
+        wrong.push(format!("nothing needs this exception: {exception:?}"));
     }
     println!("{compared} compared");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

@@ -43,7 +43,7 @@ pub(super) fn frames(expected: &[OutFrame], found: &[Sent], sides: &[&str]) -> b
     })
 }
 
-fn same_bytes(expected: &OutFrame, found: &[u8]) -> bool {
+pub(super) fn same_bytes(expected: &OutFrame, found: &[u8]) -> bool {
     let Some(want) = from_hex(&expected.frame) else {
         return false;
     };

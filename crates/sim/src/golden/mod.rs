@@ -4,12 +4,16 @@
 //! tables. Each step carries its time; the replay sets its clock to it.
 
 mod compare;
+mod describe;
+mod exceptions;
+mod hash_maps;
 mod ipvsadm;
 mod recording;
 mod replay;
 mod world;
 
 pub use compare::Difference;
+pub use exceptions::{Exception, Exceptions, Verdict};
 pub use ipvsadm::{CommandError, Table};
 pub use recording::{ConnectionRow, Op, OutFrame, Recording, RecordingError, Step, Topology};
 pub use replay::{Deal, Outcome, replay};

@@ -36,6 +36,15 @@ pub struct Recording {
     pub topology: Topology,
     /// What happened, in order.
     pub steps: Vec<Step>,
+    /// The digest, which mostly repeats what the steps hold; only `hash_maps` has more in it.
+    #[serde(default)]
+    pub table: serde_json::Value,
+    /// The IPv4 clients of the digest, `address:port`.
+    #[serde(default)]
+    pub keys4: Vec<String>,
+    /// The IPv6 ones.
+    #[serde(default)]
+    pub keys6: Vec<String>,
 }
 
 /// The network around the director: two interfaces, a gateway on one, real servers on the other.

@@ -2,6 +2,7 @@
 
 use super::{
     compare::{self, Difference},
+    describe, hash_maps,
     recording::{Op, OutFrame, Recording, Step},
     world::{SIDES, World},
 };
@@ -59,6 +60,7 @@ pub fn replay(recording: &Recording, workers: u16, deal: &mut Deal<'_>) -> Outco
             }
         }
     }
+    hash_maps::compare(recording, &mut outcome);
     outcome
 }
 
@@ -216,22 +218,41 @@ fn command(world: &mut World, cmd: &str, rc: i32, output: &str) -> Result<Looked
     }
 }
 
+/// The first frame that is not as recorded, interface by interface.
 fn frames(expected: &[OutFrame], found: &[Sent]) -> Looked {
     if compare::frames(expected, found, &SIDES) {
         return Looked::Same;
     }
-    let want = expected
+    for (port, side) in SIDES.iter().enumerate() {
+        let mut want = expected.iter().filter(|f| f.interface == *side);
+        let mut got = found.iter().filter(|s| s.port.index() == port);
+        for number in 1.. {
+            let (want, got) = (want.next(), got.next());
+            let words = match (want, got) {
+                (None, None) => break,
+                (Some(want), None) => (want.brief.clone(), "nothing".to_owned()),
+                (None, Some(got)) => ("nothing".to_owned(), describe::frame(&got.bytes)),
+                (Some(want), Some(got)) if compare::same_bytes(want, &got.bytes) => continue,
+                (Some(want), Some(got)) => (
+                    format!("{}\n           {}", want.brief, want.frame),
+                    format!(
+                        "{}\n           {}\n           {}",
+                        describe::frame(&got.bytes),
+                        compare::to_hex(&got.bytes),
+                        describe::first_difference(want, &got.bytes)
+                    ),
+                ),
+            };
+            let at = |what| format!("{side} frame {number}: {what}");
+            return Looked::Different(at(words.0), at(words.1));
+        }
+    }
+    // Frames of interfaces the replay does not have.
+    let others = expected
         .iter()
-        .map(|f| format!("{}: {} {}", f.interface, f.frame, f.brief))
-        .collect::<Vec<_>>();
-    let got = found
-        .iter()
-        .map(|s| {
-            let side = SIDES.get(s.port.index()).unwrap_or(&"?");
-            format!("{side}: {}", compare::to_hex(&s.bytes))
-        })
-        .collect::<Vec<_>>();
-    Looked::Different(format!("{want:#?}"), format!("{got:#?}"))
+        .find(|f| !SIDES.contains(&f.interface.as_str()));
+    let brief = others.map_or("", |f| f.brief.as_str());
+    Looked::Different(brief.to_owned(), "no such interface".to_owned())
 }
 
 #[expect(

@@ -1,0 +1,134 @@
+//! `scripts/conformance`: replays recordings of Linux's IPVS through the engine and says which are identical.
+#![forbid(unsafe_code)]
+#![expect(clippy::print_stdout, reason = "its output is what it is for")]
+
+use sim::golden::{Exceptions, Recording, Verdict, replay};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+const USAGE: &str = "\
+usage: scripts/conformance [--workers N] [--allow-pending] FILE|DIR...
+
+  FILE              a recording, .json or .json.gz; of a DIR all of them
+  --workers N       deal the frames to N workers by turns (1)
+  --allow-pending   recordings that only lack what exceptions.json calls pending do not fail the run;
+                    they are not counted as identical";
+
+struct Options {
+    files: Vec<PathBuf>,
+    workers: u16,
+    allow_pending: bool,
+}
+
+fn main() -> ExitCode {
+    match options().and_then(|options| run(&options)) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(why) => {
+            eprintln!("error: {why}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn options() -> Result<Options, String> {
+    let mut options = Options {
+        files: Vec::new(),
+        workers: 1,
+        allow_pending: false,
+    };
+    let mut words = std::env::args().skip(1);
+    while let Some(word) = words.next() {
+        match word.as_str() {
+            "-h" | "--help" => {
+                println!("{USAGE}");
+                std::process::exit(0);
+            }
+            "--allow-pending" => options.allow_pending = true,
+            "--workers" => {
+                let number = words.next().and_then(|n| n.parse().ok());
+                options.workers = number
+                    .filter(|n| (1..=64).contains(n))
+                    .ok_or("--workers needs a number, 1 to 64")?;
+            }
+            _ if word.starts_with('-') => return Err(format!("unknown option {word}\n{USAGE}")),
+            _ => options.files.extend(recordings(Path::new(&word))?),
+        }
+    }
+    if options.files.is_empty() {
+        return Err(format!("no recording named\n{USAGE}"));
+    }
+    Ok(options)
+}
+
+/// The recordings a path names.
+fn recordings(path: &Path) -> Result<Vec<PathBuf>, String> {
+    if !path.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let wrong = |e| format!("{}: {e}", path.display());
+    let entries = fs::read_dir(path).map_err(wrong)?;
+    let mut found = Vec::new();
+    for entry in entries {
+        let name = entry.map_err(wrong)?.file_name();
+        let text = name.to_string_lossy();
+        let other = ["exceptions.json", "INDEX.json"].contains(&text.as_ref());
+        if !other && (text.ends_with(".json") || text.ends_with(".json.gz")) {
+            found.push(path.join(&name));
+        }
+    }
+    if found.is_empty() {
+        return Err(format!("{}: no recordings in it", path.display()));
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn run(options: &Options) -> Result<bool, String> {
+    let list = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/exceptions.json");
+    let mut exceptions = Exceptions::read(&list)?;
+    let (mut identical, mut passed) = (0, 0);
+    let (mut compared, mut excepted) = (0, 0);
+    for file in &options.files {
+        let verdict = match Recording::read(file) {
+            Ok(recording) => judge(&recording, options.workers, &mut exceptions),
+            Err(why) => {
+                println!("{why}");
+                continue;
+            }
+        };
+        compared += verdict.compared;
+        excepted += verdict.excepted;
+        identical += usize::from(verdict.identical());
+        let only_pending = verdict.compared > 0 && verdict.failures.is_empty();
+        passed += usize::from(verdict.identical() || (options.allow_pending && only_pending));
+    }
+    let total = options.files.len();
+    println!("exceptions: {excepted} steps of {compared} compared");
+    println!("conformance: {identical} of {total} files identical");
+    Ok(passed == total)
+}
+
+/// Replays one and prints its line, and the first difference below it.
+fn judge(recording: &Recording, workers: u16, exceptions: &mut Exceptions) -> Verdict {
+    let mut turn = 0;
+    let outcome = replay(recording, workers, &mut || {
+        turn += 1;
+        turn
+    });
+    let verdict = exceptions.judge(&recording.name, &outcome);
+    println!("{}: {verdict}", recording.name);
+    if let Some(first) = verdict.failures.first() {
+        for line in first.lines() {
+            println!("    {line}");
+        }
+        let more = verdict.failures.len() - 1;
+        if more > 0 {
+            println!("    and {more} more");
+        }
+    }
+    verdict
+}
