@@ -2,10 +2,7 @@
 //! and the real servers are the lab's.
 
 use crate::{
-    lab::{
-        Lab, clients, root, run,
-        runner::{Case, Skip},
-    },
+    lab::{Lab, clients, root, run, runner::Case},
     service::{FAMILIES, Family, METHODS, Method, Service},
 };
 use anyhow::{Context, Result, bail, ensure};
@@ -22,32 +19,38 @@ struct Nic {
     name: &'static str,
     /// DPDK's driver.
     driver: &'static str,
-    /// Workers and receive queues; more than one needs RSS.
+    /// Workers and receive queues.
     queues: u16,
+    /// The NIC is told by which hash to spread flows over its queues.
+    rss: bool,
 }
 
 pub fn cases() -> Vec<Case> {
-    const NICS: [Nic; 2] = [
+    // QEMU without its eBPF program does virtio's RSS itself and then deadlocks under load, testpmd's ports as well as ours
+    // (docs/ports.md): there it serves requests only. The heavy load goes over two queues that the host spreads flows over.
+    const NICS: [Nic; 3] = [
         Nic {
             name: "virtio",
             driver: "net_virtio",
-            queues: 1,
+            queues: 2,
+            rss: false,
+        },
+        Nic {
+            name: "virtio-rss",
+            driver: "net_virtio",
+            queues: 2,
+            rss: true,
         },
         Nic {
             name: "e1000e",
             driver: "net_e1000_em",
             queues: 1,
+            rss: false,
         },
     ];
-    let mut cases: Vec<Case> = NICS
-        .into_iter()
+    NICS.into_iter()
         .map(|nic| Case::new(format!("pci::{}", nic.name), move || serve(&nic)))
-        .collect();
-    cases.push(Case::new("pci::virtio_two_queues", || {
-        let reason = "a known fault: with two queues and two workers the guest stops forwarding after 6 to 150 MB of TCP";
-        Err(Skip(reason.into()).into())
-    }));
-    cases
+        .collect()
 }
 
 fn services() -> Vec<Service> {
@@ -119,19 +122,9 @@ fn drive(nic: &Nic, lab: &Lab, console: &std::path::Path) -> Result<()> {
         clients::follow(&service.ask(lab, 300)?, service.cycle())
             .with_context(|| service.to_string())?;
     }
-    let sum = lab.publish("large", 10)?;
-    let nat = Service::http(Method::Masq, Family::Ipv4);
-    ensure!(
-        clients::download(lab, &nat.address(), "large")? == sum,
-        "the download differs"
-    );
-    let load = clients::wrk(lab, &nat.address(), 50, 5)?;
-    let up = clients::iperf3(lab, "rs1", &nat.vip(), 3, "")?;
-    let down = clients::iperf3(lab, "rs1", &nat.vip(), 3, "-R")?;
-    print!(
-        "[{:.0} requests/s, {up:.0} Mbit/s up, {down:.0} down, emulated] ",
-        load.per_second
-    );
+    if !nic.rss {
+        load(lab)?;
+    }
 
     let ports: Vec<api::Port> = guest.ask("ports")?;
     ensure!(ports.len() == 2, "{ports:?}");
@@ -160,6 +153,12 @@ fn drive(nic: &Nic, lab: &Lab, console: &std::path::Path) -> Result<()> {
             port.name,
             port.offloads
         );
+        ensure!(
+            port.offloads.iter().any(|o| o == "rss") == nic.rss,
+            "{} with or without RSS? {:?}",
+            port.name,
+            port.offloads
+        );
     }
     let counters: api::Counters = guest.ask("counters")?;
     let t = counters.total;
@@ -177,6 +176,24 @@ fn drive(nic: &Nic, lab: &Lab, console: &std::path::Path) -> Result<()> {
     }
     let (_, code) = guest.run("kill $(busybox pidof tarpond); for i in 1 2 3 4 5 6 7 8 9 10; do busybox pidof tarpond || exit 0; sleep 1; done; exit 1")?;
     ensure!(code == 0, "tarpond does not end on SIGTERM");
+    Ok(())
+}
+
+/// A download, many connections at once, and a stream each way.
+fn load(lab: &Lab) -> Result<()> {
+    let sum = lab.publish("large", 10)?;
+    let nat = Service::http(Method::Masq, Family::Ipv4);
+    ensure!(
+        clients::download(lab, &nat.address(), "large")? == sum,
+        "the download differs"
+    );
+    let load = clients::wrk(lab, &nat.address(), 50, 5)?;
+    let up = clients::iperf3(lab, "rs1", &nat.vip(), 3, "")?;
+    let down = clients::iperf3(lab, "rs1", &nat.vip(), 3, "-R")?;
+    print!(
+        "[{:.0} requests/s, {up:.0} Mbit/s up, {down:.0} down, emulated] ",
+        load.per_second
+    );
     Ok(())
 }
 
