@@ -141,6 +141,34 @@ impl Mbuf {
         unsafe { dpdk_sys::edge_pktmbuf_linearize(self.0.as_ptr()) == 0 }
     }
 
+    /// Cuts a frame of which there is more than `total` bytes.
+    #[cold]
+    fn truncate_chain(&mut self, total: usize) {
+        let head = self.segment();
+        // The last segment kept is the one in which byte `total` falls (the head, for 0).
+        let (mut last, mut before, mut kept) = (head, 0, 1);
+        while total > before + usize::from(last.len()) {
+            let Some(next) = last.following() else { break };
+            before += usize::from(last.len());
+            last = next;
+            kept += 1;
+        }
+        if let Some(rest) = last.following() {
+            last.set_next(std::ptr::null_mut());
+            // The rest becomes a frame of its own, and is freed as one.
+            rest.set_count(head.count() - kept);
+            // SAFETY: cut off the chain above, so nobody else holds it.
+            drop(unsafe { Self::from_raw(rest.0) });
+        }
+        head.set_count(kept);
+        last.set_len(
+            u16::try_from(total - before)
+                .unwrap_or(u16::MAX)
+                .min(last.len()),
+        );
+        head.set_frame_len(u32::try_from(total).unwrap_or(u32::MAX));
+    }
+
     /// Frees a burst at once: cheaper than one by one.
     pub fn free_burst<const N: usize>(burst: &mut ArrayVec<Self, N>) {
         let count = u32::try_from(burst.len()).unwrap_or(u32::MAX);
@@ -242,33 +270,19 @@ impl Frame for Mbuf {
         true
     }
 
+    #[inline]
     fn truncate(&mut self, total: usize) {
         let head = self.segment();
         if total >= self.total_len() {
             return;
         }
-        // The last segment kept is the one in which byte `total` falls (the head, for 0).
-        let (mut last, mut before, mut kept) = (head, 0, 1);
-        while total > before + usize::from(last.len()) {
-            let Some(next) = last.following() else { break };
-            before += usize::from(last.len());
-            last = next;
-            kept += 1;
+        match u16::try_from(total) {
+            Ok(len) if head.count() == 1 => {
+                head.set_len(len);
+                head.set_frame_len(len.into());
+            }
+            _ => self.truncate_chain(total),
         }
-        if let Some(rest) = last.following() {
-            last.set_next(std::ptr::null_mut());
-            // The rest becomes a frame of its own, and is freed as one.
-            rest.set_count(head.count() - kept);
-            // SAFETY: cut off the chain above, so nobody else holds it.
-            drop(unsafe { Self::from_raw(rest.0) });
-        }
-        head.set_count(kept);
-        last.set_len(
-            u16::try_from(total - before)
-                .unwrap_or(u16::MAX)
-                .min(last.len()),
-        );
-        head.set_frame_len(u32::try_from(total).unwrap_or(u32::MAX));
     }
 
     #[inline]
@@ -322,6 +336,12 @@ impl Frame for Mbuf {
             u64::from(l2_len) << dpdk_sys::EDGE_TX_L2_LEN_SHIFT
                 | u64::from(l3_len) << dpdk_sys::EDGE_TX_L3_LEN_SHIFT,
         );
+    }
+
+    #[inline]
+    fn is_unjudged(&self) -> bool {
+        let verdicts = dpdk_sys::EDGE_RX_IP_CKSUM_MASK | dpdk_sys::EDGE_RX_L4_CKSUM_MASK;
+        self.segment().flags() & (verdicts | dpdk_sys::EDGE_RX_VLAN_STRIPPED) == 0
     }
 
     #[inline]

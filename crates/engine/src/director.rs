@@ -3,7 +3,7 @@
 use crate::{
     Capacity, CapacityError, ModelError, WorkerCounters,
     local::Local,
-    lvs::{self, Roll, Roster, Services, TrafficCells},
+    lvs::{self, Roll, Roster, Services, Timeouts, TrafficCells},
     model::{Desired, Interface, ServiceKey, Settings},
     neighbour::{NeighbourTable, NeighbourView},
     net::Net,
@@ -54,6 +54,7 @@ impl Director {
             net: Net::default(),
             services: Services::default(),
             settings: Settings::default(),
+            timeouts: Timeouts::new(&Settings::default()),
         };
         let shared = Shared {
             snapshot: Published::new(Arc::clone(&domain), snapshot),
@@ -116,11 +117,12 @@ impl Director {
             None => lvs::check(desired, without_vips().as_ref()),
         };
         errors.extend(mistakes.into_iter().map(ModelError::from));
-        let (Some(net), true) = (net, errors.is_empty()) else {
+        let (Some(mut net), true) = (net, errors.is_empty()) else {
             return Err(errors);
         };
         let wanted = pins::wanted(desired, &net);
         self.pins.pin(now, &wanted, &self.shared.neighbours);
+        net.find_exits(&self.pins);
         let workers = &self.workers;
         let read = |server| read(workers, server);
         let mut plan = self
@@ -136,6 +138,7 @@ impl Director {
                 plan.roll.former().filter(|_| !desired.settings.compat_ipvs),
             ),
             settings: desired.settings.clone(),
+            timeouts: Timeouts::new(&desired.settings),
         };
         if self.shared.snapshot.publish(snapshot).is_err() {
             return Err(vec![ModelError::WorkerHangs]);

@@ -23,6 +23,11 @@ use types::{InterfaceId, MacAddr};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct NeighbourId(pub u32);
 
+impl NeighbourId {
+    /// No slot of any table.
+    pub const NOBODY: Self = Self(u32::MAX);
+}
+
 /// What is known of a neighbour, for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NeighbourState {

@@ -2,12 +2,14 @@
 
 mod addresses;
 mod compile;
+mod exit;
 mod routes;
 #[cfg(test)]
 mod tests;
 
 use crate::fib::Fib;
 use addresses::AddressTable;
+pub(crate) use exit::Exit;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use types::{InterfaceId, InterfaceName, MacAddr, PortId, VlanId};
 
@@ -112,6 +114,8 @@ pub(crate) struct Net {
     interfaces: Box<[InterfaceNet]>,
     ports: Box<[PortNet]>,
     hops: Box<[Hop]>,
+    /// Per hop, the straight way out; empty until [`Net::find_exits`].
+    exits: Box<[Exit]>,
     fib4: Fib<u32>,
     fib6: Fib<u128>,
     /// Per interface, a default route of its own (IPv4, IPv6).
@@ -128,6 +132,7 @@ impl Default for Net {
             interfaces: Box::default(),
             ports: Box::default(),
             hops: Box::default(),
+            exits: Box::default(),
             fib4: Fib::new(Vec::new()),
             fib6: Fib::new(Vec::new()),
             defaults: Box::default(),
@@ -150,6 +155,14 @@ impl Net {
     #[must_use]
     pub fn interfaces(&self) -> &[InterfaceNet] {
         &self.interfaces
+    }
+
+    /// The MAC of `port`, if it has an untagged interface.
+    #[must_use]
+    #[inline]
+    pub fn untagged_mac(&self, port: PortId) -> Option<MacAddr> {
+        let port = self.ports.get(port.index())?;
+        (port.untagged.is_some() && !port.mac.is_group()).then_some(port.mac)
     }
 
     /// The MAC of `port`, if any interface is on it.
@@ -237,6 +250,20 @@ impl Net {
             interface: hop.interface,
             gateway: hop.gateway.unwrap_or(ip),
         })
+    }
+
+    /// The straight way out to `ip`.
+    #[must_use]
+    #[inline]
+    pub fn exit4(&self, ip: u32) -> Option<&Exit> {
+        self.exits.get(self.fib4.lookup(ip)? as usize)
+    }
+
+    /// [`Net::exit4`] for IPv6.
+    #[must_use]
+    #[inline]
+    pub fn exit6(&self, ip: u128) -> Option<&Exit> {
+        self.exits.get(self.fib6.lookup(ip)? as usize)
     }
 
     /// The way back to the sender of a packet that came in on `interface`: as [`Net::route`], but link-local addresses

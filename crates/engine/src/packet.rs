@@ -1,10 +1,13 @@
 //! What the parse stage finds out about a frame: offsets and facts, checked once, so that later stages cannot overrun.
 
 mod parse;
+mod plain;
 
 pub(crate) use parse::{parse, reparse};
+pub(crate) use plain::Glance;
 
 use crate::{DropReason, net::Net};
+use flowtable::{Side, Tuple};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use types::InterfaceId;
 
@@ -65,6 +68,51 @@ impl Addresses {
         match *self {
             Self::V4 { destination, .. } => IpAddr::V4(Ipv4Addr::from_bits(destination)),
             Self::V6 { destination, .. } => IpAddr::V6(Ipv6Addr::from_bits(destination)),
+        }
+    }
+}
+
+/// Who sent a packet, and to whom: addresses of one family, in host byte order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ends<A> {
+    /// Upper-layer protocol.
+    pub protocol: u8,
+    /// The sender.
+    pub source: A,
+    /// Its port.
+    pub source_port: u16,
+    /// The receiver.
+    pub destination: A,
+    /// Its port.
+    pub destination_port: u16,
+}
+
+impl<A> Ends<A> {
+    /// What they say of the packet's connection, if it goes in the direction of `side`.
+    #[inline]
+    pub fn tuple(self, side: Side) -> Tuple<A> {
+        let Self {
+            protocol,
+            source,
+            source_port,
+            destination,
+            destination_port,
+        } = self;
+        match side {
+            Side::Virtual => Tuple {
+                protocol,
+                client: source,
+                client_port: source_port,
+                other: destination,
+                other_port: destination_port,
+            },
+            Side::Server => Tuple {
+                protocol,
+                client: destination,
+                client_port: destination_port,
+                other: source,
+                other_port: source_port,
+            },
         }
     }
 }

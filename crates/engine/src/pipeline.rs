@@ -1,24 +1,23 @@
-//! A burst in stages: parse all, prefetch where each packet's connection would be, then find and handle them; what has no
-//! connection comes last, together. One cache miss is waited for while the others are under way.
+//! A burst in stages: a glance at every frame, prefetching where its connection would be; then each goes its way, one after
+//! the other; what wants a new connection comes last, together. One cache miss is waited for while the others are under way.
+//!
+//! Plain packets of connections that stand, nearly all there are, go the straight way. Every other frame is parsed in
+//! full and takes the long one.
 
 use crate::{
     BURST, Output,
     context::Context,
     forward, localstack,
-    lvs::{self, Lookup},
-    packet::{self, Packet, Parsed},
+    lvs::{self, Lookup, Straight},
+    packet::{self, Glance, Packet, Parsed},
 };
 use arrayvec::ArrayVec;
+use flowtable::{V4, V6};
 use types::PortId;
-use wire::{Frame, protocol};
+use wire::{Frame, ethernet, protocol};
 
-/// A TCP or UDP packet on its way through the stages.
-struct Item<F> {
-    /// `None` once it is handled. Items stay where they are: only the frame moves.
-    frame: Option<F>,
-    packet: Packet,
-    lookup: Lookup,
-}
+/// Where the connections of a burst's plain packets would be; `None`: anything else.
+type Lookups = ArrayVec<Option<Lookup>, BURST>;
 
 /// Handles all frames of `burst`, received on `port`.
 #[inline]
@@ -27,45 +26,108 @@ pub(crate) fn burst<F: Frame, O: Output<F>>(
     port: PortId,
     burst: &mut ArrayVec<F, BURST>,
 ) {
-    let mut items: ArrayVec<Item<F>, BURST> = ArrayVec::new();
-    for frame in burst.drain(..) {
-        match packet::parse(&frame, port, &cx.snapshot.net) {
-            Parsed::Ip(packet) => match lvs::lookup(cx, &packet) {
-                Some(lookup) => items.push(Item {
-                    frame: Some(frame),
-                    packet,
-                    lookup,
-                }),
-                None => other(cx, frame, &packet),
-            },
-            Parsed::Arp { interface, at } => localstack::arp(cx, frame, port, interface, at),
-            Parsed::Punt => cx.punt(port, frame),
-            Parsed::Drop(reason) => cx.drop(frame, reason),
-        }
-    }
-    if items.is_empty() {
-        return;
-    }
-    for item in &items {
-        item.lookup.prefetch_entry(cx.shared);
-    }
-    let mut missed = false;
-    for item in &mut items {
-        if let Some(frame) = item.frame.take()
-            && let Err(frame) = item.lookup.handle(cx, frame, &item.packet)
+    let mut lookups = Lookups::new();
+    glance(cx, port, burst, &mut lookups);
+    prefetch(cx, &mut lookups);
+    let mut left: ArrayVec<F, BURST> = ArrayVec::new();
+    for (mut frame, lookup) in burst.drain(..).zip(&lookups) {
+        let way = match lookup {
+            Some(lookup) if lookup.is4() => lvs::forward::<V4, F, O>(cx, &mut frame, lookup),
+            Some(lookup) => lvs::forward::<V6, F, O>(cx, &mut frame, lookup),
+            None => Straight::Unusual,
+        };
+        let back = match way {
+            Straight::Ready(out) => {
+                cx.transmit(out, frame);
+                continue;
+            }
+            Straight::Unknown => Some(frame),
+            Straight::Unusual => long_way(cx, port, frame),
+        };
+        // As many as a burst has frames: there is room.
+        if let Some(frame) = back
+            && let Err(full) = left.try_push(frame)
         {
-            item.frame = Some(frame);
-            missed = true;
+            missing(cx, port, full.element());
         }
     }
-    if !missed {
-        return;
+    for frame in left {
+        missing(cx, port, frame);
     }
-    for item in &mut items {
-        if let Some(frame) = item.frame.take() {
-            item.lookup.missed(cx, port, frame, &item.packet, 0);
-        }
+}
+
+/// The first stage.
+#[inline(never)]
+fn glance<F: Frame, O: Output<F>>(
+    cx: &Context<'_, F, O>,
+    port: PortId,
+    burst: &[F],
+    lookups: &mut Lookups,
+) {
+    let services = !cx.snapshot.services.is_empty();
+    let mac = cx.snapshot.net.untagged_mac(port).filter(|_| services);
+    for frame in burst {
+        let glance = mac.and_then(|mac| Glance::of(frame, mac));
+        let lookup = glance.and_then(|glance| match glance.ethertype {
+            ethernet::IPV4 => Some(lvs::guess::<V4, F, O>(cx, &glance.plain4()?)),
+            ethernet::IPV6 => guess6(cx, &glance),
+            _ => None,
+        });
+        // As many lookups as a burst has frames: there is room.
+        let _ = lookups.try_push(lookup);
     }
+}
+
+/// By itself, so that IPv4's registers are its own.
+#[inline(never)]
+fn guess6<F: Frame, O: Output<F>>(cx: &Context<'_, F, O>, glance: &Glance<'_>) -> Option<Lookup> {
+    Some(lvs::guess::<V6, F, O>(cx, &glance.plain6()?))
+}
+
+/// The second stage.
+#[inline(never)]
+fn prefetch<F: Frame, O: Output<F>>(cx: &Context<'_, F, O>, lookups: &mut [Option<Lookup>]) {
+    for lookup in lookups.iter_mut().flatten() {
+        lookup.prefetch_entry(cx.shared);
+    }
+}
+
+/// A frame that is not the plain packet of a connection. Gives back what may want a new connection.
+#[inline(never)]
+fn long_way<F: Frame, O: Output<F>>(
+    cx: &mut Context<'_, F, O>,
+    port: PortId,
+    frame: F,
+) -> Option<F> {
+    let (frame, packet, lookup) = parsed(cx, port, frame)?;
+    lookup.handle(cx, frame, &packet).err()
+}
+
+/// A packet that may want a new connection.
+#[inline(never)]
+fn missing<F: Frame, O: Output<F>>(cx: &mut Context<'_, F, O>, port: PortId, frame: F) {
+    if let Some((frame, packet, lookup)) = parsed(cx, port, frame) {
+        lookup.missed(cx, port, frame, &packet, 0);
+    }
+}
+
+/// The packet in a frame, if it can be of a connection; anything else is dealt with here.
+#[inline]
+fn parsed<F: Frame, O: Output<F>>(
+    cx: &mut Context<'_, F, O>,
+    port: PortId,
+    frame: F,
+) -> Option<(F, Packet, Lookup)> {
+    match packet::parse(&frame, port, &cx.snapshot.net) {
+        Parsed::Ip(packet) => match lvs::lookup(cx, &packet) {
+            Some(lookup) => return Some((frame, packet, lookup)),
+            None => other(cx, frame, &packet),
+        },
+        Parsed::Arp { interface, at } => localstack::arp(cx, frame, port, interface, at),
+        Parsed::Punt => cx.punt(port, frame),
+        Parsed::Drop(reason) => cx.drop(frame, reason),
+    }
+    None
 }
 
 /// Packets held back because another worker was inserting their connection.
@@ -113,3 +175,22 @@ pub(crate) fn not_ours<F: Frame, O: Output<F>>(
         forward::route(cx, frame, packet);
     }
 }
+
+/// [`burst`] without the straight way.
+#[cfg(test)]
+pub(crate) fn the_long_way<F: Frame, O: Output<F>>(
+    cx: &mut Context<'_, F, O>,
+    port: PortId,
+    burst: &mut ArrayVec<F, BURST>,
+) {
+    let mut left: ArrayVec<F, BURST> = ArrayVec::new();
+    for frame in burst.drain(..) {
+        left.extend(long_way(cx, port, frame));
+    }
+    for frame in left {
+        missing(cx, port, frame);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,10 @@
 //! What control publishes: compiled from the desired state, immutable, read by all workers.
 
-use crate::{lvs::Services, model::Settings, net::Net};
+use crate::{
+    lvs::{Services, Timeouts},
+    model::Settings,
+    net::Net,
+};
 
 /// One published state of the director.
 #[derive(Debug)]
@@ -11,4 +15,6 @@ pub(crate) struct Snapshot {
     pub services: Services,
     /// Settings, as wanted.
     pub settings: Settings,
+    /// Connections' timeouts by those settings.
+    pub timeouts: Timeouts,
 }

@@ -6,7 +6,7 @@ use crate::{
     forward,
     local::Local,
     localstack,
-    lvs::{Roster, Services, TrafficCells},
+    lvs::{Roster, Services, Timeouts, TrafficCells},
     model::{Desired, Interface, Offloads, Route, Settings},
     neighbour::NeighbourTable,
     net::Net,
@@ -142,6 +142,7 @@ impl World {
             net,
             services: Services::default(),
             settings: desired.settings.clone(),
+            timeouts: Timeouts::new(&desired.settings),
         };
         let domain = Domain::new(1);
         let shared = Shared {

@@ -45,6 +45,24 @@ impl<F: Frame> Worker<F> {
         pipeline::burst(&mut cx, port, burst);
     }
 
+    /// [`Worker::step`] without the straight way.
+    #[cfg(test)]
+    pub(crate) fn step_the_long_way(
+        &mut self,
+        now: Tick,
+        port: PortId,
+        burst: &mut ArrayVec<F, BURST>,
+        out: &mut impl Output<F>,
+    ) {
+        self.enter();
+        self.count_received(port, burst);
+        let mut cx = self.context(now, out);
+        if !cx.local.busy.is_empty() {
+            pipeline::retry(&mut cx);
+        }
+        pipeline::the_long_way(&mut cx, port, burst);
+    }
+
     /// Sends frames of the host stack behind `port` as they are; `burst` is empty afterwards.
     pub fn from_host(
         &mut self,

@@ -179,7 +179,7 @@ fn staged(table: &Table<V4>, packets: &[(Tuple<u32>, Side); BURST], now: Tick) {
         h
     });
     for &h in &hashes {
-        table.prefetch_entry(h);
+        let _ = table.candidate(h);
     }
     for (h, (t, side)) in hashes.iter().zip(packets) {
         hit(table, *h, t, *side, now);

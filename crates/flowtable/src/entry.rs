@@ -109,11 +109,19 @@ impl<C: KeyCells> Row<C> {
 
 /// A live connection or template, as met in the table. Valid until the worker's next quiescent state: the slot is not
 /// reused before, though another worker may end the connection meanwhile (then [`Entry::compare_exchange_state`] fails).
-#[derive(Clone, Copy)]
 pub struct Entry<'a, F: Family> {
     pub(crate) row: &'a Row<F::Cells>,
     pub(crate) slot: Slot,
 }
+
+// Derived, it would ask that the row can be copied.
+impl<F: Family> Clone for Entry<'_, F> {
+    #[inline]
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<F: Family> Copy for Entry<'_, F> {}
 
 impl<F: Family> Entry<'_, F> {
     /// Where it is.
@@ -124,6 +132,7 @@ impl<F: Family> Entry<'_, F> {
     }
 
     /// Addresses, ports, protocol, static flags.
+    #[inline]
     #[must_use]
     pub fn key(&self) -> Key<F::Addr> {
         self.row.key.load()

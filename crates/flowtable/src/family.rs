@@ -235,6 +235,7 @@ impl KeyCells for V4Cells {
             && rest >> 31 == 0
     }
 
+    #[inline]
     fn load(&self) -> Key<u32> {
         let addresses = self.addresses.load(Relaxed);
         let server_and_ports = self.server_and_ports.load(Relaxed);
@@ -278,6 +279,7 @@ pub struct V6Cells {
 impl V6Cells {
     const PROTOCOL_AND_TEMPLATE: u64 = 0x80ff << 48;
 
+    #[inline]
     fn same(cells: &[AtomicU64; 2], address: u128) -> bool {
         let (low, high) = V6::words(address);
         (cells[0].load(Relaxed) ^ low) | (cells[1].load(Relaxed) ^ high) == 0
@@ -289,11 +291,13 @@ impl V6Cells {
         cells[1].store(high, Relaxed);
     }
 
+    #[inline]
     fn address(cells: &[AtomicU64; 2]) -> u128 {
         u128::from(cells[0].load(Relaxed)) | u128::from(cells[1].load(Relaxed)) << 64
     }
 }
 
+#[inline]
 fn v6_rest(t: &Tuple<u128>, flags: u8, other_shift: u32) -> u64 {
     u64::from(t.client_port)
         | u64::from(t.other_port) << other_shift
@@ -358,6 +362,7 @@ impl KeyCells for V6Cells {
             && Self::same(&self.caddr, t.client)
     }
 
+    #[inline]
     fn load(&self) -> Key<u128> {
         let rest = self.rest.load(Relaxed);
         Key {

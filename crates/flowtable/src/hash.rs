@@ -2,8 +2,8 @@
 
 use crate::family::{Family, Tuple};
 
-/// Start of a probe sequence and the tag to look for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Start of a probe sequence and the tag to look for. The default is of nothing: no tag is 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Hash {
     /// The home group.
     pub(crate) group: u32,
@@ -18,6 +18,8 @@ pub struct Hash {
 #[derive(Clone, Copy)]
 pub struct Hasher {
     key: [u64; 2],
+    /// The key made odd: the factors.
+    factors: [u64; 2],
     groups: u32,
 }
 
@@ -26,8 +28,10 @@ const PI: [u64; 2] = [0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344];
 
 impl Hasher {
     pub fn new(key: [u64; 2], groups: u32) -> Self {
+        let key = [key[0] ^ PI[0], key[1] ^ PI[1]];
         Self {
-            key: [key[0] ^ PI[0], key[1] ^ PI[1]],
+            key,
+            factors: key.map(|half| half | 1),
             groups,
         }
     }
@@ -60,7 +64,7 @@ impl Hasher {
 
     #[inline]
     fn absorb(&self, state: u64, word: u64) -> u64 {
-        fold(state ^ word, self.key[1] | 1)
+        fold(state ^ word, self.factors[1])
     }
 
     #[inline]
@@ -69,7 +73,7 @@ impl Hasher {
         reason = "high halves of products: below `groups`, and at most 255"
     )]
     fn place(&self, state: u64) -> Hash {
-        let hash = fold(state ^ self.key[1], self.key[0] | 1);
+        let hash = fold(state ^ self.key[1], self.factors[0]);
         // Multiply-shift: any number of groups, and group and tag come from different bits.
         let group = ((hash >> 32) * u64::from(self.groups)) >> 32;
         let tag = ((hash & 0xffff) * 255) >> 16;

@@ -48,6 +48,9 @@ pub enum TableError {
 pub struct Slot(pub(crate) u32);
 
 impl Slot {
+    /// No slot of any table.
+    pub const NOWHERE: Self = Self(NO_SLOT);
+
     /// The slot's number.
     #[must_use]
     pub const fn index(self) -> u32 {
@@ -166,15 +169,55 @@ impl<F: Family> Table<F> {
         }
     }
 
-    /// Stage 2: fetch the first entry whose tag fits.
+    /// Stage 2: fetch the first entry whose tag fits, and say where it is.
     #[inline]
-    pub fn prefetch_entry(&self, h: Hash) {
-        if let Some(group) = self.groups.get(h.group as usize)
-            && let Some(lane) = group.load().matching(h.tag).next()
-            && let Some(row) = self.rows.get((h.group * LANES + lane) as usize)
-        {
+    pub fn candidate(&self, h: Hash) -> Slot {
+        let Some(group) = self.groups.get(h.group as usize) else {
+            return Slot::NOWHERE;
+        };
+        let Some(lane) = group.load().matching(h.tag).next() else {
+            return Slot::NOWHERE;
+        };
+        let slot = Slot(h.group * LANES + lane);
+        if let Some(row) = self.rows.get(slot.0 as usize) {
             prefetch(row);
         }
+        slot
+    }
+
+    /// [`Table::find_entry`] that looks at the candidate of stage 2 first. It may be anything by now: it is compared as
+    /// any other, the key in full.
+    #[inline]
+    #[must_use]
+    pub fn find_from(
+        &self,
+        candidate: Slot,
+        h: Hash,
+        t: &Tuple<F::Addr>,
+        side: Side,
+        now: Tick,
+    ) -> Option<Entry<'_, F>> {
+        if let Some(row) = self.rows.get(candidate.0 as usize)
+            && is_it::<F>(row, t, side, false, now)
+        {
+            return Some(Entry {
+                row,
+                slot: candidate,
+            });
+        }
+        self.find_beyond(h, t, side, now)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn find_beyond(
+        &self,
+        h: Hash,
+        t: &Tuple<F::Addr>,
+        side: Side,
+        now: Tick,
+    ) -> Option<Entry<'_, F>> {
+        self.lookup(h, t, side, false, now)
     }
 
     /// Stage 3: the live connection a packet belongs to, its full key compared; never one past its time by `now`, and
@@ -182,6 +225,19 @@ impl<F: Family> Table<F> {
     #[inline]
     #[must_use]
     pub fn find(&self, h: Hash, t: &Tuple<F::Addr>, side: Side, now: Tick) -> Option<Slot> {
+        self.lookup(h, t, side, false, now).map(|entry| entry.slot)
+    }
+
+    /// [`Table::find`] and [`Table::entry`] in one.
+    #[inline]
+    #[must_use]
+    pub fn find_entry(
+        &self,
+        h: Hash,
+        t: &Tuple<F::Addr>,
+        side: Side,
+        now: Tick,
+    ) -> Option<Entry<'_, F>> {
         self.lookup(h, t, side, false, now)
     }
 
@@ -190,6 +246,7 @@ impl<F: Family> Table<F> {
     #[must_use]
     pub fn find_template(&self, h: Hash, t: &Tuple<F::Addr>, now: Tick) -> Option<Slot> {
         self.lookup(h, t, Side::Virtual, true, now)
+            .map(|entry| entry.slot)
     }
 
     #[inline]
@@ -200,13 +257,10 @@ impl<F: Family> Table<F> {
         side: Side,
         template: bool,
         now: Tick,
-    ) -> Option<Slot> {
+    ) -> Option<Entry<'_, F>> {
         self.probe(h, |slot, row| {
-            if row.state().is_matchable()
-                && row.key.matches(t, side, template)
-                && !row.past_its_time(now)
-            {
-                ControlFlow::Break(slot)
+            if is_it::<F>(row, t, side, template, now) {
+                ControlFlow::Break(Entry { row, slot })
             } else {
                 ControlFlow::Continue(())
             }
@@ -274,10 +328,10 @@ impl<F: Family> Table<F> {
 
     /// Visits the slots whose tag fits, in probe order, until `visit` breaks or the sequence ends.
     #[inline]
-    pub(crate) fn probe<R>(
-        &self,
+    pub(crate) fn probe<'t, R>(
+        &'t self,
         h: Hash,
-        mut visit: impl FnMut(Slot, &Row<F::Cells>) -> ControlFlow<R>,
+        mut visit: impl FnMut(Slot, &'t Row<F::Cells>) -> ControlFlow<R>,
     ) -> Option<R> {
         let mut index = h.group;
         for _ in 0..PROBE_LIMIT.min(self.group_count) {
@@ -317,6 +371,18 @@ impl<F: Family> Table<F> {
             group
         })
     }
+}
+
+/// Whether a row is what a lookup wants, by now.
+#[inline]
+fn is_it<F: Family>(
+    row: &Row<F::Cells>,
+    t: &Tuple<F::Addr>,
+    side: Side,
+    template: bool,
+    now: Tick,
+) -> bool {
+    row.state().is_matchable() && row.key.matches(t, side, template) && !row.past_its_time(now)
 }
 
 impl<F: Family> fmt::Debug for Table<F> {

@@ -87,6 +87,20 @@ pub fn of_plain_header(header: &[u8; 20]) -> u16 {
     !fold(sum)
 }
 
+/// Whether an IPv4 header without options contains its own right checksum. A header of zeros does not, nor is it one.
+#[must_use]
+#[inline]
+pub fn is_right_plain_header(header: &[u8; 20]) -> bool {
+    let (words, _) = header.as_chunks::<4>();
+    // As in `words`: the byte order does not matter to whether the sum is 0 in one's complement.
+    let sum: u64 = words
+        .iter()
+        .map(|w| u64::from(u32::from_ne_bytes(*w)))
+        .sum();
+    // A remainder by a constant is a multiplication.
+    sum != 0 && sum.is_multiple_of(0xffff)
+}
+
 /// The checksum of one piece of bytes. 0 when the bytes contain their own right checksum.
 #[must_use]
 pub fn of(bytes: &[u8]) -> u16 {
@@ -209,9 +223,10 @@ fn words(bytes: &[u8]) -> u64 {
 
 /// One's-complement sum of two words: one carry at most, and none after it.
 #[inline]
+#[expect(clippy::cast_possible_truncation, reason = "the carry is added")]
 const fn fold_two(a: u16, b: u16) -> u16 {
-    let (sum, carry) = a.overflowing_add(b);
-    sum + carry as u16
+    let sum = a as u32 + b as u32;
+    (sum + (sum >> 16)) as u16
 }
 
 /// Folds the carries of a sum of 16-bit words into 16 bits.
@@ -272,6 +287,15 @@ mod tests {
         #[test]
         fn a_plain_header_sums_as_any_bytes(header in any::<[u8; 20]>()) {
             prop_assert_eq!(of_plain_header(&header), of(&header));
+            prop_assert_eq!(is_right_plain_header(&header), of(&header) == 0);
+            let mut right = header;
+            right[0] = 0x45;
+            right[10..12].fill(0);
+            let sum = of(&right);
+            right[10..12].copy_from_slice(&sum.to_be_bytes());
+            prop_assert!(is_right_plain_header(&right));
+            right[10..12].copy_from_slice(&sum.wrapping_add(1).to_be_bytes());
+            prop_assert_eq!(is_right_plain_header(&right), of(&right) == 0);
         }
 
         #[test]

@@ -69,6 +69,11 @@ pub trait Frame: Sized {
     fn rx_l4_checksum(&self) -> RxChecksum;
     /// Asks the transmitting port to fill in checksums. Only call it for a port that can.
     fn request_tx_checksum(&mut self, request: TxChecksum);
+    /// Whether the port has said nothing of the frame: no verdict on checksums, no tag stripped. A short cut for those
+    /// who would ask for each; `false` is always right.
+    fn is_unjudged(&self) -> bool {
+        false
+    }
     /// An 802.1Q tag the port has already stripped from the bytes, tag control information as on the wire.
     fn stripped_vlan(&self) -> Option<u16>;
 }

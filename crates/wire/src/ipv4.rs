@@ -1,6 +1,6 @@
 //! IPv4 (RFC 791).
 
-use crate::checksum;
+use crate::checksum::{self, Delta};
 use zerocopy::{
     FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned,
     network_endian::{U16, U32},
@@ -14,6 +14,9 @@ pub const DONT_FRAGMENT: u16 = 0x4000;
 pub const MORE_FRAGMENTS: u16 = 0x2000;
 /// The offset in [`Ipv4::fragment`], in units of 8 bytes.
 pub const OFFSET_MASK: u16 = 0x1fff;
+
+/// What lowering a TTL that is not 0 by one does to the header's checksum, whatever TTL and protocol are.
+pub const TTL_LOWERED: Delta = Delta::between16(0x0100, 0);
 
 /// An IPv4 header without its options.
 #[derive(
@@ -46,30 +49,42 @@ pub struct Ipv4 {
 impl Ipv4 {
     /// 4 in a valid header.
     #[must_use]
+    #[inline]
     pub const fn version(&self) -> u8 {
         self.version_ihl >> 4
     }
 
     /// Bytes of the header with options, as it says itself: 0 to 60.
     #[must_use]
+    #[inline]
     pub const fn header_len(&self) -> usize {
         ((self.version_ihl & 0x0f) as usize) * 4
     }
 
+    /// The header's bytes.
+    #[must_use]
+    #[inline]
+    pub fn as_array(&self) -> &[u8; LEN] {
+        zerocopy::transmute_ref!(self)
+    }
+
     /// Whether this is a fragment, first or later.
     #[must_use]
+    #[inline]
     pub fn is_fragment(&self) -> bool {
         self.fragment.get() & (MORE_FRAGMENTS | OFFSET_MASK) != 0
     }
 
     /// Offset of the payload in the unfragmented packet's payload, bytes.
     #[must_use]
+    #[inline]
     pub fn fragment_offset(&self) -> usize {
         usize::from(self.fragment.get() & OFFSET_MASK) * 8
     }
 
     /// Whether "don't fragment" is set.
     #[must_use]
+    #[inline]
     pub fn dont_fragment(&self) -> bool {
         self.fragment.get() & DONT_FRAGMENT != 0
     }
@@ -80,11 +95,8 @@ impl Ipv4 {
         let Some(ttl) = self.ttl.checked_sub(1) else {
             return;
         };
-        let from = u16::from_be_bytes([self.ttl, self.protocol]);
-        let to = u16::from_be_bytes([ttl, self.protocol]);
         self.ttl = ttl;
-        self.checksum
-            .set(checksum::update16(self.checksum.get(), from, to));
+        self.checksum.set(TTL_LOWERED.apply(self.checksum.get()));
     }
 
     /// Computes the checksum of this header; right only if it has no options.

@@ -41,6 +41,7 @@ pub struct Ipv6 {
 impl Ipv6 {
     /// 6 in a valid header.
     #[must_use]
+    #[inline]
     pub fn version(&self) -> u8 {
         (self.version_class_flow.get() >> 28) as u8
     }

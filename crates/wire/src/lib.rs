@@ -13,6 +13,7 @@ pub mod icmp;
 pub mod ipv4;
 pub mod ipv6;
 pub mod nd;
+pub mod plain;
 pub mod tcp;
 pub mod udp;
 
@@ -25,10 +26,11 @@ pub use frame::{Frame, RxChecksum, TxChecksum, TxL4};
 pub use icmp::Icmp;
 pub use ipv4::Ipv4;
 pub use ipv6::Ipv6;
+pub use plain::{Plain4, Plain6, TcpRest, Upper};
 pub use tcp::Tcp;
 pub use udp::Udp;
 pub use zerocopy::{
-    FromBytes, IntoBytes,
+    FromBytes, Immutable, IntoBytes, KnownLayout,
     network_endian::{U16, U32},
 };
 

@@ -49,6 +49,7 @@ pub struct Tcp {
 impl Tcp {
     /// Bytes of the header with options, as it says itself: 0 to 60.
     #[must_use]
+    #[inline]
     pub const fn header_len(&self) -> usize {
         (self.data_offset >> 4) as usize * 4
     }

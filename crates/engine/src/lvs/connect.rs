@@ -64,7 +64,8 @@ pub(crate) fn packet<I: Ip, F: Frame, O: Output<F>>(
         cx.now,
     ) {
         Outcome::Found(slot) => {
-            if let Err(frame) = known::packet::<I, F, O>(cx, frame, packet, slot, Side::Virtual) {
+            let entry = I::table(cx.shared).entry(slot);
+            if let Err(frame) = known::packet::<I, F, O>(cx, frame, packet, &entry, Side::Virtual) {
                 // It ended in the same instant: another worker met its end.
                 retry(cx, port, frame, packet, tries);
             }

@@ -1,7 +1,8 @@
 //! What differs between IPv4 and IPv6 on the packet path.
 
 use crate::{
-    packet::{Addresses, Packet},
+    net::Net,
+    packet::{Addresses, Ends, Packet},
     shared::Shared,
 };
 use flowtable::{Deltas, Family, Side, Table, Tuple, V4, V6};
@@ -14,6 +15,8 @@ pub(crate) trait Ip: Family {
     fn table(shared: &Shared) -> &Table<Self>;
     /// Source and destination, if the packet is of this family.
     fn endpoints(addresses: &Addresses) -> Option<(Self::Addr, Self::Addr)>;
+    /// Whether it may be a VIP: no false negatives.
+    fn may_be_vip(net: &Net, address: Self::Addr) -> bool;
     /// The address in the standard library's words.
     fn ip(address: Self::Addr) -> IpAddr;
     /// The address, if it is of this family.
@@ -65,6 +68,11 @@ impl Ip for V4 {
             Addresses::V6 { .. } => None,
         }
     }
+    #[inline]
+    fn may_be_vip(net: &Net, address: u32) -> bool {
+        net.may_be_vip4(address)
+    }
+    #[inline]
     fn ip(address: u32) -> IpAddr {
         IpAddr::V4(Ipv4Addr::from_bits(address))
     }
@@ -135,6 +143,11 @@ impl Ip for V6 {
             Addresses::V4 { .. } => None,
         }
     }
+    #[inline]
+    fn may_be_vip(net: &Net, address: u128) -> bool {
+        net.may_be_vip6(address)
+    }
+    #[inline]
     fn ip(address: u128) -> IpAddr {
         IpAddr::V6(Ipv6Addr::from_bits(address))
     }
@@ -185,22 +198,19 @@ impl Ip for V6 {
 /// real server.
 #[inline]
 pub(crate) fn tuple<I: Ip>(packet: &Packet, side: Side) -> Option<Tuple<I::Addr>> {
+    Some(ends::<I>(packet)?.tuple(side))
+}
+
+/// The packet's ends, if it is of this family.
+#[inline]
+pub(crate) fn ends<I: Ip>(packet: &Packet) -> Option<Ends<I::Addr>> {
     let (source, destination) = I::endpoints(&packet.addresses)?;
-    Some(match side {
-        Side::Virtual => Tuple {
-            protocol: packet.protocol,
-            client: source,
-            client_port: packet.source_port,
-            other: destination,
-            other_port: packet.destination_port,
-        },
-        Side::Server => Tuple {
-            protocol: packet.protocol,
-            client: destination,
-            client_port: packet.destination_port,
-            other: source,
-            other_port: packet.source_port,
-        },
+    Some(Ends {
+        protocol: packet.protocol,
+        source,
+        source_port: packet.source_port,
+        destination,
+        destination_port: packet.destination_port,
     })
 }
 

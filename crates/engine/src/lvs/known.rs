@@ -6,10 +6,10 @@ use super::{
     family::Ip,
     send,
     services::Standing,
-    state::{TcpEvent, TcpState, TcpView, timeout_ms},
+    state::{TcpEvent, TcpState, TcpView},
 };
 use crate::{DropReason, Output, context::Context, packet::Packet};
-use flowtable::{Entry, Side, Slot, StateFlags, StateWord};
+use flowtable::{Entry, Side, StateFlags, StateWord};
 use types::{ForwardingMethod, PortId};
 use wire::{Frame, protocol, tcp};
 
@@ -20,17 +20,16 @@ pub(crate) fn packet<I: Ip, F: Frame, O: Output<F>>(
     cx: &mut Context<'_, F, O>,
     frame: F,
     packet: &Packet,
-    slot: Slot,
+    entry: &Entry<'_, I>,
     side: Side,
 ) -> Result<(), F> {
-    let entry = I::table(cx.shared).entry(slot);
     let word = entry.state();
     if !word.is_live() {
         return Err(frame);
     }
     match side {
-        Side::Virtual => from_client::<I, F, O>(cx, frame, packet, &entry, word),
-        Side::Server => from_server::<I, F, O>(cx, frame, packet, &entry),
+        Side::Virtual => from_client::<I, F, O>(cx, frame, packet, entry, word),
+        Side::Server => from_server::<I, F, O>(cx, frame, packet, entry),
     }
 }
 
@@ -61,7 +60,7 @@ fn from_client<I: Ip, F: Frame, O: Output<F>>(
         return Ok(());
     }
     cx.local.traffic.incoming(server, packet.ip_len.into());
-    advance::<I, F, O>(cx, packet, entry, Side::Virtual);
+    advance::<I, F, O>(cx, packet.protocol, packet.tcp_flags, entry, Side::Virtual);
     send::to_server::<I, F, O>(cx, frame, packet, entry, target, |frame, key| {
         super::rewrite::to_server::<I, F>(frame, packet, key, entry.deltas());
     });
@@ -88,7 +87,7 @@ fn from_server<I: Ip, F: Frame, O: Output<F>>(
     if target.is_some_and(|t| t.standing == Standing::Serving) {
         cx.local.traffic.outgoing(server, packet.ip_len.into());
     }
-    advance::<I, F, O>(cx, packet, entry, Side::Server);
+    advance::<I, F, O>(cx, packet.protocol, packet.tcp_flags, entry, Side::Server);
     super::rewrite::to_client::<I, F>(&mut frame, packet, &key, entry.deltas());
     send::on_its_way(cx, frame, packet, way);
     Ok(())
@@ -133,23 +132,33 @@ fn end<I: Ip, F: Frame, O: Output<F>>(
 }
 
 /// The state after this packet, and the timeout from now on. Who changes the word moves the server's counts.
-#[inline]
-fn advance<I: Ip, F: Frame, O: Output<F>>(
+#[inline(always)]
+pub(super) fn advance<I: Ip, F: Frame, O: Output<F>>(
     cx: &Context<'_, F, O>,
-    packet: &Packet,
+    protocol: u8,
+    tcp_flags: u8,
     entry: &Entry<'_, I>,
     side: Side,
 ) {
-    let settings = &cx.snapshot.settings;
     entry.touch(cx.now);
-    if packet.protocol != protocol::TCP {
-        entry.set_timeout_ms(timeout_ms(packet.protocol, 0, settings));
-        if side == Side::Server {
-            assure(I::table(cx.shared), entry);
-        }
+    if protocol == protocol::TCP {
+        advance_tcp::<I, F, O>(cx, tcp_flags, *entry, side);
         return;
     }
-    let event = TcpEvent::of(packet.tcp_flags);
+    entry.set_timeout_ms(cx.snapshot.timeouts.udp_ms());
+    if side == Side::Server && entry.template().is_some() {
+        assure(I::table(cx.shared), entry);
+    }
+}
+
+#[inline]
+fn advance_tcp<I: Ip, F: Frame, O: Output<F>>(
+    cx: &Context<'_, F, O>,
+    tcp_flags: u8,
+    entry: Entry<'_, I>,
+    side: Side,
+) {
+    let event = TcpEvent::of(tcp_flags);
     let mut old = entry.state();
     while old.is_live() {
         let new = next_word(old, event, side);
@@ -158,14 +167,14 @@ fn advance<I: Ip, F: Frame, O: Output<F>>(
         }
         match entry.compare_exchange_state(old, new) {
             Ok(()) => {
-                changed(cx, entry, old, new);
+                changed(cx, &entry, old, new);
                 old = new;
                 break;
             }
             Err(now) => old = now,
         }
     }
-    entry.set_timeout_ms(timeout_ms(packet.protocol, old.state(), settings));
+    entry.set_timeout_ms(cx.snapshot.timeouts.tcp_ms(old.state()));
 }
 
 #[inline]
@@ -234,8 +243,8 @@ pub(crate) fn missed<I: Ip, F: Frame, O: Output<F>>(
         };
         let table = I::table(cx.shared);
         let hash = table.hash(tuple.protocol, tuple.client, tuple.client_port);
-        if let Some(slot) = table.find(hash, &tuple, side, cx.now) {
-            match self::packet::<I, F, O>(cx, frame, packet, slot, side) {
+        if let Some(entry) = table.find_entry(hash, &tuple, side, cx.now) {
+            match self::packet::<I, F, O>(cx, frame, packet, &entry, side) {
                 Ok(()) => return,
                 Err(back) => frame = back,
             }

@@ -7,24 +7,24 @@ use super::{
 use crate::{
     Output,
     context::Context,
-    packet::{Addresses, Fragment, Packet},
+    packet::{Addresses, Ends, Fragment, Packet},
     shared::Shared,
 };
-use flowtable::{Hash, Side, V4, V6};
+use flowtable::{Hash, Side, Slot, V4, V6};
 use types::PortId;
 use wire::{Frame, protocol};
 
 /// A guess at a packet's connection.
 #[derive(Clone, Copy)]
 pub(crate) struct Lookup {
-    hash: Hash,
-    side: Side,
+    pub(super) hash: Hash,
+    pub(super) side: Side,
     is4: bool,
+    /// Where the entry may be; set by the second stage.
+    pub(super) candidate: Slot,
 }
 
 /// The guess, its tags already on the way to the cache; `None` for packets that cannot be of a connection.
-///
-/// To a VIP, the client is the source; else it may be a reply of NAT, whose client is the destination.
 #[inline]
 pub(crate) fn lookup<F: Frame, O: Output<F>>(
     cx: &Context<'_, F, O>,
@@ -37,41 +37,53 @@ pub(crate) fn lookup<F: Frame, O: Output<F>>(
     {
         return None;
     }
-    let net = &cx.snapshot.net;
-    let (is4, to_vip) = match packet.addresses {
-        Addresses::V4 { destination, .. } => (true, net.may_be_vip4(destination)),
-        Addresses::V6 { destination, .. } => (false, net.may_be_vip6(destination)),
-    };
-    let side = if to_vip { Side::Virtual } else { Side::Server };
-    let hash = if is4 {
-        hash::<V4>(cx.shared, packet, side)?
-    } else {
-        hash::<V6>(cx.shared, packet, side)?
-    };
-    Some(Lookup { hash, side, is4 })
+    match packet.addresses {
+        Addresses::V4 { .. } => Some(guess::<V4, F, O>(cx, &family::ends::<V4>(packet)?)),
+        Addresses::V6 { .. } => Some(guess::<V6, F, O>(cx, &family::ends::<V6>(packet)?)),
+    }
 }
 
+/// [`lookup`] of a packet that may be of a connection. To a VIP, the client is the source; else it may be a reply of NAT,
+/// whose client is the destination.
 #[inline]
-fn hash<I: Ip>(shared: &Shared, packet: &Packet, side: Side) -> Option<Hash> {
-    let (source, destination) = I::endpoints(&packet.addresses)?;
-    let table = I::table(shared);
+pub(crate) fn guess<I: Ip, F: Frame, O: Output<F>>(
+    cx: &Context<'_, F, O>,
+    ends: &Ends<I::Addr>,
+) -> Lookup {
+    let side = if I::may_be_vip(&cx.snapshot.net, ends.destination) {
+        Side::Virtual
+    } else {
+        Side::Server
+    };
+    let table = I::table(cx.shared);
     let hash = match side {
-        Side::Virtual => table.hash(packet.protocol, source, packet.source_port),
-        Side::Server => table.hash(packet.protocol, destination, packet.destination_port),
+        Side::Virtual => table.hash(ends.protocol, ends.source, ends.source_port),
+        Side::Server => table.hash(ends.protocol, ends.destination, ends.destination_port),
     };
     table.prefetch_tags(hash);
-    Some(hash)
+    Lookup {
+        hash,
+        side,
+        is4: I::ONE_WORD,
+        candidate: Slot::NOWHERE,
+    }
 }
 
 impl Lookup {
+    /// Whether it is an IPv4 packet's.
+    #[inline]
+    pub const fn is4(&self) -> bool {
+        self.is4
+    }
+
     /// Once the tags are there.
     #[inline]
-    pub fn prefetch_entry(&self, shared: &Shared) {
-        if self.is4 {
-            shared.connections4.prefetch_entry(self.hash);
+    pub fn prefetch_entry(&mut self, shared: &Shared) {
+        self.candidate = if self.is4 {
+            shared.connections4.candidate(self.hash)
         } else {
-            shared.connections6.prefetch_entry(self.hash);
-        }
+            shared.connections6.candidate(self.hash)
+        };
     }
 
     /// Handles the packet if its connection is where the guess says; else gives it back.
@@ -102,8 +114,8 @@ impl Lookup {
         let Some(tuple) = family::tuple::<I>(packet, self.side) else {
             return Err(frame);
         };
-        match I::table(cx.shared).find(self.hash, &tuple, self.side, cx.now) {
-            Some(slot) => known::packet::<I, F, O>(cx, frame, packet, slot, self.side),
+        match I::table(cx.shared).find_entry(self.hash, &tuple, self.side, cx.now) {
+            Some(entry) => known::packet::<I, F, O>(cx, frame, packet, &entry, self.side),
             None => Err(frame),
         }
     }

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     model::{self, Desired, ServiceKey},
-    net::Net,
+    net::{Exit, Net},
     pins::Pins,
     views::{Applied, Traffic},
 };
@@ -245,6 +245,8 @@ impl Plan {
             let address = record.model.address.ip();
             let next = net.route(address);
             let interface = next.and_then(|next| net.interface(next.interface));
+            let local = net.local(address).is_some();
+            let straight = next.filter(|_| record.removed.is_none() && !local);
             *target = Target {
                 standing: match record.removed {
                     Some(_) => Standing::Removed,
@@ -254,13 +256,14 @@ impl Plan {
                 weight: record.model.weight,
                 address,
                 port: record.model.address.port(),
-                local: net.local(address).is_some(),
+                local,
                 next,
                 neighbour: next.and_then(|next| pins.slot(next)),
                 mtu: interface.map_or(0, |i| i.mtu),
                 tunnel_source: next
                     .filter(|_| record.model.method == ForwardingMethod::Tunnel)
                     .and_then(|next| net.source_for(address, next)),
+                exit: straight.map_or(Exit::NONE, |next| net.exit(next, pins)),
             };
         }
     }

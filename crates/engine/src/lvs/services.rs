@@ -4,7 +4,7 @@ use super::schedule;
 use crate::{
     model::{Persistence, ServiceKey},
     neighbour::NeighbourId,
-    net::NextHop,
+    net::{Exit, NextHop},
 };
 use hashbrown::HashMap;
 use std::{
@@ -121,6 +121,8 @@ pub(crate) struct Target {
     pub mtu: u16,
     /// Source address of tunnel packets to it.
     pub tunnel_source: Option<IpAddr>,
+    /// The straight way there.
+    pub exit: Exit,
 }
 
 impl Target {
@@ -136,6 +138,7 @@ impl Target {
         neighbour: None,
         mtu: 0,
         tunnel_source: None,
+        exit: Exit::NONE,
     };
 }
 
@@ -172,6 +175,8 @@ pub(crate) struct Services {
     /// Their addresses.
     server_addresses: HashMap<IpAddr, Tick>,
     targets: Box<[Target]>,
+    /// The targets' exits by themselves: the straight way needs no more of them.
+    exits: Box<[Exit]>,
 }
 
 impl Services {
@@ -202,8 +207,15 @@ impl Services {
             by_key,
             server_ports: ports,
             server_addresses: addresses,
+            exits: targets.iter().map(|t| t.exit).collect(),
             targets,
         }
+    }
+
+    /// The straight way to a server: in good standing, reached through an untagged interface.
+    #[inline]
+    pub fn exit(&self, id: ServerId) -> Option<&Exit> {
+        self.exits.get(id.index())
     }
 
     /// Whether there are none: then nothing is looked up at all.

@@ -70,6 +70,16 @@ impl NeighbourTable {
         Some(mac)
     }
 
+    /// The MAC of a next hop if it is known; nothing happens if it is not.
+    #[must_use]
+    #[inline]
+    pub fn known(&self, interface: InterfaceId, address: IpAddr, now: Tick) -> Option<MacAddr> {
+        let (_, entry, link) = self.find(interface, address)?;
+        let mac = link.usable()?;
+        stamp_used(entry, now);
+        Some(mac)
+    }
+
     /// The MAC of a next hop, or where to wait for it. A new or failed entry begins to be asked for.
     #[inline]
     pub fn resolve(&self, interface: InterfaceId, address: IpAddr, now: Tick) -> Resolved {

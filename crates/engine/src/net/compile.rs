@@ -56,6 +56,7 @@ impl Net {
             fib4: Fib::new(routes.prefixes4),
             fib6: Fib::new(routes.prefixes6),
             hops: routes.hops.into(),
+            exits: Box::default(),
             defaults: routes.defaults.into(),
             interfaces,
             ports,

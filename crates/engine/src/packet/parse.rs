@@ -118,9 +118,10 @@ fn ipv4_packet(body: &[u8], checked: RxChecksum, place: Place<'_>) -> Parsed {
     let good = match checked {
         RxChecksum::Good => true,
         RxChecksum::Bad => false,
-        RxChecksum::Unknown | RxChecksum::Partial => {
-            body.get(..header_len).is_some_and(|h| checksum::of(h) == 0)
-        }
+        RxChecksum::Unknown | RxChecksum::Partial => match body.first_chunk() {
+            Some(plain) if options == 0 => checksum::of_plain_header(plain) == 0,
+            _ => body.get(..header_len).is_some_and(|h| checksum::of(h) == 0),
+        },
     };
     if !good {
         return Parsed::Drop(DropReason::IpChecksum);
@@ -299,7 +300,7 @@ const fn fragment4(bits: u16) -> Fragment {
 /// Sources no packet on a link may have (RFC 1812 5.3.7); 0.0.0.0 may ask groups and everybody (DHCP, IGMP). 240/4
 /// and the rest of 0/8 pass, as with Linux.
 #[inline]
-const fn forbidden_source4(source: u32, destination: u32) -> bool {
+pub(super) const fn forbidden_source4(source: u32, destination: u32) -> bool {
     // 1.0.0.0 to 126.255.255.255 and 128.0.0.0 to 223.255.255.255: nearly everybody.
     let ordinary = source.wrapping_sub(0x0100_0000) < 0x7e00_0000
         || source.wrapping_sub(0x8000_0000) < 0x6000_0000;
@@ -318,6 +319,6 @@ const fn is_forbidden4(source: u32, destination: u32) -> bool {
 
 /// Multicast and loopback sources (RFC 4291 2.5.3, 2.7).
 #[inline]
-const fn forbidden_source6(source: u128) -> bool {
+pub(super) const fn forbidden_source6(source: u128) -> bool {
     source >> 120 == 0xff || source == 1
 }

@@ -17,15 +17,37 @@ pub(crate) const TEMPLATE_NONE: u8 = 0;
 /// A connection it controls has been established.
 pub(crate) const TEMPLATE_ASSURED: u8 = 1;
 
-/// Milliseconds without a packet until a connection of `protocol` in `state` is gone.
-#[inline]
-pub(crate) fn timeout_ms(protocol: u8, state: u8, settings: &Settings) -> u32 {
-    let seconds = if protocol == protocol::TCP {
-        TcpState::from_number(state).timeout_s(settings.timeout_tcp_s, settings.timeout_tcp_fin_s)
-    } else {
-        settings.timeout_udp_s
-    };
-    seconds.saturating_mul(1000)
+/// Milliseconds without a packet until a connection is gone, worked out from the settings.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Timeouts {
+    udp_ms: u32,
+    /// By state. A number there is not counts as the first.
+    tcp_ms: [u32; TcpState::ALL.len()],
+}
+
+impl Timeouts {
+    /// By these settings.
+    pub fn new(settings: &Settings) -> Self {
+        let ms = |seconds: u32| seconds.saturating_mul(1000);
+        let (established, fin) = (settings.timeout_tcp_s, settings.timeout_tcp_fin_s);
+        Self {
+            udp_ms: ms(settings.timeout_udp_s),
+            tcp_ms: TcpState::ALL.map(|state| ms(state.timeout_s(established, fin))),
+        }
+    }
+
+    /// Of a UDP connection.
+    #[inline]
+    pub const fn udp_ms(&self) -> u32 {
+        self.udp_ms
+    }
+
+    /// Of a TCP connection in that state.
+    #[inline]
+    pub fn tcp_ms(&self, state: u8) -> u32 {
+        let [none, ..] = self.tcp_ms;
+        self.tcp_ms.get(usize::from(state)).copied().unwrap_or(none)
+    }
 }
 
 /// The state's name in listings.
