@@ -230,6 +230,7 @@ fn desired(method: ForwardingMethod) -> Result<Desired> {
                 address: SocketAddr::new(flows::VIP.into(), flows::VPORT),
             },
             scheduler: Scheduler::Rr,
+            flags: types::SchedulerFlags::default(),
             persistence: None,
             servers: (0..SERVERS).map(server).collect(),
         }],

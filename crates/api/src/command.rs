@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
-use types::{ForwardingMethod, IpNet, Protocol, Scheduler, Weight};
+use types::{ForwardingMethod, IpNet, Protocol, Scheduler, SchedulerFlag, Weight};
 
 macro_rules! commands {
     ($($(#[doc = $doc:literal])+ $variant:ident $(($args:ty))? = $name:literal),+ $(,)?) => {
@@ -146,6 +146,9 @@ pub struct ServiceAdd {
     /// Default wlc.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scheduler: Option<Scheduler>,
+    /// What it may do besides; an empty list is nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheduler_flags: Option<Vec<SchedulerFlag>>,
     /// Seconds of persistence by client address; absent or 0 is off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub persistent: Option<u32>,
@@ -169,6 +172,9 @@ pub struct ServiceEdit {
     /// The scheduling algorithm.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scheduler: Option<Scheduler>,
+    /// What it may do besides; an empty list is nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheduler_flags: Option<Vec<SchedulerFlag>>,
     /// Seconds of persistence; 0 is off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub persistent: Option<u32>,

@@ -3,7 +3,7 @@
 use crate::Bytes;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
-use types::{ForwardingMethod, IpNet, MacAddr, Protocol, Scheduler, VlanId, Weight};
+use types::{ForwardingMethod, IpNet, MacAddr, Protocol, Scheduler, SchedulerFlag, VlanId, Weight};
 
 /// What `ok` holds: which one follows from the command.
 #[derive(Clone, Debug, Serialize)]
@@ -154,6 +154,9 @@ pub struct Service {
     pub address: SocketAddr,
     /// The scheduling algorithm.
     pub scheduler: Scheduler,
+    /// What it may do besides.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scheduler_flags: Vec<SchedulerFlag>,
     /// Persistence by client address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub persistence: Option<Persistence>,

@@ -34,6 +34,7 @@ fn every_kind_of_argument() -> Vec<Command> {
             service: web(),
             name: None,
             scheduler: Some(Scheduler::Wrr),
+            scheduler_flags: None,
             persistent: Some(0),
             netmask: None,
             method: None,

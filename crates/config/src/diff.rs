@@ -219,6 +219,11 @@ fn services(changes: &mut Changes, old: &[Service], new: &[Service]) {
         let of = |what: &str| format!("service {}: {what}", b.key());
         changes.optional(e, &of("name"), a.name.as_ref(), b.name.as_ref());
         changes.value(e, &of("scheduler"), a.scheduler, b.scheduler);
+        let flags = |s: &Service| match &s.scheduler_flags[..] {
+            [] => "none".to_owned(),
+            flags => flags.iter().map(|f| f.name()).collect::<Vec<_>>().join(" "),
+        };
+        changes.value(e, &of("scheduler_flags"), flags(a), flags(b));
         let seconds = |s: &Service| s.persistence.map_or(0, |p| p.timeout_s);
         changes.value(e, &of("persistent"), seconds(a), seconds(b));
         if let (Some(pa), Some(pb)) = (a.persistence, b.persistence) {

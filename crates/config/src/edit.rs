@@ -2,6 +2,7 @@
 
 use crate::{Config, Netmask, Persistence, Problem, Server, Service, ServiceKey};
 use std::{fmt, net::SocketAddr};
+use types::{Scheduler, SchedulerFlag};
 
 /// Why an edit was not made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -138,6 +139,19 @@ impl Service {
         self.server_mut(address)?;
         self.servers.retain(|s| s.address != address);
         Ok(())
+    }
+
+    /// Changes the scheduler: what is absent stays, but flags that are nothing for a new scheduler go.
+    pub fn set_scheduler(&mut self, scheduler: Option<Scheduler>, flags: Option<&[SchedulerFlag]>) {
+        if let Some(scheduler) = scheduler {
+            self.scheduler = scheduler;
+            self.scheduler_flags.retain(|f| f.scheduler() == scheduler);
+        }
+        if let Some(flags) = flags {
+            self.scheduler_flags = flags.to_vec();
+            self.scheduler_flags.sort_unstable();
+            self.scheduler_flags.dedup();
+        }
     }
 
     /// Changes persistence: `seconds` 0 turns it off, absent leaves it; so `netmask` (its text: an IPv4 mask, or an IPv6

@@ -6,7 +6,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::PathBuf,
 };
-use types::{ForwardingMethod, IpNet, MacAddr, Protocol, Scheduler, VlanId, Weight};
+use types::{ForwardingMethod, IpNet, MacAddr, Protocol, Scheduler, SchedulerFlag, VlanId, Weight};
 
 /// A whole configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -245,6 +245,8 @@ pub struct Service {
     pub address: SocketAddr,
     /// The scheduling algorithm.
     pub scheduler: Scheduler,
+    /// What it may do besides; sorted, each once.
+    pub scheduler_flags: Vec<SchedulerFlag>,
     /// Persistence by client address.
     pub persistence: Option<Persistence>,
     /// Forwarding method of servers that name none.
@@ -262,6 +264,7 @@ impl Service {
             protocol,
             address,
             scheduler: Scheduler::Wlc,
+            scheduler_flags: Vec::new(),
             persistence: None,
             method: ForwardingMethod::Route,
             servers: Vec::new(),

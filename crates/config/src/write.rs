@@ -100,6 +100,8 @@ struct ServiceTable<'c> {
     protocol: &'static str,
     address: String,
     scheduler: &'static str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    scheduler_flags: Vec<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     persistent: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -223,6 +225,7 @@ fn service(service: &Service) -> ServiceTable<'_> {
         protocol: service.protocol.name(),
         address: service.address.to_string(),
         scheduler: service.scheduler.name(),
+        scheduler_flags: service.scheduler_flags.iter().map(|f| f.name()).collect(),
         persistent: service.persistence.map(|p| p.timeout_s),
         netmask: service.persistence.map(|p| match p.netmask {
             Netmask::V4(mask) => NumberOrText::Text(mask.to_string()),

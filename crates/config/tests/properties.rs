@@ -6,7 +6,7 @@ use config::{
     Server, Service, Settings, diff,
 };
 use proptest::prelude::*;
-use types::{ForwardingMethod, Protocol, Scheduler, Weight};
+use types::{ForwardingMethod, Protocol, Scheduler, SchedulerFlag, Weight};
 
 const WHOLE: &str = include_str!("../../../dpdk-config/tarpon.toml");
 
@@ -132,7 +132,7 @@ fn configs() -> impl Strategy<Value = Config> {
     let service = (
         1u8..=254,
         any::<bool>(),
-        0usize..4,
+        0usize..Scheduler::ALL.len(),
         prop::option::of((1u32..9999, any::<u32>())),
         prop::collection::vec(server, 0..4),
         prop::option::of("[a-z]{1,8}"),
@@ -144,6 +144,11 @@ fn configs() -> impl Strategy<Value = Config> {
             Service {
                 name,
                 scheduler: Scheduler::ALL[scheduler],
+                scheduler_flags: SchedulerFlag::ALL
+                    .iter()
+                    .copied()
+                    .filter(|f| f.scheduler() == Scheduler::ALL[scheduler])
+                    .collect(),
                 persistence: persistence.map(|(timeout_s, mask)| Persistence {
                     timeout_s,
                     netmask: Netmask::V4(mask.max(1).into()),

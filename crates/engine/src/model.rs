@@ -6,7 +6,7 @@
 use std::net::{IpAddr, SocketAddr};
 use types::{
     Family, ForwardingMethod, InterfaceName, IpNet, MacAddr, Mark, PortId, Protocol, Scheduler,
-    VlanId, Weight,
+    SchedulerFlags, VlanId, Weight,
 };
 
 /// The whole desired state.
@@ -91,6 +91,8 @@ pub struct Service {
     pub key: ServiceKey,
     /// The scheduling algorithm.
     pub scheduler: Scheduler,
+    /// What it may do besides, if it hashes.
+    pub flags: SchedulerFlags,
     /// Persistence by client address.
     pub persistence: Option<Persistence>,
     /// Real servers, oldest first (IPVS walks them newest first).

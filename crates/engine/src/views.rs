@@ -2,7 +2,9 @@
 
 use crate::model::{Persistence, ServiceKey};
 use std::net::{IpAddr, SocketAddr};
-use types::{ForwardingMethod, InterfaceId, IpNet, Scheduler, ServerId, ServiceId, Weight};
+use types::{
+    ForwardingMethod, InterfaceId, IpNet, Scheduler, SchedulerFlags, ServerId, ServiceId, Weight,
+};
 
 /// Connections of a server, as IPVS counts them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -70,6 +72,8 @@ pub struct ServiceView {
     pub key: ServiceKey,
     /// The scheduling algorithm.
     pub scheduler: Scheduler,
+    /// What it may do besides.
+    pub flags: SchedulerFlags,
     /// Persistence, if any.
     pub persistence: Option<Persistence>,
     /// Sums over its servers, those removed since included.

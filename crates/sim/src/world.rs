@@ -8,7 +8,8 @@ use engine::{
 };
 use std::net::{IpAddr, SocketAddr};
 use types::{
-    ForwardingMethod, InterfaceId, MacAddr, PortId, Protocol, Scheduler, Tick, Weight, WorkerId,
+    ForwardingMethod, InterfaceId, MacAddr, PortId, Protocol, Scheduler, SchedulerFlags, Tick,
+    Weight, WorkerId,
 };
 
 /// The MACs of the director's two ports.
@@ -71,6 +72,7 @@ pub fn service(
             address: address.parse().expect("a service's address"),
         },
         scheduler,
+        flags: SchedulerFlags::default(),
         persistence: None,
         servers: servers.iter().map(server).collect(),
     }

@@ -155,6 +155,34 @@ fn desired() -> Desired {
             Masq,
             &["[fd01::11]:80"],
         ),
+        service(
+            Tcp,
+            "10.0.0.100:85",
+            Scheduler::Sh,
+            Masq,
+            &["10.1.0.11:9085", "10.1.0.12:9085"],
+        ),
+        service(
+            Tcp,
+            "10.0.0.100:86",
+            Scheduler::Mh,
+            Masq,
+            &["10.1.0.11:9086", "10.1.0.12:9086"],
+        ),
+        service(
+            Tcp,
+            "10.0.0.100:87",
+            Scheduler::Sed,
+            Masq,
+            &["10.1.0.11:9087", "10.1.0.12:9087"],
+        ),
+        service(
+            Tcp,
+            "10.0.0.100:88",
+            Scheduler::Twos,
+            Masq,
+            &["10.1.0.11:9088", "10.1.0.12:9088"],
+        ),
         service(Tcp, "10.0.0.100:83", Scheduler::Rr, Masq, &[]),
         service(Tcp, "10.0.0.100:84", Scheduler::Rr, Masq, &["10.1.0.99:84"]),
     ];
@@ -163,12 +191,16 @@ fn desired() -> Desired {
     desired
 }
 
-const VIPS: [&str; 5] = [
+const VIPS: [&str; 9] = [
     "10.0.0.100:80",
     "10.0.0.100:81",
     "10.0.0.100:82",
     "10.0.0.100:53",
     "[fd00::100]:80",
+    "10.0.0.100:85",
+    "10.0.0.100:86",
+    "10.0.0.100:87",
+    "10.0.0.100:88",
 ];
 
 fn client(vip: SocketAddr, n: u16) -> SocketAddr {
@@ -225,7 +257,7 @@ fn connections_begin_live_and_end_without_an_allocation() {
         bench.give(0, frames(0x11));
     }
     // One template beside the connections.
-    assert_eq!(bench.connections(), 5 * u64::from(each) + 1);
+    assert_eq!(bench.connections(), 9 * u64::from(each) + 1);
     bench.pass(400_000);
     assert_eq!(bench.connections(), 0);
     assert!(bench.watched > 3000);

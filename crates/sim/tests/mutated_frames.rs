@@ -77,6 +77,7 @@ fn service(
             address: address.parse().unwrap(),
         },
         scheduler,
+        flags: types::SchedulerFlags::default(),
         persistence: (scheduler == Scheduler::Wlc).then_some(Persistence {
             timeout_s: 30,
             netmask,

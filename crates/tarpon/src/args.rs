@@ -6,7 +6,7 @@ use std::{
     path::PathBuf,
     str::FromStr,
 };
-use types::{ForwardingMethod, IpNet, Protocol, Scheduler};
+use types::{ForwardingMethod, IpNet, Protocol, Scheduler, SchedulerFlag};
 
 /// Where the daemon listens unless its configuration says otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/tarpon/control.sock";
@@ -277,9 +277,13 @@ pub struct ServiceOptions {
     #[arg(long)]
     pub name: Option<String>,
 
-    /// How connections are spread: rr, wrr, lc, wlc [default for a new one: wlc]
+    /// How connections are spread: rr, wrr, lc, wlc, sed, nq, fo, ovf, sh, dh, mh, twos [default for a new one: wlc]
     #[arg(long, short = 's', value_parser = Scheduler::from_str)]
     pub scheduler: Option<Scheduler>,
+
+    /// What the scheduler may do besides: sh-fallback, sh-port, mh-fallback, mh-port, by commas [with an empty value: nothing]
+    #[arg(long, short = 'b', value_name = "FLAGS", value_parser = scheduler_flags)]
+    pub scheduler_flags: Option<SchedulerFlagList>,
 
     /// A client stays with its server for so many seconds after its last new connection [without a number: 300; 0: off]
     #[arg(long, short = 'p', value_name = "SECONDS", num_args = 0..=1, default_missing_value = "300")]
@@ -292,6 +296,18 @@ pub struct ServiceOptions {
     /// Forwarding method of servers added without one: masq, route, tunnel [default for a new one: route]
     #[arg(long, value_parser = ForwardingMethod::from_str)]
     pub method: Option<ForwardingMethod>,
+}
+
+/// The flags of `--scheduler-flags`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SchedulerFlagList(pub Vec<SchedulerFlag>);
+
+fn scheduler_flags(text: &str) -> Result<SchedulerFlagList, String> {
+    let names = text.split(',').filter(|name| !name.is_empty());
+    names
+        .map(str::parse)
+        .collect::<Result<_, _>>()
+        .map(SchedulerFlagList)
 }
 
 #[derive(Debug, Subcommand)]

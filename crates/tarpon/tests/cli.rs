@@ -204,6 +204,7 @@ fn commands_carry_what_was_typed() {
             service: web,
             name: None,
             scheduler: Some(Scheduler::Rr),
+            scheduler_flags: None,
             persistent: Some(300),
             netmask: Some("255.255.0.0".into()),
             method: None,

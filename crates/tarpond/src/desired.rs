@@ -5,7 +5,7 @@ use config::Config;
 use engine::model::{
     Desired, Interface, Offloads, Persistence, Route, Server, Service, ServiceKey, Settings,
 };
-use types::{InterfaceId, MacAddr, PortId};
+use types::{InterfaceId, MacAddr, PortId, SchedulerFlags};
 
 /// What the engine must know of a port beside what is configured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,6 +102,7 @@ fn service(service: &config::Service) -> Service {
             address: service.address,
         },
         scheduler: service.scheduler,
+        flags: SchedulerFlags::of(service.scheduler, &service.scheduler_flags),
         persistence: service.persistence.map(|persistence| Persistence {
             timeout_s: persistence.timeout_s,
             netmask: persistence.netmask.bits(),

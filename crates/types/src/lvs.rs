@@ -58,6 +58,72 @@ pub enum Scheduler {
     Lc,
     /// Weighted least connection (ipvsadm's default).
     Wlc,
+    /// Shortest expected delay.
+    Sed,
+    /// Never queue: an idle server at once, else the shortest expected delay.
+    Nq,
+    /// Weighted failover: the server of the highest weight.
+    Fo,
+    /// Weighted overflow: the server of the highest weight until it has as many active connections.
+    Ovf,
+    /// Source hashing.
+    Sh,
+    /// Destination hashing.
+    Dh,
+    /// Maglev hashing of the source.
+    Mh,
+    /// Power of two choices, weighted.
+    Twos,
+}
+
+/// What a hashing scheduler may do beside hashing the client's address (`ipvsadm -b`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SchedulerFlag {
+    /// `sh`: a client whose server takes no new connections gets another, instead of a refusal.
+    ShFallback,
+    /// `sh`: the client's port is hashed too.
+    ShPort,
+    /// As [`SchedulerFlag::ShFallback`], for `mh`.
+    MhFallback,
+    /// As [`SchedulerFlag::ShPort`], for `mh`.
+    MhPort,
+}
+
+impl SchedulerFlag {
+    /// The scheduler it is for.
+    #[must_use]
+    pub const fn scheduler(self) -> Scheduler {
+        match self {
+            Self::ShFallback | Self::ShPort => Scheduler::Sh,
+            Self::MhFallback | Self::MhPort => Scheduler::Mh,
+        }
+    }
+}
+
+/// The flags of a scheduler in use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct SchedulerFlags {
+    /// A client whose server takes no new connections gets another.
+    pub fallback: bool,
+    /// The client's port is hashed too.
+    pub port: bool,
+}
+
+impl SchedulerFlags {
+    /// Those of `flags` that are for `scheduler`.
+    #[must_use]
+    pub fn of(scheduler: Scheduler, flags: &[SchedulerFlag]) -> Self {
+        let own = |flag: &&SchedulerFlag| flag.scheduler() == scheduler;
+        let mut all = Self::default();
+        for flag in flags.iter().filter(own) {
+            match flag {
+                SchedulerFlag::ShFallback | SchedulerFlag::MhFallback => all.fallback = true,
+                SchedulerFlag::ShPort | SchedulerFlag::MhPort => all.port = true,
+            }
+        }
+        all
+    }
 }
 
 macro_rules! names {
@@ -104,7 +170,23 @@ names!(
     Rr = "rr",
     Wrr = "wrr",
     Lc = "lc",
-    Wlc = "wlc"
+    Wlc = "wlc",
+    Sed = "sed",
+    Nq = "nq",
+    Fo = "fo",
+    Ovf = "ovf",
+    Sh = "sh",
+    Dh = "dh",
+    Mh = "mh",
+    Twos = "twos"
+);
+names!(
+    SchedulerFlag,
+    "scheduler flag",
+    ShFallback = "sh-fallback",
+    ShPort = "sh-port",
+    MhFallback = "mh-fallback",
+    MhPort = "mh-port"
 );
 
 /// A firewall mark. 0 means "no mark".

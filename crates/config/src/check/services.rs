@@ -79,6 +79,18 @@ fn each_service(index: usize, service: &Service, problems: &mut Problems) {
             "write a port, or add persistent = 300",
         );
     }
+    for flag in &service.scheduler_flags {
+        if flag.scheduler() != service.scheduler {
+            problems.add(
+                format!("service[{index}].scheduler_flags"),
+                format!("{flag} is nothing for the scheduler {}", service.scheduler),
+                format!(
+                    "write scheduler = \"{}\", or leave the flag out",
+                    flag.scheduler()
+                ),
+            );
+        }
+    }
     if let Some(persistence) = service.persistence
         && matches!(persistence.netmask, Netmask::V4(_)) != address.is_ipv4()
     {

@@ -7,7 +7,7 @@ use super::{
 use crate::{Netmask, Persistence, Server, Service};
 use std::net::{IpAddr, SocketAddr};
 use toml::de::DeValue;
-use types::{ForwardingMethod, Protocol, Scheduler, Weight};
+use types::{ForwardingMethod, Protocol, Scheduler, SchedulerFlag, Weight};
 
 /// `persistent = true`, as `ipvsadm -p` without a value.
 const DEFAULT_PERSISTENT_S: u32 = 300;
@@ -16,9 +16,7 @@ const DEFAULT_PERSISTENT_S: u32 = 300;
 const MAX_PERSISTENT_S: u32 = 31 * 24 * 3600;
 
 /// Schedulers of IPVS that this version does not have.
-const OTHER_SCHEDULERS: &[&str] = &[
-    "lblc", "lblcr", "dh", "sh", "sed", "nq", "fo", "ovf", "mh", "twos",
-];
+const OTHER_SCHEDULERS: &[&str] = &["lblc", "lblcr"];
 
 pub(super) fn service(reader: &mut Reader, section: &mut Section<'_>) -> Option<Service> {
     // One clear message instead of what such a service then misses.
@@ -59,6 +57,13 @@ pub(super) fn service(reader: &mut Reader, section: &mut Section<'_>) -> Option<
             })
         },
     );
+    let flags = alternatives(SchedulerFlag::ALL.iter().map(|f| f.name()));
+    let wanted = (flags.as_str(), "\"sh-port\"");
+    let mut scheduler_flags = section
+        .list(reader, "scheduler_flags", wanted, parsed::<SchedulerFlag>)
+        .unwrap_or_default();
+    scheduler_flags.sort_unstable();
+    scheduler_flags.dedup();
     let timeout_s = section.get(
         reader,
         "persistent",
@@ -114,6 +119,7 @@ pub(super) fn service(reader: &mut Reader, section: &mut Section<'_>) -> Option<
         protocol: protocol?,
         address,
         scheduler: scheduler.unwrap_or(Scheduler::Wlc),
+        scheduler_flags,
         persistence,
         method,
         servers,

@@ -180,6 +180,10 @@ fn well_known(kind: &str, key: &str) -> Option<(String, String)> {
             is_called("method")
         }
         ("service", "lb_algo" | "lvs_sched" | "algorithm") => is_called("scheduler"),
+        (
+            "service",
+            "flags" | "sched_flags" | "sh-port" | "sh-fallback" | "mh-port" | "mh-fallback",
+        ) => is_called("scheduler_flags"),
         ("service", "persistence_timeout" | "persistence" | "persistence_timeout_s") => {
             is_called("persistent")
         }

@@ -3,7 +3,8 @@
 use super::{
     entry, family,
     family::Ip,
-    known, persist, schedule,
+    known, persist,
+    schedule::{self, Asker},
     services::{Service, Standing, Target},
     state,
 };
@@ -200,7 +201,7 @@ fn connect<I: Ip>(
             };
             persist::assign::<I>(shared, snapshot, &wanted, now)
         }
-        None => schedule::choose(service, &shared.roster)
+        None => schedule::choose(service, &shared.roster, &asker::<I>(&tuple))
             .and_then(|chosen| {
                 let target = snapshot.services.target(chosen.id)?;
                 Some(Assigned {
@@ -225,6 +226,15 @@ fn connect<I: Ip>(
     }
     traffic.connection(assigned.server);
     Outcome::Found(publish::<I>(embryo, &tuple, &assigned, target))
+}
+
+/// What schedulers go by.
+pub(crate) fn asker<I: Ip>(tuple: &Tuple<I::Addr>) -> Asker {
+    Asker {
+        client: I::ip(tuple.client),
+        client_port: tuple.client_port,
+        destination: I::ip(tuple.other),
+    }
 }
 
 /// Ends the connection whose replies look like those of the new one: the same client endpoint, through another virtual

@@ -40,6 +40,7 @@ impl Roll {
                 id,
                 key,
                 scheduler: service.compiled.scheduler,
+                flags: service.compiled.flags,
                 persistence: service.compiled.persistence,
                 traffic,
                 servers: servers.collect(),

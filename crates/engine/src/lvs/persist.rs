@@ -4,7 +4,7 @@
 //! every port none, for a mark the mark in place of address and protocol, so that all it covers stays together.
 
 use super::{
-    connect::{Assigned, NotAssigned, or, serves},
+    connect::{Assigned, NotAssigned, asker, or, serves},
     entry,
     family::Ip,
     schedule,
@@ -135,7 +135,8 @@ fn make<I: Ip>(
     embryo: Embryo<'_, I>,
 ) -> Result<Assigned, NotAssigned> {
     let none = NotAssigned::NoServer;
-    let Some(chosen) = schedule::choose(wanted.service, &shared.roster) else {
+    let asker = asker::<I>(wanted.tuple);
+    let Some(chosen) = schedule::choose(wanted.service, &shared.roster, &asker) else {
         return Err(none);
     };
     let target = snapshot.services.target(chosen.id);

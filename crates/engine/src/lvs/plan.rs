@@ -6,6 +6,7 @@ use super::{
     error::ServiceError,
     roll::{Removal, Roll, ServerRecord, ServiceRecord},
     roster::Roster,
+    schedule::folded,
     services::{Candidate, Service, Standing, Target, server_ports},
 };
 use crate::{
@@ -154,6 +155,7 @@ impl Plan {
             && !changed
             && record.servers == servers
             && record.compiled.scheduler == wanted.scheduler
+            && record.compiled.flags == wanted.flags
             && record.compiled.persistence == wanted.persistence
         {
             return Ok(Arc::clone(&record.compiled));
@@ -163,15 +165,11 @@ impl Plan {
             Some(Candidate {
                 id: record.id,
                 weight: server.weight,
+                last_weight: record.last_weight,
+                spread: folded(server.address.ip()).wrapping_add(server.address.port().into()),
             })
         });
-        let compiled = Arc::new(Service::new(
-            id,
-            wanted.key,
-            wanted.scheduler,
-            wanted.persistence,
-            candidates.collect(),
-        ));
+        let compiled = Arc::new(Service::new(id, wanted, candidates.collect()));
         match before {
             Some(_) => self.applied.services_changed += 1,
             None => self.applied.services_added += 1,
@@ -212,6 +210,7 @@ impl Plan {
                 id,
                 service,
                 model: *wanted,
+                last_weight: wanted.weight,
                 base: read(id),
                 removed: None,
             };
@@ -226,6 +225,9 @@ impl Plan {
         }
         let edited = record.model != *wanted;
         record.model = *wanted;
+        if revived || wanted.weight.0 != 0 {
+            record.last_weight = wanted.weight;
+        }
         if revived {
             self.applied.servers_revived += 1;
         } else if edited {

@@ -11,7 +11,7 @@ use crate::{
 use hashbrown::HashMap;
 use rcu::{Domain, Epoch};
 use std::{net::SocketAddr, sync::Arc};
-use types::{ServerId, ServiceId, Tick};
+use types::{ServerId, ServiceId, Tick, Weight};
 
 /// A service.
 #[derive(Clone, Debug)]
@@ -33,6 +33,8 @@ pub(crate) struct ServerRecord {
     pub service: ServiceId,
     /// As last wanted.
     pub model: model::Server,
+    /// Its weight when that was last not 0: Maglev hashing goes on by it while the server is quiesced.
+    pub last_weight: Weight,
     /// What the slot's counters held when this server began, or was zeroed.
     pub base: Traffic,
     /// When it was removed. It goes once no worker can meet it any more and no connection refers to it.

@@ -2,7 +2,7 @@
 
 use super::schedule;
 use crate::{
-    model::{Persistence, ServiceKey},
+    model::{self, Persistence, ServiceKey},
     neighbour::NeighbourId,
     net::{Exit, NextHop},
 };
@@ -11,7 +11,9 @@ use std::{
     net::{IpAddr, SocketAddr},
     sync::Arc,
 };
-use types::{ForwardingMethod, Mark, Protocol, Scheduler, ServerId, ServiceId, Tick, Weight};
+use types::{
+    ForwardingMethod, Mark, Protocol, Scheduler, SchedulerFlags, ServerId, ServiceId, Tick, Weight,
+};
 
 /// A virtual service, shared by every snapshot in which it is the same.
 #[derive(Debug)]
@@ -22,10 +24,14 @@ pub(crate) struct Service {
     pub key: ServiceKey,
     /// How servers are chosen.
     pub scheduler: Scheduler,
+    /// What the scheduler may do besides.
+    pub flags: SchedulerFlags,
     /// Persistence, if any.
     pub persistence: Option<Persistence>,
     /// Newest first, as they are walked.
     pub servers: Box<[Candidate]>,
+    /// Of a hashing scheduler: places of servers in `servers`.
+    pub table: Box<[u32]>,
     /// Greatest common divisor of the weights.
     pub weight_step: u32,
     /// Where a round of weighted round robin starts.
@@ -39,22 +45,22 @@ pub(crate) struct Candidate {
     pub id: ServerId,
     /// Weight; 0 quiesces.
     pub weight: Weight,
+    /// The weight it had when that was last not 0.
+    pub last_weight: Weight,
+    /// Address and port as one number, by which Maglev hashing spreads the servers.
+    pub spread: u32,
 }
 
 impl Service {
-    /// A service whose `servers` are given newest first.
-    pub fn new(
-        id: ServiceId,
-        key: ServiceKey,
-        scheduler: Scheduler,
-        persistence: Option<Persistence>,
-        servers: Box<[Candidate]>,
-    ) -> Self {
+    /// The service `wanted` is to be; its `servers` are given newest first.
+    pub fn new(id: ServiceId, wanted: &model::Service, servers: Box<[Candidate]>) -> Self {
         let mut service = Self {
             id,
-            key,
-            scheduler,
-            persistence,
+            key: wanted.key,
+            scheduler: wanted.scheduler,
+            flags: wanted.flags,
+            persistence: wanted.persistence,
+            table: schedule::table(wanted.scheduler, &servers),
             servers,
             weight_step: 1,
             weight_top: 0,
@@ -279,22 +285,23 @@ mod tests {
     use super::*;
 
     fn service(port: u16, servers: &[u32]) -> Service {
-        Service::new(
-            ServiceId(0),
-            ServiceKey::Address {
+        let wanted = model::Service {
+            key: ServiceKey::Address {
                 protocol: Protocol::Tcp,
                 address: SocketAddr::new([10, 0, 0, 100].into(), port),
             },
-            Scheduler::Rr,
-            None,
-            servers
-                .iter()
-                .map(|&id| Candidate {
-                    id: ServerId(id),
-                    weight: Weight(1),
-                })
-                .collect(),
-        )
+            scheduler: Scheduler::Rr,
+            flags: SchedulerFlags::default(),
+            persistence: None,
+            servers: Vec::new(),
+        };
+        let candidates = servers.iter().map(|&id| Candidate {
+            id: ServerId(id),
+            weight: Weight(1),
+            last_weight: Weight(1),
+            spread: 0,
+        });
+        Service::new(ServiceId(0), &wanted, candidates.collect())
     }
 
     #[test]

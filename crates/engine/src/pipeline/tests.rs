@@ -54,6 +54,7 @@ fn service(
             address: address.parse().unwrap(),
         },
         scheduler: Scheduler::Rr,
+        flags: types::SchedulerFlags::default(),
         persistence: address.ends_with(":53").then_some(Persistence {
             timeout_s: 30,
             netmask: u128::MAX >> if address.starts_with('[') { 0 } else { 96 },

@@ -5,7 +5,7 @@
 use engine::model::{Persistence, Server, Service, ServiceKey, Settings};
 use std::net::{IpAddr, SocketAddr};
 use thiserror::Error;
-use types::{Family, ForwardingMethod, Mark, Protocol, Weight};
+use types::{Family, ForwardingMethod, Mark, Protocol, Scheduler, SchedulerFlags, Weight};
 
 /// Why a command was not carried out.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -35,6 +35,7 @@ struct Line<'a> {
     key: Option<ServiceKey>,
     server: Option<&'a str>,
     scheduler: Option<&'a str>,
+    flags: Option<&'a str>,
     persistence_s: Option<u32>,
     netmask: Option<&'a str>,
     method: Option<ForwardingMethod>,
@@ -109,6 +110,7 @@ impl Table {
         self.services.push(Service {
             key,
             scheduler,
+            flags: flags(scheduler, line.flags)?,
             persistence: persistence(&key, line)?,
             servers: Vec::new(),
         });
@@ -119,6 +121,7 @@ impl Table {
         let index = self.position(line)?;
         let service = &mut self.services[index];
         service.scheduler = scheduler(line.scheduler.unwrap_or("wlc"))?;
+        service.flags = flags(service.scheduler, line.flags)?;
         service.persistence = persistence(&service.key, line)?;
         Ok(())
     }
@@ -161,9 +164,26 @@ fn server(address: SocketAddr, line: &Line<'_>) -> Server {
     }
 }
 
-fn scheduler(name: &str) -> Result<types::Scheduler, CommandError> {
+fn scheduler(name: &str) -> Result<Scheduler, CommandError> {
     name.parse()
         .map_err(|_| CommandError::Unsupported(format!("scheduler {name}")))
+}
+
+/// Names of flags, by commas; `flag-1` and so on mean what the scheduler makes of them.
+fn flags(scheduler: Scheduler, names: Option<&str>) -> Result<SchedulerFlags, CommandError> {
+    let mut all = SchedulerFlags::default();
+    for name in names.into_iter().flat_map(|names| names.split(',')) {
+        match (name, scheduler) {
+            ("flag-1", _) | ("sh-fallback", Scheduler::Sh) | ("mh-fallback", Scheduler::Mh) => {
+                all.fallback = true;
+            }
+            ("flag-2", _) | ("sh-port", Scheduler::Sh) | ("mh-port", Scheduler::Mh) => {
+                all.port = true;
+            }
+            _ => return Err(CommandError::Unsupported(format!("flag {name}"))),
+        }
+    }
+    Ok(all)
 }
 
 fn persistence(key: &ServiceKey, line: &Line<'_>) -> Result<Option<Persistence>, CommandError> {
@@ -212,6 +232,7 @@ fn parse<'a>(words: &[&'a str]) -> Result<Line<'a>, CommandError> {
         key: None,
         server: None,
         scheduler: None,
+        flags: None,
         persistence_s: None,
         netmask: None,
         method: None,
@@ -244,6 +265,7 @@ fn parse<'a>(words: &[&'a str]) -> Result<Line<'a>, CommandError> {
             }
             "-r" => line.server = Some(value()?),
             "-s" => line.scheduler = Some(value()?),
+            "-b" => line.flags = Some(value()?),
             "-p" => {
                 let given = left.peek().and_then(|w| w.parse().ok());
                 if given.is_some() {
@@ -327,7 +349,7 @@ mod tests {
         run(&mut table, "-D -t 10.0.0.100:80").unwrap();
         assert!(table.services.is_empty());
         assert!(matches!(
-            run(&mut table, "-A -t 10.0.0.100:80 -s rr -b sh-port"),
+            run(&mut table, "-A -t 10.0.0.100:80 -s rr --ops"),
             Err(CommandError::Unsupported(_))
         ));
     }

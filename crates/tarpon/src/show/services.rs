@@ -71,6 +71,8 @@ fn traffic(row: &mut Vec<String>, traffic: &Traffic, stats: bool) {
 
 fn service_notes(service: &Service) -> String {
     let name = service.name.as_ref().map(|name| format!("{name:?}"));
+    let flags = service.scheduler_flags.iter().map(|f| f.name());
+    let flags = Some(flags.collect::<Vec<_>>().join(" ")).filter(|f| !f.is_empty());
     let persistence = service.persistence.as_ref().map(|p| {
         let whole = matches!(p.netmask.as_str(), "255.255.255.255" | "128");
         let mask = if whole {
@@ -81,7 +83,7 @@ fn service_notes(service: &Service) -> String {
         format!("persistent {} s{mask}", p.timeout_s)
     });
     let empty = service.servers.is_empty().then(|| "no servers".to_owned());
-    join([name, persistence, empty])
+    join([name, flags, persistence, empty])
 }
 
 fn server_notes(server: &Server) -> String {

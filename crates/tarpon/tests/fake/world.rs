@@ -83,6 +83,7 @@ pub fn services() -> Vec<Service> {
             protocol: Protocol::Tcp,
             address: "192.0.2.10:80".parse().unwrap(),
             scheduler: Scheduler::Wrr,
+            scheduler_flags: Vec::new(),
             persistence: Some(Persistence {
                 timeout_s: 300,
                 netmask: "255.255.255.0".into(),
@@ -107,6 +108,7 @@ pub fn services() -> Vec<Service> {
             protocol: Protocol::Udp,
             address: "[2001:db8::10]:0".parse().unwrap(),
             scheduler: Scheduler::Wlc,
+            scheduler_flags: Vec::new(),
             persistence: Some(Persistence {
                 timeout_s: 60,
                 netmask: "128".into(),

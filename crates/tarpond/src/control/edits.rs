@@ -23,9 +23,7 @@ pub fn service_add(control: &mut Control, add: ServiceAdd) -> Changes {
     edit(control, |config| {
         let mut service = Service::new(add.service.protocol, add.service.address);
         service.name = add.name;
-        if let Some(scheduler) = add.scheduler {
-            service.scheduler = scheduler;
-        }
+        service.set_scheduler(add.scheduler, add.scheduler_flags.as_deref());
         if let Some(method) = add.method {
             service.method = method;
         }
@@ -41,9 +39,7 @@ pub fn service_edit(control: &mut Control, edit_: ServiceEdit) -> Changes {
         if let Some(name) = edit_.name {
             service.name = Some(name).filter(|name| !name.is_empty());
         }
-        if let Some(scheduler) = edit_.scheduler {
-            service.scheduler = scheduler;
-        }
+        service.set_scheduler(edit_.scheduler, edit_.scheduler_flags.as_deref());
         if let Some(method) = edit_.method {
             service.method = method;
         }

@@ -152,6 +152,7 @@ fn shown(control: &Control, service: &config::Service, view: &ServiceView) -> Se
         protocol: service.protocol,
         address: service.address,
         scheduler: view.scheduler,
+        scheduler_flags: service.scheduler_flags.clone(),
         persistence: service.persistence.map(|persistence| Persistence {
             timeout_s: persistence.timeout_s,
             netmask: persistence.netmask.to_string(),

@@ -6,7 +6,7 @@ use super::{
         roster::{Roster, ServiceState},
         services::{Candidate, Service},
     },
-    eligible,
+    eligible, gcd,
 };
 use std::sync::atomic::Ordering::{AcqRel, Acquire};
 
@@ -40,14 +40,6 @@ fn steps(service: &Service) -> (u32, u32) {
     };
     let top = weights.max().unwrap_or(0).saturating_sub(divisor - 1);
     (divisor, top)
-}
-
-const fn gcd(a: u32, b: u32) -> u32 {
-    let (mut a, mut b) = (a, b);
-    while b != 0 {
-        (a, b) = (b, a % b);
-    }
-    a
 }
 
 pub(super) fn choose<'s>(

@@ -1,5 +1,5 @@
-//! Least connection, plain and weighted: the server whose load is smallest in proportion to its weight; of equals the
-//! one added last.
+//! Least connection, plain and weighted, and shortest expected delay: the server whose load is smallest in proportion to
+//! its weight; of equals the one added last.
 
 use super::{
     super::{
@@ -9,11 +9,26 @@ use super::{
     PATIENCE, eligible,
 };
 
-/// Whether weights count beyond being 0 or not.
-#[derive(Clone, Copy)]
+/// What is compared.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Weighing {
+    /// lc: the load; weights count only by being 0 or not.
     Equal,
+    /// wlc: the load for its weight.
     ByWeight,
+    /// sed: the active connections there would be, for the weight.
+    Delay,
+    /// nq: as sed, but the first server without active connections wins at once.
+    NeverQueue,
+}
+
+impl Weighing {
+    fn load(self, load: Load) -> u64 {
+        match self {
+            Self::Equal | Self::ByWeight => load.overhead(),
+            Self::Delay | Self::NeverQueue => load.active() + 1,
+        }
+    }
 }
 
 struct Choice<'s, 'r> {
@@ -51,21 +66,26 @@ fn least<'s, 'r>(
         };
         let weight = match weighing {
             Weighing::Equal => 1,
-            Weighing::ByWeight => u64::from(candidate.weight.0),
+            _ => u64::from(candidate.weight.0),
         };
         let load = server.load();
+        let choice = Choice {
+            candidate,
+            server,
+            load,
+            weight,
+        };
+        if weighing == Weighing::NeverQueue && load.active() == 0 {
+            return Some(choice);
+        }
         // overhead / weight, compared without dividing: both factors fit 41 and 31 bits only in u128.
-        let product = |load: Load, weight: u64| u128::from(load.overhead()) * u128::from(weight);
+        let product =
+            |load: Load, weight: u64| u128::from(weighing.load(load)) * u128::from(weight);
         if best
             .as_ref()
             .is_none_or(|b| product(b.load, weight) > product(load, b.weight))
         {
-            best = Some(Choice {
-                candidate,
-                server,
-                load,
-                weight,
-            });
+            best = Some(choice);
         }
     }
     best
