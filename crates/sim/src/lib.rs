@@ -2,6 +2,7 @@
 //! clock, and the runner that replays recordings of Linux's IPVS through the engine.
 #![forbid(unsafe_code)]
 
+pub mod course;
 pub mod golden;
 pub mod mutation;
 pub mod packet;

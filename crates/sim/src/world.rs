@@ -107,17 +107,28 @@ impl World {
     /// When `desired` is wrong.
     #[must_use]
     pub fn new(desired: &Desired, workers: u16) -> Self {
-        let capacity = Capacity {
-            workers,
-            ports: 2,
-            connections4: 8192,
-            connections6: 2048,
-            neighbours: 256,
-            services: 64,
-            servers: 256,
-        };
+        Self::with(
+            desired,
+            Capacity {
+                workers,
+                ports: 2,
+                connections4: 8192,
+                connections6: 2048,
+                neighbours: 256,
+                services: 64,
+                servers: 256,
+            },
+        )
+    }
+
+    /// A director of that capacity, two ports, with `desired` applied.
+    ///
+    /// # Panics
+    /// When `desired` is wrong, or does not fit.
+    #[must_use]
+    pub fn with(desired: &Desired, capacity: Capacity) -> Self {
         let mut director = Director::new(capacity, [5, 6]).expect("the capacity is small");
-        let workers = (0..workers)
+        let workers = (0..capacity.workers)
             .map(|id| director.worker(WorkerId(id)).expect("taken once"))
             .collect();
         let mut world = Self {

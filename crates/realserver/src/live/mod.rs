@@ -8,6 +8,8 @@ mod system;
 mod take_back;
 
 pub use gather::gather;
+#[cfg(fuzzing)]
+pub use parse::fuzz_listings;
 pub use state::{STATE_FILE, State};
 pub use system::System;
 

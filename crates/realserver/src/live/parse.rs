@@ -219,6 +219,26 @@ pub(super) fn mtus(text: &str) -> Vec<(String, u32)> {
         .collect()
 }
 
+/// Every parser on one text, for the fuzz target `realserver` and a property test.
+///
+/// # Panics
+/// Never: that is what is tested.
+#[cfg(any(test, fuzzing))]
+pub fn fuzz_listings(text: &str) {
+    let mut rules = listed_arp_rules(text);
+    for tool in [Tool::Arptables, Tool::Iptables] {
+        rules.extend(saved_rules(tool, text));
+        has_table(tool, text);
+    }
+    rules.iter().for_each(|rule| drop(rule.normal()));
+    numeric_save(text, &rules);
+    nft_without(text, &["ip nat".into()]);
+    direct_rules(text);
+    listeners(text, Protocol::Tcp);
+    listeners(text, Protocol::Udp);
+    mtus(text);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -289,12 +309,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_listing_makes_a_parser_panic(text in "[ -~\n]{0,200}") {
-            saved_rules(Tool::Arptables, &text);
-            listed_arp_rules(&text);
-            nft_without(&text, &["ip nat".into()]);
-            direct_rules(&text);
-            listeners(&text, Protocol::Udp);
-            mtus(&text);
+            fuzz_listings(&text);
         }
 
         #[test]

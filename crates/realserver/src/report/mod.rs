@@ -11,6 +11,12 @@ pub use probe::{ProbeOptions, probe};
 
 use serde::Serialize;
 
+/// Reads a frame as the probe does, for the fuzz target `realserver`.
+#[cfg(fuzzing)]
+pub fn fuzz_frame(bytes: &[u8]) {
+    frames::parse(bytes);
+}
+
 /// How a finding came out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
