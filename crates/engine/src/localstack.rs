@@ -45,11 +45,11 @@ pub(crate) fn deliver<F: Frame, O: Output<F>>(
         return;
     };
     if is_martian(net, packet) {
-        cx.drop(frame, DropReason::IpSource);
+        from_ourselves(cx, frame, packet, port);
         return;
     }
     // Neighbour discovery is the engine's, whoever else answers for the address.
-    if nd::is_nd(&frame, packet) {
+    if nd::kind(&frame, packet).is_some() {
         nd::receive(cx, frame, packet, port);
         return;
     }
@@ -66,6 +66,31 @@ pub(crate) fn deliver<F: Frame, O: Output<F>>(
     }
 }
 
+/// A packet whose source is one of our addresses. A real server under direct routing has the VIP too: what it answers to the host, and that it
+/// claims the VIP, is shown to the host, which has no VIP itself (`tarpon realserver probe` listens there).
+fn from_ourselves<F: Frame, O: Output<F>>(
+    cx: &mut Context<'_, F, O>,
+    frame: F,
+    packet: &Packet,
+    port: PortId,
+) {
+    let net = &cx.snapshot.net;
+    let destination = packet.addresses.destination();
+    let shown = match nd::kind(&frame, packet) {
+        Some(nd::Kind::Advertisement) => true,
+        Some(nd::Kind::Solicitation) => false,
+        None => matches!(net.local(destination), Some(Local::Own(_))),
+    };
+    if shown
+        && net.local(packet.addresses.source()) == Some(Local::Vip)
+        && !is_elsewhere(net, packet)
+    {
+        pass_on(cx, frame, port, DropReason::IpSource);
+    } else {
+        cx.drop(frame, DropReason::IpSource);
+    }
+}
+
 /// A packet to a multicast group or a broadcast address: neighbour discovery is the engine's, the rest the host's.
 #[cold]
 pub(crate) fn group<F: Frame, O: Output<F>>(cx: &mut Context<'_, F, O>, frame: F, packet: &Packet) {
@@ -75,8 +100,8 @@ pub(crate) fn group<F: Frame, O: Output<F>>(cx: &mut Context<'_, F, O>, frame: F
         return;
     };
     if is_martian(net, packet) {
-        cx.drop(frame, DropReason::IpSource);
-    } else if nd::is_nd(&frame, packet) {
+        from_ourselves(cx, frame, packet, port);
+    } else if nd::kind(&frame, packet).is_some() {
         nd::receive(cx, frame, packet, port);
     } else if net.port_has_host(port) {
         cx.punt(port, frame);
@@ -221,5 +246,73 @@ fn pass_on<F: Frame, O: Output<F>>(
         cx.punt(port, frame);
     } else {
         cx.drop(frame, otherwise);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{World, desired, hex, mac};
+    use sim::{VecFrame, packet::Packet};
+
+    /// A segment (SYN-ACK) that arrives at the servers' interface.
+    fn segment(from: &str, to: &str) -> VecFrame {
+        let packet = Packet::tcp(from.parse().unwrap(), to.parse().unwrap(), 0x12);
+        VecFrame::new(&packet.frame(mac("02:00:00:00:01:01")))
+    }
+
+    #[test]
+    fn a_servers_answer_from_the_vip_reaches_the_host() {
+        for (vip, own) in [
+            ("10.0.0.100:80", "10.1.0.1:4000"),
+            ("[fd00::100]:80", "[fd01::1]:4000"),
+        ] {
+            let mut desired = desired();
+            desired.interfaces[1].host = true;
+            let mut world = World::of(&desired);
+            world.receive(1, segment(vip, own));
+            assert_eq!(world.out.punted.len(), 1, "{vip}");
+            // An own address as the source is nobody's but a forger's.
+            world.receive(1, segment(own, own));
+            assert_eq!(world.out.punted.len(), 1, "{own}");
+            assert_eq!(world.dropped(DropReason::IpSource), 1);
+        }
+    }
+
+    /// Real servers that are not silent about the VIP: an ARP reply to us, a question of all, an advertisement.
+    const CLAIMS: [&str; 3] = [
+        "02000000010102000000011108060001080006040002020000000111 0a000064 020000000101 0a010001",
+        "ffffffffffff02000000011108060001080006040001020000000111 0a000064 000000000000 0a01000b",
+        "02000000010102000000011186dd6000000000203afffd000000000000000000000000000100 fd010000000000000000000000000001\
+         8800eb3960000000fd000000000000000000000000000100 0201020000000111",
+    ];
+
+    #[test]
+    fn who_claims_the_vip_is_shown_to_the_host() {
+        for claim in CLAIMS {
+            let frame = || VecFrame::new(&hex(&claim.replace(' ', "")));
+            let mut desired = desired();
+            let mut alone = World::of(&desired);
+            alone.receive(1, frame());
+            assert!(alone.out.punted.is_empty() && alone.sent().is_empty());
+            desired.interfaces[1].host = true;
+            let mut world = World::of(&desired);
+            world.receive(1, frame());
+            assert_eq!(world.out.punted.len(), 1, "{claim}");
+            assert_eq!(world.sent(), [], "nothing is answered");
+            let learned = world
+                .shared
+                .neighbours
+                .peek(types::InterfaceId(1), "10.0.0.100".parse().unwrap());
+            assert_eq!(learned, None);
+        }
+    }
+
+    #[test]
+    fn without_a_host_nobody_asked() {
+        let mut world = World::of(&desired());
+        world.receive(1, segment("10.0.0.100:80", "10.1.0.1:4000"));
+        assert_eq!(world.dropped(DropReason::IpSource), 1);
+        assert_eq!(world.sent(), []);
     }
 }

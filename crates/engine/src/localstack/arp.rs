@@ -36,10 +36,11 @@ pub(crate) fn receive<F: Frame, O: Output<F>>(
         return;
     }
     let target_is_ours = matches!(net.local4(arp.target()), Some(Local::Own(_) | Local::Vip));
-    // Somebody else claims an address of ours: nothing to learn, nothing to answer.
-    if net.local4(arp.sender()).is_some() {
-        cx.drop(frame, DropReason::ArpNotForUs);
-        return;
+    // Somebody else claims an address of ours: nothing to learn, nothing to answer. Who claims a VIP is shown to the host, which has none.
+    match net.local4(arp.sender()) {
+        None => {}
+        Some(Local::Vip) => return pass_on(cx, frame, port, DropReason::ArpNotForUs),
+        Some(_) => return cx.drop(frame, DropReason::ArpNotForUs),
     }
     let probe = sender.is_unspecified();
     let asks_us = operation == arp::REQUEST && target_is_ours;

@@ -24,18 +24,27 @@ use wire::{
 const HOP_LIMIT: u8 = 255;
 const ALL_NODES: u128 = 0xff02_0000_0000_0000_0000_0000_0000_0001;
 
-/// Whether the packet is a neighbour solicitation or advertisement.
-pub(super) fn is_nd<F: Frame>(frame: &F, packet: &Packet) -> bool {
-    packet.protocol == protocol::ICMPV6
-        && packet.fragment == Fragment::No
-        && matches!(packet.addresses, Addresses::V6 { .. })
-        && matches!(
-            icmp_kind(frame, packet),
-            Some((v6::NEIGHBOUR_SOLICITATION | v6::NEIGHBOUR_ADVERTISEMENT, _))
-        )
+/// The messages of neighbour discovery that are ours.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Solicitation,
+    Advertisement,
 }
 
-/// Takes in what [`is_nd`].
+/// Which message of neighbour discovery the packet is; `None`: another packet.
+pub(super) fn kind<F: Frame>(frame: &F, packet: &Packet) -> Option<Kind> {
+    let is6 = matches!(packet.addresses, Addresses::V6 { .. });
+    if packet.protocol != protocol::ICMPV6 || packet.fragment != Fragment::No || !is6 {
+        return None;
+    }
+    match icmp_kind(frame, packet)?.0 {
+        v6::NEIGHBOUR_SOLICITATION => Some(Kind::Solicitation),
+        v6::NEIGHBOUR_ADVERTISEMENT => Some(Kind::Advertisement),
+        _ => None,
+    }
+}
+
+/// Takes in what has a [`kind`].
 #[cold]
 pub(super) fn receive<F: Frame, O: Output<F>>(
     cx: &mut Context<'_, F, O>,
@@ -195,10 +204,11 @@ fn advertisement<F: Frame, O: Output<F>>(
         cx.drop(frame, DropReason::NdMalformed);
         return;
     }
-    if cx.snapshot.net.local6(target).is_some() {
-        // Somebody else claims an address of ours.
-        cx.drop(frame, DropReason::IcmpIgnored);
-        return;
+    match cx.snapshot.net.local6(target) {
+        None => {}
+        // Somebody else claims an address of ours. Who claims a VIP is shown to the host, which has none.
+        Some(Local::Vip) => return pass_on(cx, frame, port, DropReason::IcmpIgnored),
+        Some(_) => return cx.drop(frame, DropReason::IcmpIgnored),
     }
     let address = Ipv6Addr::from_bits(target).into();
     let neighbours = &cx.shared.neighbours;

@@ -34,10 +34,6 @@ pub(crate) fn packet<I: Ip, F: Frame, O: Output<F>>(
     packet: &Packet,
     tries: u8,
 ) {
-    if is_martian(&cx.snapshot.net, packet) {
-        cx.drop(frame, DropReason::IpSource);
-        return;
-    }
     let snapshot = cx.snapshot;
     let found = protocol_of(packet).and_then(|protocol| {
         let (ip, port) = (packet.addresses.destination(), packet.destination_port);
@@ -47,6 +43,10 @@ pub(crate) fn packet<I: Ip, F: Frame, O: Output<F>>(
         stray(cx, frame, packet);
         return;
     };
+    if is_martian(&snapshot.net, packet) {
+        cx.drop(frame, DropReason::IpSource);
+        return;
+    }
     if packet.fragment != Fragment::No {
         cx.drop(frame, DropReason::Fragment);
         return;
