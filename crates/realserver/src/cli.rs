@@ -192,10 +192,10 @@ struct Rest {
 
 #[derive(Clone, Debug, clap::Args)]
 struct Place {
-    /// Write files below this directory instead of /.
+    /// Prepare the system below this directory (an image, a chroot) for its next boot. Nothing that runs is touched.
     #[arg(long, default_value = "/", value_name = "DIR")]
     root: PathBuf,
-    /// Write files only, change nothing running: for an image.
+    /// The same for this system, from inside: write files for the next boot, touch nothing that runs.
     #[arg(long)]
     files_only: bool,
     /// What this machine's arptables calls its chains; found out if not given.
@@ -238,13 +238,10 @@ fn keep_first<T: PartialEq + Clone>(items: &mut Vec<T>) {
 
 impl Place {
     fn system(&self) -> Result<System, Refusal> {
-        if !self.root.is_dir() {
-            return Err(Refusal::Request(format!(
-                "--root {}: no such directory",
-                self.root.display()
-            )));
+        if self.root == Path::new("/") {
+            return Ok(System::new("/", self.files_only));
         }
-        Ok(System::new(self.root.clone(), self.files_only))
+        System::image(&self.root)
     }
 
     fn facts(&self, system: &System) -> Result<Facts, Refusal> {
@@ -284,8 +281,8 @@ pub fn run(args: Args) -> Result<ExitCode, Refusal> {
         Command::Apply { what, place } => {
             let request = what.rest.request(what.method);
             request.validate()?;
-            need_root("apply")?;
             let system = place.system()?;
+            need_root("apply", &system)?;
             let facts = place.facts(&system)?;
             let (plan, changes) = live::apply(&system, request, &facts)?;
             print_changes(&changes, "nothing to change: all of it is in force")?;
@@ -295,8 +292,8 @@ pub fn run(args: Args) -> Result<ExitCode, Refusal> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Undo { vip, place, force } => {
-            need_root("undo")?;
             let system = place.system()?;
+            need_root("undo", &system)?;
             let facts = place.facts(&system)?;
             let changes = live::undo(&system, &vip, &facts, force)?;
             print_changes(&changes, "nothing had to be changed")?;
@@ -309,8 +306,8 @@ pub fn run(args: Args) -> Result<ExitCode, Refusal> {
             director,
             json,
         } => {
-            need_root("check")?;
             let system = place.system()?;
+            need_root("check", &system)?;
             let requests =
                 match what.method {
                     Some(method) => vec![what.rest.request(method)],
@@ -349,8 +346,9 @@ pub fn run(args: Args) -> Result<ExitCode, Refusal> {
             listen,
             json,
         } => {
-            need_root("probe")?;
-            let facts = gather(&System::new("/", false), None)?;
+            let system = System::new("/", false);
+            need_root("probe", &system)?;
+            let facts = gather(&system, None)?;
             let options = ProbeOptions {
                 interface,
                 real_ip,
@@ -460,8 +458,9 @@ fn elsewhere(what: What) -> Result<(Vec<Request>, Plan), Refusal> {
     Ok((requests, plan))
 }
 
-fn need_root(what: &'static str) -> Result<(), Refusal> {
-    if rustix::process::geteuid().is_root() {
+/// An image is whose who may write its files.
+fn need_root(what: &'static str, system: &System) -> Result<(), Refusal> {
+    if system.has_root() || rustix::process::geteuid().is_root() {
         Ok(())
     } else {
         Err(Refusal::NotRoot(what))

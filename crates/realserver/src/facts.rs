@@ -56,8 +56,10 @@ pub struct Init {
 /// A machine.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Facts {
-    /// False when planning for another machine (`script`, `ansible`): nothing about it is known then.
+    /// It is this machine, and it runs. False when planning for an image (`--root`) or another machine (`script`, `ansible`).
     pub known: bool,
+    /// Its files are known: programs, units, how it boots. False for another machine.
+    pub files: bool,
     /// Running as root.
     pub root: bool,
     /// Its interfaces.
@@ -99,9 +101,15 @@ impl Facts {
         })
     }
 
+    /// Whether its rules can be saved by its own tools when the plan is carried out: not in an image, where none are in force.
+    #[must_use]
+    pub const fn runs(&self) -> bool {
+        self.known || !self.files
+    }
+
     /// Fail unless the method's program is there. `hint` says what to install.
     pub(crate) fn need(&self, tool: &str, method: &'static str, hint: &str) -> Result<(), Refusal> {
-        if !self.known || self.tools.contains_key(tool) {
+        if !self.files || self.tools.contains_key(tool) {
             return Ok(());
         }
         Err(Refusal::NoTool {

@@ -47,15 +47,12 @@ const UNITS: &[&str] = &[
 /// When `ip` cannot be run.
 pub fn gather(system: &System, chains: Option<ArpChains>) -> Result<Facts, Refusal> {
     if system.files_only {
-        return Ok(Facts {
-            root: rustix::process::geteuid().is_root(),
-            chains: chains.unwrap_or_default(),
-            ..Facts::default()
-        });
+        return Ok(image(system, chains));
     }
     let run = |argv: &[&str]| system.run(&argv.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>());
     let mut facts = Facts {
         known: true,
+        files: true,
         root: rustix::process::geteuid().is_root(),
         tools: TOOLS
             .iter()
@@ -85,9 +82,7 @@ pub fn gather(system: &System, chains: Option<ArpChains>) -> Result<Facts, Refus
             .listeners
             .extend::<Vec<Listener>>(parse::listeners(&text, protocol));
     }
-    if let Some((xml, _)) = system.read("/etc/firewalld/direct.xml").unwrap_or(None) {
-        facts.firewalld = parse::direct_rules(&xml);
-    }
+    facts.firewalld = direct_rules(system);
     if facts.root {
         let mut xtables = vec![format!("ip {NFT_TABLE}"), format!("ip6 {NFT_TABLE}")];
         for (tool, table) in [(Tool::Iptables, "ip nat"), (Tool::Ip6tables, "ip6 nat")] {
@@ -120,6 +115,35 @@ pub fn gather(system: &System, chains: Option<ArpChains>) -> Result<Facts, Refus
     }
     facts.chains = chains.unwrap_or(facts.chains);
     Ok(facts)
+}
+
+/// A system of which only the files are there.
+fn image(system: &System, chains: Option<ArpChains>) -> Facts {
+    let mut facts = Facts {
+        files: true,
+        root: rustix::process::geteuid().is_root(),
+        tools: TOOLS
+            .iter()
+            .filter_map(|t| system.find_inside(t).map(|p| ((*t).to_owned(), p)))
+            .collect(),
+        init: init(system),
+        ..Facts::default()
+    };
+    let old = facts.init.scripts.contains("arptables_jf");
+    facts.chains = chains.unwrap_or(if old {
+        ArpChains::InOut
+    } else {
+        ArpChains::InputOutput
+    });
+    facts.firewalld = direct_rules(system);
+    facts
+}
+
+fn direct_rules(system: &System) -> Vec<String> {
+    match system.read("/etc/firewalld/direct.xml") {
+        Ok(Some((xml, _))) => parse::direct_rules(&xml),
+        _ => vec![],
+    }
 }
 
 /// arptables' rules, and whether it calls its chains IN and OUT.

@@ -1,5 +1,7 @@
 //! The part that touches the machine: gathers facts, carries out plans, remembers what was there, takes it back.
 
+mod ask;
+mod enablement;
 pub(crate) mod gather;
 mod parse;
 mod perform;
@@ -20,7 +22,7 @@ use crate::{
     plan::{Plan, plan},
     request::Request,
 };
-use state::{Done, Prior};
+use state::Prior;
 use std::net::IpAddr;
 
 /// What a run changed, one line each, for people.
@@ -31,7 +33,7 @@ pub type Changes = Vec<String>;
 /// # Errors
 /// Refusals before anything is touched; a failing command after everything was taken back.
 pub fn apply(system: &System, request: Request, facts: &Facts) -> Result<(Plan, Changes), Refusal> {
-    let mut state = State::load(system)?.unwrap_or_default();
+    let mut state = load(system)?.unwrap_or_default();
     let mut requests = state.requests.clone();
     if !requests.contains(&request) {
         requests.push(request);
@@ -51,7 +53,7 @@ pub fn undo(
     facts: &Facts,
     force: bool,
 ) -> Result<Changes, Refusal> {
-    let Some(mut state) = State::load(system)? else {
+    let Some(mut state) = load(system)? else {
         return Err(Refusal::NoState(system.path(STATE_FILE)));
     };
     let mut requests = Vec::new();
@@ -104,20 +106,6 @@ fn reach(
             take_back::unchanged(system, &state.done[index])?;
         }
     }
-    if system.files_only
-        && let Some(Step {
-            action: Action::Save { path, .. },
-            ..
-        }) = plan
-            .steps
-            .iter()
-            .find(|s| matches!(s.action, Action::Save { .. }))
-    {
-        return Err(Refusal::Request(format!(
-            "{} holds rules in force, which a file tree has none of; with --files-only use --boot debian: a unit of ours adds the rules",
-            path.display()
-        )));
-    }
     let mut rules_changed = false;
     for index in stale {
         let done = state.done.remove(index);
@@ -127,27 +115,11 @@ fn reach(
     }
     let mut fresh: Vec<String> = Vec::new();
     for step in &plan.steps {
-        let before = state
-            .done
-            .iter()
-            .position(|d| d.action.key() == step.action.key());
-        let renew = rules_changed && matches!(step.action, Action::Save { .. });
-        let result = match before {
-            Some(index) => {
-                perform::renew(system, &mut state.done[index], &step.action, facts, renew)
-            }
-            None => perform::first(system, &step.action, facts).map(|(done, changed)| {
-                fresh.push(done.action.key());
-                state.done.push(done);
-                changed
-            }),
-        };
-        match result {
+        match take(system, state, step, facts, rules_changed, &mut fresh) {
             Ok(false) => {}
             Ok(true) => {
                 rules_changed |= matches!(step.action, Action::Rule(_));
                 changes.extend(step.action.commands(facts.chains));
-                state.store(system)?;
             }
             Err(error) => {
                 roll_back(system, state, &fresh, facts);
@@ -165,6 +137,47 @@ fn reach(
     Ok(changes)
 }
 
+/// Make sure of one step; whether anything had to be done. `fresh` gets its key if it was not recorded before.
+fn take(
+    system: &System,
+    state: &mut State,
+    step: &Step,
+    facts: &Facts,
+    rules_changed: bool,
+    fresh: &mut Vec<String>,
+) -> Result<bool, Refusal> {
+    let action = &step.action;
+    let known = state
+        .done
+        .iter()
+        .position(|d| d.action.key() == action.key());
+    let index = match known {
+        Some(index) => {
+            if !perform::is_due(system, &state.done[index], action, facts, rules_changed)? {
+                state.done[index].action = action.clone();
+                return Ok(false);
+            }
+            index
+        }
+        None => {
+            let done = perform::begin(system, action, facts)?;
+            let due = done.prior != Prior::InForce && !matches!(action, Action::Table { .. });
+            fresh.push(action.key());
+            state.done.push(done);
+            if !due {
+                return Ok(false);
+            }
+            state.done.len() - 1
+        }
+    };
+    perform::prepare(system, &mut state.done[index], action, facts)?;
+    state.store(system)?;
+    perform::carry_out(system, &mut state.done[index], facts)?;
+    state.store(system)?;
+    Ok(true)
+}
+
+/// Take back what this run did, and write again what it rewrote of earlier ones.
 fn roll_back(system: &System, state: &mut State, fresh: &[String], facts: &Facts) {
     while let Some(index) = state
         .done
@@ -175,11 +188,36 @@ fn roll_back(system: &System, state: &mut State, fresh: &[String], facts: &Facts
         // The first error is the one to report; a second one here must not hide it, nor stop the rest from being taken back.
         let _ = take_back::undo(system, &done, facts, &mut Changes::new());
     }
-    let _ = if state.requests.is_empty() {
+    if let Ok(earlier) = plan(&state.requests, facts) {
+        for step in &earlier.steps {
+            let _ = take(system, state, step, facts, true, &mut Vec::new());
+        }
+    }
+    let _ = if state.requests.is_empty() && state.done.is_empty() {
         state.remove(system)
     } else {
         state.store(system)
     };
+}
+
+fn load(system: &System) -> Result<Option<State>, Refusal> {
+    let state = State::load(system)?;
+    if state.is_none() {
+        State::sweep(system);
+    }
+    Ok(state)
+}
+
+fn argv(words: &[&str]) -> Vec<String> {
+    words.iter().map(|w| (*w).to_owned()).collect()
+}
+
+/// Whether the action acts on the running machine, rather than on files.
+fn is_live(action: &Action) -> bool {
+    !matches!(
+        action,
+        Action::File { .. } | Action::Enable { .. } | Action::Chkconfig { .. }
+    )
 }
 
 /// Whether a step of a plan is in force.
@@ -187,5 +225,5 @@ fn roll_back(system: &System, state: &mut State, fresh: &[String], facts: &Facts
 /// # Errors
 /// When the machine cannot be asked.
 pub fn satisfied(system: &System, action: &Action, facts: &Facts) -> Result<bool, Refusal> {
-    perform::satisfied(system, action, facts)
+    ask::satisfied(system, action, facts)
 }

@@ -28,11 +28,38 @@ pub(crate) struct PriorFile {
     pub before: Option<(String, u32)>,
     /// Content as we left it; `None`: we left no such file.
     pub after: Option<String>,
+    /// What is being written just now; after a run that was cut off, what may be there.
+    #[serde(default)]
+    pub coming: Coming,
     /// Directories that had to be made for it, outermost first.
     pub made: Vec<String>,
 }
 
-/// One change made.
+impl PriorFile {
+    /// Whether a content is what was there, what we left, or what a run that was cut off was writing: nobody else's.
+    pub fn knows(&self, now: Option<&str>) -> bool {
+        now == self.after.as_deref()
+            || now == self.before.as_ref().map(|(text, _)| text.as_str())
+            || match &self.coming {
+                Coming::Nothing => false,
+                Coming::Text(text) => now == Some(text),
+                Coming::Unknown => true,
+            }
+    }
+}
+
+/// A write under way.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Coming {
+    #[default]
+    Nothing,
+    Text(String),
+    /// Another program writes the file.
+    Unknown,
+}
+
+/// One change made, or about to be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Done {
     pub action: Action,
@@ -79,13 +106,22 @@ impl State {
 
     pub(crate) fn store(&mut self, system: &System) -> Result<(), Refusal> {
         self.version = VERSION;
-        let made = system.make_parents(STATE_FILE)?;
-        self.made.extend(made);
+        self.made.extend(system.missing_parents(STATE_FILE));
+        system.make_parents(STATE_FILE)?;
         let text = serde_json::to_string_pretty(self).map_err(|e| Refusal::BadState {
             path: STATE_FILE.into(),
             why: e.to_string(),
         })?;
         system.write(STATE_FILE, &text, 0o600)
+    }
+
+    /// Where there is no record: clear away what a run leaves that was cut off while it wrote the first one, or removed the last.
+    pub(crate) fn sweep(system: &System) {
+        system.remove_temporary(STATE_FILE);
+        // The directory is this record's; anything in it keeps it.
+        if let Some((directory, _)) = STATE_FILE.rsplit_once('/') {
+            system.remove_directories(&[directory.to_owned()]);
+        }
     }
 
     pub(crate) fn remove(&mut self, system: &System) -> Result<(), Refusal> {

@@ -23,9 +23,20 @@ pub(crate) const ADMIN_PATHS: &[&str] = &[
 #[derive(Clone, Debug)]
 pub struct System {
     root: PathBuf,
-    /// Write files only: for building an image of a real server.
+    /// Write files only, for the next boot: always so below another root.
     pub files_only: bool,
 }
+
+/// Any of these makes a directory a Linux system.
+const MARKS: [&str; 7] = [
+    "/etc/os-release",
+    "/usr/lib/os-release",
+    "/etc/redhat-release",
+    "/etc/debian_version",
+    "/sbin/init",
+    "/usr/lib/systemd/systemd",
+    "/lib/systemd/systemd",
+];
 
 impl System {
     /// `root` is `/` for the running machine.
@@ -35,6 +46,29 @@ impl System {
             root: root.into(),
             files_only,
         }
+    }
+
+    /// The system below a directory: files only, nothing that runs is touched.
+    ///
+    /// # Errors
+    /// No such directory, or nothing in it that could boot.
+    pub fn image(root: &Path) -> Result<Self, Refusal> {
+        let wrong = |what: String| Refusal::Request(format!("--root {}: {what}", root.display()));
+        let path = fs::canonicalize(root).map_err(|e| wrong(e.to_string()))?;
+        if !path.is_dir() {
+            return Err(wrong("not a directory".into()));
+        }
+        let system = Self::new(path, true);
+        if !MARKS
+            .iter()
+            .any(|m| fs::symlink_metadata(system.path(m)).is_ok())
+        {
+            return Err(wrong(format!(
+                "no Linux system is there (none of {}); name the directory that will be its /",
+                MARKS.join(", ")
+            )));
+        }
+        Ok(system)
     }
 
     /// Whether files go below another root than `/`.
@@ -53,6 +87,37 @@ impl System {
     #[must_use]
     pub fn path(&self, path: &str) -> PathBuf {
         self.root.join(path.trim_start_matches('/'))
+    }
+
+    /// A program of the system, by the path it has there. Its links may lead to where only the system itself can follow.
+    pub(crate) fn find_inside(&self, tool: &str) -> Option<PathBuf> {
+        ADMIN_PATHS
+            .iter()
+            .map(|d| Path::new(d).join(tool))
+            .find(|p| fs::symlink_metadata(self.path(&p.to_string_lossy())).is_ok())
+    }
+
+    /// Nothing may be written elsewhere because of a link in the image.
+    fn inside(&self, path: &Path) -> Result<(), Refusal> {
+        let there = path.ancestors().find_map(|p| fs::canonicalize(p).ok());
+        if self.has_root() && there.is_some_and(|p| !p.starts_with(&self.root)) {
+            return Err(Refusal::Request(format!(
+                "{} leads out of --root {} by a symbolic link; nothing was changed",
+                path.display(),
+                self.root.display()
+            )));
+        }
+        Ok(())
+    }
+
+    /// Run a command of the system itself: below another root, in a chroot.
+    pub(crate) fn run_inside(&self, argv: &[String]) -> Result<String, Refusal> {
+        if !self.has_root() {
+            return self.run(argv);
+        }
+        let mut line = vec!["chroot".to_owned(), self.root.display().to_string()];
+        line.extend_from_slice(argv);
+        self.run(&line)
     }
 
     /// Run a command; its standard output, or an error with its words.
@@ -110,6 +175,7 @@ impl System {
     /// A text file's content and permission bits.
     pub(crate) fn read(&self, path: &str) -> Result<Option<(String, u32)>, Refusal> {
         let path = self.path(path);
+        self.inside(&path)?;
         match fs::read_to_string(&path) {
             Ok(text) => {
                 let mode = fs::metadata(&path)
@@ -127,7 +193,8 @@ impl System {
     /// Write a whole file: readers see the old or the new one, never a half.
     pub(crate) fn write(&self, path: &str, text: &str, mode: u32) -> Result<(), Refusal> {
         let path = self.path(path);
-        let temporary = path.with_extension("tarpon-new");
+        self.inside(&path)?;
+        let temporary = temporary(&path);
         let io = || Refusal::io(&path);
         let mut file = fs::OpenOptions::new()
             .write(true)
@@ -143,6 +210,11 @@ impl System {
         fs::rename(&temporary, &path).map_err(io())
     }
 
+    /// What a write that was cut off left beside the file, if anything.
+    pub(crate) fn remove_temporary(&self, path: &str) {
+        let _ = fs::remove_file(temporary(&self.path(path)));
+    }
+
     pub(crate) fn remove(&self, path: &str) -> Result<(), Refusal> {
         let path = self.path(path);
         match fs::remove_file(&path) {
@@ -151,22 +223,23 @@ impl System {
         }
     }
 
-    /// Make the directories a file needs; returns those that were missing, outermost first.
-    pub(crate) fn make_parents(&self, path: &str) -> Result<Vec<String>, Refusal> {
-        let mut missing = Vec::new();
-        let mut directory = Path::new(path).parent();
-        while let Some(d) =
-            directory.filter(|d| *d != Path::new("/") && !self.path(&d.to_string_lossy()).exists())
-        {
-            missing.push(d.to_string_lossy().into_owned());
-            directory = d.parent();
-        }
+    /// The directories a file needs that are not there, outermost first.
+    pub(crate) fn missing_parents(&self, path: &str) -> Vec<String> {
+        let mut missing: Vec<String> = Path::new(path)
+            .ancestors()
+            .skip(1)
+            .map(|d| d.to_string_lossy().into_owned())
+            .take_while(|d| !self.path(d).exists())
+            .collect();
         missing.reverse();
-        for directory in &missing {
-            let path = self.path(directory);
-            fs::create_dir(&path).map_err(Refusal::io(&path))?;
-        }
-        Ok(missing)
+        missing
+    }
+
+    pub(crate) fn make_parents(&self, path: &str) -> Result<(), Refusal> {
+        let parent = Path::new(path).parent().unwrap_or(Path::new("/"));
+        let parent = self.path(&parent.to_string_lossy());
+        self.inside(&parent)?;
+        fs::create_dir_all(&parent).map_err(Refusal::io(&parent))
     }
 
     /// Remove directories that are empty, innermost first.
@@ -180,7 +253,7 @@ impl System {
     /// `systemctl`, which works on files alone where systemd does not run.
     pub(crate) fn systemctl(&self, verb: &str, unit: &str) -> Result<String, Refusal> {
         let mut argv = vec!["systemctl".to_owned()];
-        if self.has_root() || !Path::new("/run/systemd/system").exists() {
+        if !self.systemd_runs() {
             argv.push(format!("--root={}", self.root.display()));
         }
         argv.push(verb.into());
@@ -192,8 +265,12 @@ impl System {
 
     /// Whether systemd runs here and must be told of new unit files.
     pub(crate) fn systemd_runs(&self) -> bool {
-        !self.has_root() && Path::new("/run/systemd/system").exists()
+        !self.files_only && Path::new("/run/systemd/system").exists()
     }
+}
+
+fn temporary(path: &Path) -> PathBuf {
+    path.with_extension("tarpon-new")
 }
 
 fn search_path() -> String {

@@ -1,13 +1,13 @@
 //! Each action taken back to what was there before it.
 
 use super::{
-    Changes, Done, Prior,
+    Changes, argv,
+    ask::{count, default_routes, has_nft_table, satisfied},
+    enablement,
     gather::{enabled, read_sysctl},
-    perform::{
-        argv, count, default_routes, delete_route, has_nft_table, is_live, remove_direct,
-        route_words, satisfied,
-    },
-    state::PriorFile,
+    is_live,
+    perform::{delete_route, remove_direct, route_words},
+    state::{Done, Prior, PriorFile},
     system::System,
 };
 use crate::{
@@ -25,7 +25,7 @@ pub(super) fn unchanged(system: &System, done: &Done) -> Result<(), Refusal> {
     {
         for file in files {
             let now = system.read(&file.path)?.map(|(text, _)| text);
-            if now != file.after && now != file.before.as_ref().map(|(t, _)| t.clone()) {
+            if !file.knows(now.as_deref()) {
                 return Err(Refusal::FileChanged(system.path(&file.path)));
             }
         }
@@ -87,7 +87,7 @@ pub(super) fn undo(
             let ours = files.iter().all(|f| {
                 system
                     .read(&f.path)
-                    .is_ok_and(|now| now.map(|(t, _)| t) == f.after)
+                    .is_ok_and(|now| f.knows(now.as_ref().map(|(t, _)| t.as_str())))
             });
             if ours {
                 restore(system, files, changes)?;
@@ -119,10 +119,13 @@ pub(super) fn undo(
                 system.systemctl("daemon-reload", "")?;
             }
         }
-        (Action::Enable { unit }, _) => {
+        (Action::Enable { unit }, prior) => {
             if enabled(system, unit) {
                 system.systemctl("disable", unit)?;
                 changes.push(format!("systemctl disable {unit}"));
+            }
+            if let Prior::Value(before) = prior {
+                enablement::restore(system, unit, before)?;
             }
         }
         (Action::Start { unit }, _) => run(system, &argv(&["systemctl", "stop", unit]), changes)?,
@@ -133,11 +136,8 @@ pub(super) fn undo(
                 (true, false) => format!("chkconfig --level 2345 {service} off"),
                 (false, _) => format!("update-rc.d -f {service} remove"),
             };
-            run(
-                system,
-                &argv(&line.split_whitespace().collect::<Vec<_>>()),
-                changes,
-            )?;
+            system.run_inside(&argv(&line.split_whitespace().collect::<Vec<_>>()))?;
+            changes.push(line);
         }
         (Action::Module { module, .. }, _) => {
             run(system, &argv(&["modprobe", "-r", module]), changes)?
@@ -180,10 +180,7 @@ fn run(system: &System, argv: &[String], changes: &mut Changes) -> Result<(), Re
 fn restore(system: &System, files: &[PriorFile], changes: &mut Changes) -> Result<(), Refusal> {
     for file in files {
         let now = system.read(&file.path)?.map(|(text, _)| text);
-        if let Some(text) = now
-            .as_ref()
-            .filter(|_| now != file.after && now != file.before.as_ref().map(|(t, _)| t.clone()))
-        {
+        if let Some(text) = now.as_ref().filter(|_| !file.knows(now.as_deref())) {
             system.write(&format!("{}.tarpon-changed", file.path), text, 0o600)?;
         }
         match &file.before {
@@ -196,6 +193,7 @@ fn restore(system: &System, files: &[PriorFile], changes: &mut Changes) -> Resul
                 changes.push(format!("rm {}", file.path));
             }
         }
+        system.remove_temporary(&file.path);
         system.remove_directories(&file.made);
     }
     Ok(())

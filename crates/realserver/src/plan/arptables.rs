@@ -83,6 +83,11 @@ pub(super) fn steps(requests: &[&Request], facts: &Facts, plan: &mut Plan) -> Re
             early: false,
             devices,
             requires: vec![filter],
+            guards: requests
+                .iter()
+                .flat_map(|r| &r.vips)
+                .map(|vip| format!("@arptables@ -L @IN@ -n | grep -qwF {vip}"))
+                .collect(),
             start: addresses
                 .iter()
                 .map(|a| boot::line(&a.address_argv("replace")))

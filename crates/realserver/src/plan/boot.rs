@@ -34,10 +34,10 @@ pub(super) fn carrier(requests: &[&Request], facts: &Facts, plan: &mut Plan) -> 
     match requests.last().map(|r| r.boot).unwrap_or_default() {
         Boot::Rhel => Carrier::Rhel,
         Boot::Debian => Carrier::Debian,
-        Boot::Sysv if facts.known && !facts.init.red_hat => Carrier::SysvDebian,
+        Boot::Sysv if facts.files && !facts.init.red_hat => Carrier::SysvDebian,
         Boot::Sysv => Carrier::SysvRhel,
         Boot::None => Carrier::None,
-        Boot::Auto if !facts.known || (facts.init.systemd && !facts.init.red_hat) => {
+        Boot::Auto if !facts.files || (facts.init.systemd && !facts.init.red_hat) => {
             Carrier::Debian
         }
         Boot::Auto if facts.init.systemd => Carrier::Rhel,
@@ -60,6 +60,8 @@ pub(super) struct Unit {
     pub devices: Vec<String>,
     /// Units that must have succeeded before.
     pub requires: Vec<String>,
+    /// Commands that must succeed first, where init knows no such dependency.
+    pub guards: Vec<String>,
     pub start: Vec<String>,
     pub stop: Vec<String>,
 }
@@ -117,7 +119,7 @@ pub(super) fn save_rules(
     plan: &mut Plan,
 ) -> String {
     let name = tool.name();
-    let has = |unit: &str| !facts.known || facts.init.units.contains(unit);
+    let has = |unit: &str| !facts.files || facts.init.units.contains(unit);
     let save = |path: String| Action::Save {
         argv: vec![format!("{name}-save")],
         path: path.into(),
@@ -131,7 +133,7 @@ pub(super) fn save_rules(
         "/etc/iptables/rules.v4"
     };
     match carrier {
-        Carrier::Rhel if has(&format!("{name}.service")) => {
+        Carrier::Rhel if facts.runs() && has(&format!("{name}.service")) => {
             plan.push(why, save(format!("/etc/sysconfig/{name}")));
             plan.push(
                 "the distribution's service restores them",
@@ -153,9 +155,9 @@ pub(super) fn save_rules(
             );
             "netfilter-persistent.service".into()
         }
-        Carrier::SysvRhel => {
+        Carrier::SysvRhel if facts.runs() => {
             let jf = tool == Tool::Arptables
-                && (!facts.known || facts.init.scripts.contains("arptables_jf"));
+                && (!facts.files || facts.init.scripts.contains("arptables_jf"));
             let service = if jf { "arptables_jf" } else { name };
             plan.push(
                 why,
@@ -201,6 +203,7 @@ pub(super) fn save_rules(
                 early: true,
                 devices: vec![],
                 requires: vec![],
+                guards: vec![],
                 start: rules.iter().map(|r| command(r, "-A")).collect(),
                 stop: rules.iter().rev().map(|r| command(r, "-D")).collect(),
             };
@@ -217,7 +220,7 @@ pub(super) fn nft(file: &str, carrier: Carrier, facts: &Facts, plan: &mut Plan) 
     } else {
         "/etc/nftables.conf"
     };
-    if facts.known && facts.init.enabled.contains("nftables.service") {
+    if facts.files && facts.init.enabled.contains("nftables.service") {
         plan.push(
             "nftables.service flushes the ruleset before it loads its own, so the table must be part of it",
             Action::File { path: conf.into(), content: format!("include \"{file}\"\n"), mode: 0o644, append: true },
@@ -230,6 +233,7 @@ pub(super) fn nft(file: &str, carrier: Carrier, facts: &Facts, plan: &mut Plan) 
         early: true,
         devices: vec![],
         requires: vec![],
+        guards: vec![],
         start: vec![format!("@nft@ -f {file}")],
         stop: ["ip", "ip6"]
             .iter()
@@ -256,11 +260,16 @@ fn service(unit: &Unit) -> String {
     if unit.early {
         // systemd's own defaults would put it after basic.target, when network services may be running already.
         text.push_str("DefaultDependencies=no\nConflicts=shutdown.target\nWants=network-pre.target\nBefore=network-pre.target shutdown.target\n");
+        // After whatever flushes or replaces the rules of its own table.
         after.extend(
             [
                 "local-fs.target",
                 "systemd-sysctl.service",
                 "nftables.service",
+                "arptables.service",
+                "iptables.service",
+                "ip6tables.service",
+                "netfilter-persistent.service",
             ]
             .map(str::to_owned),
         );
@@ -338,7 +347,7 @@ fn init_script(unit: &Unit) -> String {
          case \"$1\" in\n    start|restart|force-reload)\n{start}        ;;\n    stop)\n{stop}        ;;\n    status)\n        :\n        ;;\n    *)\n        \
          echo \"usage: $0 start|stop|restart|status\" >&2\n        exit 2\n        ;;\nesac\n",
         what = unit.what,
-        start = body(&unit.start, false),
+        start = body(&[unit.guards.as_slice(), &unit.start].concat(), false),
         stop = body(&unit.stop, true),
     )
 }

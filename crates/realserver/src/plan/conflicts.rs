@@ -146,7 +146,9 @@ fn foreign_rules(vip: IpAddr, method: Method, plan: &Plan, facts: &Facts) -> Res
             return conflict(crate::action::words(&rule.argv("-A", facts.chains)));
         }
     }
-    for rule in &facts.firewalld {
+    // In an image firewalld's file is written whole, which only happens where nobody else's rule is in it.
+    let direct = (method != Method::Firewalld || facts.runs()).then_some(&facts.firewalld);
+    for rule in direct.into_iter().flatten() {
         if rule.split_whitespace().any(|w| w == text) && !firewalld.contains(rule) {
             return conflict(format!("firewalld direct rule: {rule}"));
         }

@@ -41,6 +41,7 @@ pub(super) fn steps(requests: &[&Request], facts: &Facts, plan: &mut Plan) -> Re
             early: false,
             devices: vec![],
             requires: vec![],
+            guards: vec![],
             start,
             stop: vec![],
         };

@@ -99,7 +99,7 @@ fn interfaces(request: &Request, facts: &Facts) -> Result<Vec<String>, Refusal> 
     }
     if !facts.known {
         return Err(Refusal::WhichInterface {
-            reason: "this plan is for another machine".into(),
+            reason: "the plan is for an image or another machine".into(),
         });
     }
     let held = |address: IpAddr| facts.holders(address).map(|(i, _)| i.name.clone()).next();

@@ -10,6 +10,9 @@ use crate::{
 use std::net::IpAddr;
 use types::Protocol;
 
+/// firewalld's permanent direct rules.
+const DIRECT_FILE: &str = "/etc/firewalld/direct.xml";
+
 /// Where the nftables method keeps its table.
 pub(super) const NFT_FILE: &str = "/etc/tarpon/realserver.nft";
 
@@ -118,13 +121,15 @@ fn firewalld(
             let family = if vip.is_ipv4() { "ipv4" } else { "ipv6" };
             (family.to_owned(), format!("nat PREROUTING 0 -d {vip} -p {protocol} -m {protocol} --dport {port} -j REDIRECT"))
         })
-        .collect();
-    plan.push(
-        "firewalld must run",
-        Action::Start {
-            unit: "firewalld.service".into(),
-        },
-    );
+        .collect::<Vec<_>>();
+    if facts.runs() {
+        plan.push(
+            "firewalld must run",
+            Action::Start {
+                unit: "firewalld.service".into(),
+            },
+        );
+    }
     if boot::carrier(requests, facts, plan).persists() {
         plan.push(
             "and start at boot",
@@ -133,13 +138,45 @@ fn firewalld(
             },
         );
     }
-    plan.push(
-        "take the VIP's packets for these ports, though the VIP is not on this machine",
-        Action::Firewalld { rules },
-    );
+    let why = "take the VIP's packets for these ports, though the VIP is not on this machine";
+    if facts.runs() {
+        plan.push(why, Action::Firewalld { rules });
+    } else {
+        plan.push(why, direct_xml(&rules, facts)?);
+    }
     plan.note("firewalld's zone must let the ports in (firewall-cmd --permanent --add-port=PORT/PROTOCOL, or --add-service), as for any service");
     plan.note("firewall-cmd --reload drops rules that were added to the running firewalld only, without --permanent");
     Ok(())
+}
+
+/// firewalld's file of permanent direct rules, for an image: firewall-cmd speaks to a running firewalld only.
+fn direct_xml(rules: &[(String, String)], facts: &Facts) -> Result<Action, Refusal> {
+    let mine: Vec<String> = rules
+        .iter()
+        .map(|(f, rule)| format!("{f} {rule}"))
+        .collect();
+    if let Some(other) = facts.firewalld.iter().find(|r| !mine.contains(r)) {
+        return Err(Refusal::Request(format!(
+            "{DIRECT_FILE} has a direct rule of somebody's ({other}), and nothing here merges that file while firewalld does not run; \
+             use --method iptables or nftables, or run apply on the server once it has booted"
+        )));
+    }
+    let mut content = String::from("<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<direct>\n");
+    for (family, rule) in rules {
+        let rule = rule
+            .strip_prefix("nat PREROUTING 0 ")
+            .unwrap_or(rule.as_str());
+        content.push_str(&format!(
+            "  <rule ipv=\"{family}\" table=\"nat\" chain=\"PREROUTING\" priority=\"0\">{rule}</rule>\n"
+        ));
+    }
+    content.push_str("</direct>\n");
+    Ok(Action::File {
+        path: DIRECT_FILE.into(),
+        content,
+        mode: 0o600,
+        append: false,
+    })
 }
 
 fn nftables(

@@ -103,6 +103,7 @@ pub(super) fn steps(requests: &[&Request], facts: &Facts, plan: &mut Plan) -> Re
             early: true,
             devices,
             requires: vec![],
+            guards: vec![],
             start,
             stop: addresses
                 .iter()

@@ -60,7 +60,11 @@ pub(super) fn steps(requests: &[&Request], facts: &Facts, plan: &mut Plan) -> Re
         start.push(format!("@modprobe@ {module}"));
         if v4 {
             // The kernel takes the larger of `all` and the device's own; 2 (loose) undoes an `all` of 1 without touching other interfaces.
-            let value = if facts.rp_filter_all == 0 { "0" } else { "2" };
+            let value = if facts.known && facts.rp_filter_all == 0 {
+                "0"
+            } else {
+                "2"
+            };
             set(
                 plan,
                 format!("net/ipv4/conf/{device}/rp_filter"),
@@ -108,6 +112,7 @@ pub(super) fn steps(requests: &[&Request], facts: &Facts, plan: &mut Plan) -> Re
             early: true,
             devices,
             requires: vec![],
+            guards: vec![],
             start,
             stop: addresses
                 .iter()

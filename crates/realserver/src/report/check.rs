@@ -47,6 +47,15 @@ pub fn check(
 ) -> Result<Report, Refusal> {
     let mut report = Report::default();
     in_force(system, requests, facts, &mut report)?;
+    if system.files_only {
+        report.add(
+            Outcome::Skipped,
+            "behaviour",
+            "this system does not run: only its files were looked at",
+            "run check on it once it has booted",
+        );
+        return Ok(report);
+    }
     for request in requests {
         for &vip in &request.vips {
             listeners(request, vip, facts, &mut report);
@@ -89,6 +98,11 @@ fn in_force(
         let commands = step.action.commands(facts.chains);
         let subject = match &step.action {
             Action::Table { .. } => continue,
+            action
+                if system.files_only && !persistent && !matches!(action, Action::Save { .. }) =>
+            {
+                continue;
+            }
             Action::Save { path, .. } => {
                 if system.path(&path.to_string_lossy()).exists() {
                     report.pass(format!("{}", path.display()), "rules are saved");
