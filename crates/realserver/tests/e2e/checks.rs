@@ -89,3 +89,40 @@ fn faults_are_seen_by_behaviour() {
         routeless.out
     );
 }
+
+/// `tarpon realserver` on the director names a command for the server and one for itself; typed as they stand, they do it.
+#[test]
+#[ignore = "needs root: scripts/test --only realserver"]
+fn what_the_director_names_is_what_is_needed() {
+    let mut lab = Lab::new(2);
+    for server in &mut lab.servers {
+        server.nginx(&["80"]);
+    }
+    lab.direct(&[VIP]);
+    let listed = lab.tarpond().tarpon("realserver").fine();
+    let named = |what: &str| -> Vec<&str> {
+        listed
+            .lines()
+            .filter_map(|l| l.trim().strip_prefix(what))
+            .map(str::trim)
+            .collect()
+    };
+    let (there, here) = (named("there:"), named("here:"));
+    assert_eq!((there.len(), here.len()), (2, 2), "{listed}");
+    for (command, server) in there.iter().zip(&lab.servers) {
+        server
+            .tarpon(command.strip_prefix("tarpon-realserver").unwrap())
+            .fine();
+    }
+    for command in here {
+        let probe = lab
+            .tarpond()
+            .tarpon(command.strip_prefix("tarpon").unwrap());
+        assert!(
+            probe.ok && probe.out.contains("accepted: SYN-ACK from"),
+            "{command}: {probe:?}"
+        );
+    }
+    let served = lab.requests(VIP, 100);
+    assert_eq!(served.iter().sum::<usize>(), 100, "{served:?}");
+}

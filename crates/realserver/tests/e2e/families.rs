@@ -46,7 +46,7 @@ fn red_hat_services() {
         let nag = lab.nag(0, &[VIP]);
         lab.servers[0].boot();
         drop(nag);
-        let frames = capture.stop();
+        let frames = capture.stop().sent;
         assert!(naming(&frames, VIP).is_empty(), "{frames:?}");
         lab.servers[0].nginx(&["80"]);
         assert_eq!(lab.requests(VIP, 100), [100]);

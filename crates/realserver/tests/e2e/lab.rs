@@ -1,8 +1,10 @@
-//! A segment of namespaces: a client, a director stand-in (nft netdev: rewrites the MAC, answers ARP for the VIPs), real servers.
+//! A segment of namespaces: a client, the director (`tarpond`, see [`crate::director`]), real servers.
 //!
 //! A server is a network namespace and a mount namespace with an /etc, /run and /var/lib of its own, kept alive by a sleeping process.
 
+use crate::director::Director;
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
@@ -15,6 +17,7 @@ pub const VIP: &str = "10.7.0.100";
 pub const VIP2: &str = "10.7.0.101";
 pub const VIP6: &str = "fd07::100";
 pub const CLIENT: &str = "10.7.0.1";
+pub const CLIENT6: &str = "fd07::1";
 pub const DIRECTOR_MAC: &str = "02:00:07:00:00:02";
 pub const SERVERS: [(&str, &str, &str); 2] = [
     ("10.7.0.3", "fd07::3", "02:00:07:00:00:03"),
@@ -67,6 +70,7 @@ pub struct Lab {
     pub name: String,
     pub directory: PathBuf,
     pub servers: Vec<Server>,
+    director: Option<Director>,
 }
 
 pub struct Server {
@@ -99,19 +103,26 @@ impl Lab {
             name,
             directory,
             servers: vec![],
+            director: None,
         };
         let n = &lab.name;
         let mut script = format!(
             "set -e\nip netns add {n}w\nip -n {n}w link add br0 type bridge mcast_snooping 0\nip -n {n}w link set br0 up\n"
         );
+        // A DPDK port gets frames as they are: checksums are not left to a NIC that does not exist.
         for (role, number) in [("c", 1), ("d", 2)] {
             script.push_str(&format!(
                 "ip netns add {n}{role}\nip -n {n}{role} link set lo up\n\
                  ip -n {n}w link add v{role} type veth peer name eth0 netns {n}{role} address 02:00:07:00:00:0{number}\n\
-                 ip -n {n}w link set v{role} master br0 up\nip -n {n}{role} link set eth0 addrgenmode none\nip -n {n}{role} link set eth0 up\n\
-                 ip -n {n}{role} addr add 10.7.0.{number}/24 dev eth0\nip -n {n}{role} addr add fd07::{number}/64 dev eth0 nodad\nip -n {n}{role} addr add fe80::{number}/64 dev eth0 nodad\n"
+                 ip netns exec {n}{role} ethtool -K eth0 tx off tso off gso off >/dev/null\n\
+                 ip -n {n}w link set v{role} master br0 up\nip -n {n}{role} link set eth0 addrgenmode none\nip -n {n}{role} link set eth0 up\n"
             ));
         }
+        // The director's addresses are tarpond's, not the kernel's.
+        script.push_str(&format!(
+            "ip -n {n}c addr add 10.7.0.1/24 dev eth0\nip -n {n}c addr add fd07::1/64 dev eth0 nodad\nip -n {n}c addr add fe80::1/64 dev eth0 nodad\n\
+             ip netns exec {n}d sysctl -qw net.ipv6.conf.eth0.disable_ipv6=1\n"
+        ));
         sh(&script).fine();
         for index in 0..servers {
             let directory = lab.directory.join(format!("s{index}"));
@@ -137,46 +148,29 @@ impl Lab {
         lab
     }
 
-    /// The director answers ARP for the VIPs and sends their packets to the servers, by client port.
-    pub fn direct(&self, vips: &[&str]) {
-        let n = &self.name;
-        let count = self.servers.len();
-        let map = (0..count)
-            .map(|i| format!("{i}: {}", SERVERS[i].2))
-            .collect::<Vec<_>>()
-            .join(", ");
-        let mut rules = String::new();
-        for vip in vips {
-            let (family, prefix, nodad) = if vip.contains(':') {
-                ("ip6", 128, "nodad")
-            } else {
-                ("ip", 32, "")
-            };
-            sh(&format!(
-                "ip -n {n}d addr add {vip}/{prefix} dev eth0 {nodad}"
-            ))
-            .fine();
-            for protocol in ["tcp", "udp"] {
-                rules.push_str(&format!(
-                    "{family} daddr {vip} meta l4proto {protocol} ether saddr set {DIRECTOR_MAC} \
-                     ether daddr set jhash {family} saddr . {protocol} sport mod {count} map {{ {map} }} fwd to \"eth0\"\n"
-                ));
-            }
-        }
-        let table = format!(
-            "table netdev lvs {{ chain in {{ type filter hook ingress device \"eth0\" priority 0;\n{rules}}}\n}}\n"
-        );
-        let file = self.directory.join("director.nft");
-        fs::write(&file, table).unwrap();
-        sh(&format!("ip netns exec {n}d nft -f {}", file.display())).fine();
+    /// The director starts: it alone answers for the VIPs, and sends their connections to the servers in turn.
+    pub fn direct(&mut self, vips: &[&str]) {
+        self.direct_by("route", vips);
+    }
+
+    /// The same by another forwarding method.
+    pub fn direct_by(&mut self, method: &str, vips: &[&str]) {
+        self.director = None;
+        self.director = Some(Director::start(self, method, vips));
+    }
+
+    /// The director, once it has started.
+    pub fn tarpond(&self) -> &Director {
+        self.director.as_ref().expect("direct() was called")
+    }
+
+    /// `tarpon realserver probe ARGS` on the director, through the host's stack of its own.
+    pub fn probe(&self, args: &str) -> Said {
+        self.tarpond().tarpon(&format!("realserver probe {args}"))
     }
 
     pub fn client(&self, script: &str) -> Said {
         self.in_namespace("c", script)
-    }
-
-    pub fn director(&self, script: &str) -> Said {
-        self.in_namespace("d", script)
     }
 
     fn in_namespace(&self, role: &str, script: &str) -> Said {
@@ -253,28 +247,13 @@ impl Lab {
 
     /// Somebody on the segment who never stops asking a server for `vips`, to it alone and to all.
     pub fn nag(&self, server: usize, vips: &[&str]) -> Nag {
-        let script = format!(
-            "import socket,time\n\
-             s=socket.socket(socket.AF_PACKET,socket.SOCK_RAW); s.bind(('eth0',0))\n\
-             me=bytes.fromhex('{}'); to=bytes.fromhex('{}')\n\
-             while True:\n\
-             \x20for vip in {vips:?}:\n\
-             \x20 for mac in (to, b'\\xff'*6):\n\
-             \x20  try: s.send(mac+me+bytes.fromhex('08060001080006040001')+me+socket.inet_aton('{CLIENT}')+bytes(6)+socket.inet_aton(vip)+bytes(18))\n\
-             \x20  except OSError: pass\n\
-             \x20time.sleep(0.01)\n",
-            "020007000001",
-            SERVERS[server].2.replace(':', "")
-        );
+        let script = self.directory.join("nag.py");
+        fs::write(&script, include_str!("nag.py")).unwrap();
         let child = Command::new("ip")
-            .args([
-                "netns",
-                "exec",
-                &format!("{}c", self.name),
-                "python3",
-                "-c",
-                &script,
-            ])
+            .args(["netns", "exec", &format!("{}c", self.name), "python3"])
+            .arg(script)
+            .args([CLIENT, CLIENT6, SERVERS[server].2])
+            .args(vips)
             .stdin(Stdio::null())
             .spawn()
             .unwrap();
@@ -298,19 +277,49 @@ pub struct Capture {
     source: String,
 }
 
+/// ARP and neighbour discovery on the segment, one frame a line.
+pub struct Heard {
+    /// What the captured server sent.
+    pub sent: Vec<String>,
+    all: Vec<String>,
+}
+
+impl Heard {
+    /// The MACs that said a VIP is theirs.
+    pub fn claimants(&self, vip: &str) -> BTreeSet<String> {
+        naming(&self.all, vip)
+            .into_iter()
+            .filter(|f| {
+                f.contains(&format!("Reply {vip} is-at"))
+                    || f.contains(&format!("neighbor advertisement, tgt is {vip}"))
+            })
+            .filter_map(|f| {
+                f.split_whitespace()
+                    .find(|w| w.len() == 17 && w.matches(':').count() == 5)
+                    .map(str::to_owned)
+            })
+            .collect()
+    }
+}
+
 impl Capture {
-    /// The frames, one a line; waits a moment for the last.
-    pub fn stop(mut self) -> Vec<String> {
+    /// Waits a moment for the last frames.
+    pub fn stop(mut self) -> Heard {
         sleep(Duration::from_millis(400));
         let _ = self.child.kill();
         let _ = self.child.wait();
-        let sent = |line: &&str| line.contains(&self.source) && !line.contains(" Out ");
-        fs::read_to_string(&self.file)
+        let all: Vec<String> = fs::read_to_string(&self.file)
             .unwrap()
             .lines()
-            .filter(sent)
+            .filter(|l| !l.contains(" Out "))
             .map(str::to_owned)
-            .collect()
+            .collect();
+        let sent = all
+            .iter()
+            .filter(|l| l.contains(&self.source))
+            .cloned()
+            .collect();
+        Heard { sent, all }
     }
 }
 
@@ -327,6 +336,7 @@ pub fn naming<'a>(frames: &'a [String], address: &str) -> Vec<&'a String> {
 
 impl Drop for Lab {
     fn drop(&mut self) {
+        self.director = None;
         for server in &mut self.servers {
             server.power_off();
         }
@@ -351,7 +361,7 @@ impl Server {
         let (n, i) = (self.namespace(), self.index);
         let mac = SERVERS[i].2;
         sh(&format!(
-            "set -e\nip netns add {n}\nip -n {0}w link add vs{i} type veth peer name eth0 netns {n} address {mac}\nip -n {0}w link set vs{i} master br0 up\n\
+            "set -e\nip netns add {n}\nip -n {0}w link add vs{i} type veth peer name eth0 netns {n} address {mac}\nip -n {0}w link set vs{i} master br0 up\nip netns exec {n} ethtool -K eth0 tx off tso off gso off >/dev/null\n\
              ip -n {n} link set eth0 addrgenmode none\nip -n {n} link set lo up",
             self.lab
         ))
@@ -406,13 +416,7 @@ impl Server {
     fn enter(&self, argv: &[&str]) -> Command {
         let mut command = Command::new("nsenter");
         command
-            .args([
-                "-t",
-                &self.holder.as_ref().unwrap().id().to_string(),
-                "-m",
-                "-n",
-                "--",
-            ])
+            .args(["-t", &self.holder_pid().to_string(), "-m", "-n", "--"])
             .args(argv)
             .stdin(Stdio::null());
         command
@@ -448,19 +452,31 @@ impl Server {
     }
 
     pub fn nginx_saying(&mut self, listen: &[&str], text: &str) {
-        let tag = COUNT.fetch_add(1, Ordering::Relaxed);
+        let tag = COUNT.fetch_add(1, Ordering::Relaxed).to_string();
+        let conf = self.nginx_conf(&tag, listen, text);
+        self.start(&["nginx", "-c", &conf.display().to_string()]);
+        wait_for("nginx", || conf.with_file_name("pid").exists());
+    }
+
+    /// The configuration of an nginx that says `text`.
+    pub fn nginx_conf(&self, tag: &str, listen: &[&str], text: &str) -> PathBuf {
         let d = self.directory.join(format!("nginx{tag}"));
         fs::create_dir_all(&d).unwrap();
         let p = d.display();
         let lines: String = listen.iter().map(|l| format!("listen {l};")).collect();
-        let conf = format!(
+        let text = format!(
             "daemon off; worker_processes 1; pid {p}/pid; error_log {p}/error.log; user root;\nevents {{ worker_connections 512; }}\n\
              http {{ access_log off; client_body_temp_path {p}/a; proxy_temp_path {p}/b; fastcgi_temp_path {p}/c; uwsgi_temp_path {p}/d; scgi_temp_path {p}/e;\n\
              server {{ {lines} location / {{ default_type text/plain; return 200 \"{text}\\n\"; }} }} }}\n"
         );
-        fs::write(d.join("nginx.conf"), conf).unwrap();
-        self.start(&["nginx", "-c", &format!("{p}/nginx.conf")]);
-        wait_for("nginx", || d.join("pid").exists());
+        let conf = d.join("nginx.conf");
+        fs::write(&conf, text).unwrap();
+        conf
+    }
+
+    /// The process whose namespaces are the server.
+    pub fn holder_pid(&self) -> u32 {
+        self.holder.as_ref().expect("it is on").id()
     }
 
     /// D-Bus and firewalld, as their units would start them, with the http port open in the default zone.
@@ -478,7 +494,7 @@ impl Server {
     pub fn dump(&self) -> String {
         self.run(
             "exec 2>/dev/null; ip addr | sed 's/ state [A-Z]*//; s/<[A-Z_,]*>//; s/@if[0-9]*//'; ip route; ip -6 route; ip rule; \
-             nft list ruleset | sed 's/packets [0-9]* bytes [0-9]*//'; arptables-legacy-save; iptables-legacy-save | grep -v '^#' | sed 's/\\[.*\\]//'; \
+             nft list ruleset | sed 's/packets [0-9]* bytes [0-9]*//'; arptables-legacy-save; (iptables-legacy-save; ip6tables-legacy-save) | grep -v '^#' | sed 's/\\[.*\\]//'; \
              sysctl -a -r '^net.ipv[46].conf' | grep -v stable_secret; \
              find /etc /var/lib/tarpon /usr/local/lib \\( -type f -exec md5sum {} + \\) -o -printf '%y %m %p %l\\n' | sort; find /etc -type f -printf '%m %p\\n' | sort",
         )

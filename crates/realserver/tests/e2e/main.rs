@@ -4,8 +4,13 @@
 
 mod boot;
 mod checks;
+mod director;
 mod families;
+mod image;
+mod killed;
 mod lab;
 mod methods;
 mod mistakes;
 mod scripts;
+mod toolboxes;
+mod tunnel;

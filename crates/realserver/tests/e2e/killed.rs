@@ -1,0 +1,62 @@
+//! A run that is killed anywhere: what it had done is known to the next one, which finishes it or takes it back.
+
+use crate::lab::{Lab, Server, VIP, VIP2, identical};
+use std::time::Duration;
+
+/// Starts the command and kills it after a time; whether it was still at it.
+fn killed_after(server: &Server, args: &str, time: Duration) -> bool {
+    let seconds = time.as_secs_f64();
+    // 137: ended by SIGKILL. The program alone: the tool it is waiting for comes to its end.
+    let said = server.run(&format!(
+        "{} {args} & pid=$!; sleep {seconds}; kill -KILL $pid; wait $pid; code=$?; sleep 0.2; exit $code",
+        env!("CARGO_BIN_EXE_tarpon-realserver")
+    ));
+    said.code == Some(137)
+}
+
+#[test]
+#[ignore = "needs root: scripts/test --only realserver"]
+fn apply_and_undo_killed_at_any_moment() {
+    let lab = Lab::new(1);
+    let server = &lab.servers[0];
+    for method in ["sysctl", "arptables", "iptables", "nftables"] {
+        let before = server.dump();
+        let apply =
+            format!("apply --method {method} --vip {VIP} --port 80 --interface eth0 --one-service");
+        let other = format!(
+            "apply --method {method} --vip {VIP2} --port 80 --interface eth0 --one-service"
+        );
+        let mut cut_off = 0;
+        for step in 0..24 {
+            let time = Duration::from_millis(4 + 9 * step);
+            cut_off += u32::from(killed_after(server, &apply, time));
+            match step % 4 {
+                // Taken back.
+                0 => {}
+                // Finished.
+                1 => {
+                    server.tarpon(&apply).fine();
+                    let again = server.tarpon(&apply).fine();
+                    assert!(
+                        again.contains("nothing to change"),
+                        "{method} {time:?}: {again}"
+                    );
+                }
+                // Something else is wanted by now.
+                2 => drop(server.tarpon(&other).fine()),
+                // The undo is killed too.
+                _ => {
+                    server.tarpon(&apply).fine();
+                    cut_off += u32::from(killed_after(server, "undo", time));
+                }
+            }
+            let undone = server.tarpon("undo");
+            assert!(
+                undone.ok || undone.err.contains("nothing to undo"),
+                "{method} {time:?}: {undone:?}"
+            );
+            identical(&before, &server.dump());
+        }
+        assert!(cut_off >= 6, "{method}: only {cut_off} runs were cut off");
+    }
+}
