@@ -322,7 +322,7 @@ impl Drop for Router<'_> {
     }
 }
 
-/// Interfaces, addresses, routes and rules of the router's namespace.
+/// Interfaces, addresses, routes, rules and interface settings of the router's namespace.
 fn host_state(lab: &Lab) -> Result<String> {
     let mut state = String::new();
     for line in [
@@ -334,6 +334,18 @@ fn host_state(lab: &Lab) -> Result<String> {
         "ip -6 rule",
     ] {
         state += &lab.text("router", line, 5)?;
+    }
+    // What the director silences on its ports' interfaces; "lan" is not always there.
+    for interface in ["wan", "lan"] {
+        for key in [
+            "ipv4.conf.{}.rp_filter",
+            "ipv4.conf.{}.arp_ignore",
+            "ipv4.conf.{}.forwarding",
+            "ipv6.conf.{}.disable_ipv6",
+        ] {
+            let key = key.replace("{}", interface);
+            state += &lab.text("router", &format!("sysctl -e net.{key}"), 5)?;
+        }
     }
     Ok(state)
 }

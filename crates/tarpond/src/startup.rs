@@ -42,7 +42,7 @@ pub fn run(config: Config, file: PathBuf) -> Result<()> {
     confine(&placement);
 
     let eal = start_eal(&config, &devices, &placement)?;
-    let silence = Silence::impose(&config, &devices);
+    let silence = Silence::impose(&config, &devices, beside(&config.director.socket, "before"));
     let (ports, pools) = ports::open(&eal, &config, devices)?;
     let clock = Clock::start();
     let mut director = new_director(&config)?;
@@ -131,16 +131,17 @@ impl SocketPlace {
             Some(MadeDirectory(directory.to_owned()))
         };
         Ok(Self {
-            _lock: Lock::take(&lock_path(socket))?,
+            _lock: Lock::take(&beside(socket, "lock"))?,
             _made: made,
         })
     }
 }
 
-/// Beside the socket, so that whoever has the one has the other.
-fn lock_path(socket: &Path) -> PathBuf {
+/// A file beside the socket, so that whoever has the one has the other.
+fn beside(socket: &Path, ending: &str) -> PathBuf {
     let mut name = socket.file_name().unwrap_or_default().to_owned();
-    name.push(".lock");
+    name.push(".");
+    name.push(ending);
     socket.with_file_name(name)
 }
 
