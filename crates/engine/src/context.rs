@@ -51,13 +51,19 @@ impl<F: Frame, O: Output<F>> Context<'_, F, O> {
     /// Hands a complete Ethernet frame to `port`.
     #[inline]
     pub fn transmit(&mut self, port: PortId, frame: F) {
-        let counters = &self.local.counters;
-        counters.tx.add(1);
-        if let Some(port) = counters.ports.get(port.index()) {
-            port.tx_packets.add(1);
-            port.tx_bytes.add(frame.total_len() as u64);
-        }
+        self.count_sent(port, 1, frame.total_len() as u64);
         self.out.transmit(port, frame);
+    }
+
+    /// Counts frames handed to `port`.
+    #[inline]
+    pub fn count_sent(&self, port: PortId, packets: u64, bytes: u64) {
+        let counters = &self.local.counters;
+        counters.tx.add(packets);
+        if let Some(port) = counters.ports.get(port.index()) {
+            port.tx_packets.add(packets);
+            port.tx_bytes.add(bytes);
+        }
     }
 
     /// An empty frame to build a packet in, counted as generated: it must be sent or dropped. `None`, counted, when

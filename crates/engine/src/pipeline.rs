@@ -17,7 +17,34 @@ use types::PortId;
 use wire::{Frame, ethernet, protocol};
 
 /// Where the connections of a burst's plain packets would be; `None`: anything else.
-type Lookups = ArrayVec<Option<Lookup>, BURST>;
+type Lookups = [Option<Lookup>; BURST];
+
+/// Frames in a row handed to one port, to be counted together.
+#[derive(Default)]
+struct Run {
+    port: PortId,
+    packets: u64,
+    bytes: u64,
+}
+
+impl Run {
+    /// One more; a run to another port is counted first.
+    #[inline(always)]
+    fn add<F: Frame, O: Output<F>>(&mut self, cx: &Context<'_, F, O>, port: PortId, bytes: usize) {
+        if port != self.port {
+            self.count(cx);
+            self.port = port;
+        }
+        self.packets += 1;
+        self.bytes += bytes as u64;
+    }
+
+    #[inline]
+    fn count<F: Frame, O: Output<F>>(&mut self, cx: &Context<'_, F, O>) {
+        cx.count_sent(self.port, self.packets, self.bytes);
+        (self.packets, self.bytes) = (0, 0);
+    }
+}
 
 /// Handles all frames of `burst`, received on `port`.
 #[inline]
@@ -26,10 +53,11 @@ pub(crate) fn burst<F: Frame, O: Output<F>>(
     port: PortId,
     burst: &mut ArrayVec<F, BURST>,
 ) {
-    let mut lookups = Lookups::new();
+    let mut lookups: Lookups = [const { None }; BURST];
     glance(cx, port, burst, &mut lookups);
     prefetch(cx, &mut lookups);
     let mut left: ArrayVec<F, BURST> = ArrayVec::new();
+    let mut run = Run::default();
     for (mut frame, lookup) in burst.drain(..).zip(&lookups) {
         let way = match lookup {
             Some(lookup) if lookup.is4() => lvs::forward::<V4, F, O>(cx, &mut frame, lookup),
@@ -38,7 +66,8 @@ pub(crate) fn burst<F: Frame, O: Output<F>>(
         };
         let back = match way {
             Straight::Ready(out) => {
-                cx.transmit(out, frame);
+                run.add(cx, out, frame.total_len());
+                cx.out.transmit(out, frame);
                 continue;
             }
             Straight::Unknown => Some(frame),
@@ -51,6 +80,7 @@ pub(crate) fn burst<F: Frame, O: Output<F>>(
             missing(cx, port, full.element());
         }
     }
+    run.count(cx);
     for frame in left {
         missing(cx, port, frame);
     }
@@ -66,15 +96,13 @@ fn glance<F: Frame, O: Output<F>>(
 ) {
     let services = !cx.snapshot.services.is_empty();
     let mac = cx.snapshot.net.untagged_mac(port).filter(|_| services);
-    for frame in burst {
+    for (frame, lookup) in burst.iter().zip(lookups) {
         let glance = mac.and_then(|mac| Glance::of(frame, mac));
-        let lookup = glance.and_then(|glance| match glance.ethertype {
+        *lookup = glance.and_then(|glance| match glance.ethertype {
             ethernet::IPV4 => Some(lvs::guess::<V4, F, O>(cx, &glance.plain4()?)),
             ethernet::IPV6 => guess6(cx, &glance),
             _ => None,
         });
-        // As many lookups as a burst has frames: there is room.
-        let _ = lookups.try_push(lookup);
     }
 }
 

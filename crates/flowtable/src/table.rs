@@ -205,19 +205,20 @@ impl<F: Family> Table<F> {
                 slot: candidate,
             });
         }
-        self.find_beyond(h, t, side, now)
+        self.find_beyond(h, *t, side, now)
     }
 
+    /// By value, so that the tuple need not be in memory where the candidate is it.
     #[cold]
     #[inline(never)]
     fn find_beyond(
         &self,
         h: Hash,
-        t: &Tuple<F::Addr>,
+        t: Tuple<F::Addr>,
         side: Side,
         now: Tick,
     ) -> Option<Entry<'_, F>> {
-        self.lookup(h, t, side, false, now)
+        self.lookup(h, &t, side, false, now)
     }
 
     /// Stage 3: the live connection a packet belongs to, its full key compared; never one past its time by `now`, and

@@ -102,7 +102,8 @@ impl Ipv4 {
     /// Computes the checksum of this header; right only if it has no options.
     pub fn fill_checksum(&mut self) {
         self.checksum.set(0);
-        self.checksum.set(checksum::of(self.as_bytes()));
+        self.checksum
+            .set(checksum::of_plain_header(self.as_array()));
     }
 }
 

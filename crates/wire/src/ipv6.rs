@@ -48,6 +48,7 @@ impl Ipv6 {
 
     /// DSCP and ECN.
     #[must_use]
+    #[inline]
     pub fn traffic_class(&self) -> u8 {
         ((self.version_class_flow.get() >> 20) & 0xff) as u8
     }

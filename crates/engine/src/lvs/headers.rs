@@ -1,6 +1,6 @@
 //! The headers of a plain packet, by address family: what the straight way reads and writes.
 
-use super::family::Ip;
+use super::{family::Ip, tunnel::Inner};
 use crate::{
     net::{Exit, Net},
     packet::Ends,
@@ -29,6 +29,8 @@ pub(crate) trait Headers: Ip {
     fn ttl(plain: &Self::Plain) -> u8;
     /// Bytes of the packet.
     fn len(plain: &Self::Plain) -> u16;
+    /// What of it an outer header is made from.
+    fn inner(plain: &Self::Plain) -> Inner;
     /// Lowers a time to live that is not 0; `nat` is what else becomes of the header's checksum.
     fn lower_ttl(plain: &mut Self::Plain, nat: Delta);
     /// Replaces the source.
@@ -84,6 +86,15 @@ impl Headers for V4 {
         plain.ip.total_len.get()
     }
     #[inline(always)]
+    fn inner(plain: &Plain4) -> Inner {
+        Inner {
+            tos: plain.ip.tos,
+            ttl: plain.ip.ttl,
+            dont_fragment: plain.ip.dont_fragment(),
+            protocol: protocol::IPIP,
+        }
+    }
+    #[inline(always)]
     fn lower_ttl(plain: &mut Plain4, nat: Delta) {
         let ip = &mut plain.ip;
         ip.ttl = ip.ttl.wrapping_sub(1);
@@ -133,6 +144,15 @@ impl Headers for V6 {
     #[inline(always)]
     fn len(plain: &Plain6) -> u16 {
         plain.ip.payload_len.get().saturating_add(HEADER6)
+    }
+    #[inline(always)]
+    fn inner(plain: &Plain6) -> Inner {
+        Inner {
+            tos: plain.ip.traffic_class(),
+            ttl: plain.ip.hop_limit,
+            dont_fragment: false,
+            protocol: protocol::IPV6,
+        }
     }
     #[inline(always)]
     fn lower_ttl(plain: &mut Plain6, _: Delta) {

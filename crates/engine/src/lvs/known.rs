@@ -142,6 +142,10 @@ pub(super) fn advance<I: Ip, F: Frame, O: Output<F>>(
 ) {
     entry.touch(cx.now);
     if protocol == protocol::TCP {
+        if is_steady(entry.state(), tcp_flags, side) {
+            entry.set_timeout_ms(cx.snapshot.timeouts.established_ms());
+            return;
+        }
         advance_tcp::<I, F, O>(cx, tcp_flags, *entry, side);
         return;
     }
@@ -151,7 +155,15 @@ pub(super) fn advance<I: Ip, F: Frame, O: Output<F>>(
     }
 }
 
-#[inline]
+/// Data or an acknowledgement on an established connection, which leaves the word as it is in all three views.
+#[inline(always)]
+fn is_steady(word: StateWord, tcp_flags: u8, side: Side) -> bool {
+    tcp_flags & (tcp::ACK | tcp::SYN | tcp::FIN | tcp::RST) == tcp::ACK
+        && word.state() == TcpState::Established as u8
+        && (side == Side::Virtual || !word.flags().contains(StateFlags::NOOUTPUT))
+}
+
+#[inline(never)]
 fn advance_tcp<I: Ip, F: Frame, O: Output<F>>(
     cx: &Context<'_, F, O>,
     tcp_flags: u8,

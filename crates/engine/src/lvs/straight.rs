@@ -8,6 +8,7 @@ use super::{
     known::advance,
     lookup::Lookup,
     services::Standing,
+    tunnel,
 };
 use crate::{
     Output,
@@ -32,7 +33,7 @@ pub(crate) enum Straight {
 /// Takes a packet that [`crate::packet::Glance`] found as far as its port.
 #[inline(always)]
 pub(crate) fn forward<I: Headers, F: Frame, O: Output<F>>(
-    cx: &Context<'_, F, O>,
+    cx: &mut Context<'_, F, O>,
     frame: &mut F,
     lookup: &Lookup,
 ) -> Straight {
@@ -44,7 +45,7 @@ pub(crate) fn forward<I: Headers, F: Frame, O: Output<F>>(
 
 #[inline(never)]
 fn to_server<I: Headers, F: Frame, O: Output<F>>(
-    cx: &Context<'_, F, O>,
+    cx: &mut Context<'_, F, O>,
     frame: &mut F,
     lookup: &Lookup,
 ) -> Straight {
@@ -56,9 +57,6 @@ fn to_server<I: Headers, F: Frame, O: Output<F>>(
     };
     let key = entry.key();
     let method = method(key.flags);
-    if method == ForwardingMethod::Tunnel {
-        return Straight::Unusual;
-    }
     let masq = method == ForwardingMethod::Masq;
     let flags = upper.tcp_flags();
     // A SYN may make the connection anew.
@@ -77,6 +75,15 @@ fn to_server<I: Headers, F: Frame, O: Output<F>>(
     let Some(mac) = mac_of(cx, exit, next) else {
         return Straight::Unusual;
     };
+    if method == ForwardingMethod::Tunnel {
+        let protocol = I::protocol(plain);
+        let packet = Packet {
+            protocol,
+            flags,
+            len,
+        };
+        return into_tunnel::<I, F, O>(cx, frame, &entry, packet, (*exit, mac));
+    }
 
     advance::<I, F, O>(cx, I::protocol(plain), flags, &entry, Side::Virtual);
     cx.local.traffic.incoming(server, len.into());
@@ -92,6 +99,64 @@ fn to_server<I: Headers, F: Frame, O: Output<F>>(
     address(I::ether(plain), exit, mac);
     // What a port padded to the minimum does not go on.
     frame.truncate(ethernet::LEN + usize::from(len));
+    Straight::Ready(exit.port)
+}
+
+/// What [`into_tunnel`] has to know of a packet.
+struct Packet {
+    protocol: u8,
+    flags: u8,
+    len: u16,
+}
+
+/// Puts a packet that has passed [`to_server`]'s checks into its server's tunnel.
+#[inline(never)]
+fn into_tunnel<I: Headers, F: Frame, O: Output<F>>(
+    cx: &mut Context<'_, F, O>,
+    frame: &mut F,
+    entry: &Entry<'_, I>,
+    packet: Packet,
+    (exit, mac): (Exit, MacAddr),
+) -> Straight {
+    let Packet {
+        protocol,
+        flags,
+        len,
+    } = packet;
+    let server = entry.server();
+    let Some(target) = cx.snapshot.services.target(server) else {
+        return Straight::Unusual;
+    };
+    let Some(source) = target.tunnel_source else {
+        return Straight::Unusual;
+    };
+    let overhead = tunnel::overhead(source);
+    // What does not fit is refused or goes on in pieces; the first to be touched is the room in front.
+    if len > exit.mtu.saturating_sub(overhead) || !frame.prepend(overhead.into()) {
+        return Straight::Unusual;
+    }
+
+    advance::<I, F, O>(cx, protocol, flags, entry, Side::Virtual);
+    cx.local.traffic.incoming(server, len.into());
+    frame.truncate(ethernet::LEN + usize::from(overhead) + usize::from(len));
+    // Where the headers were is room for the outer ones but for the inner IP header's own.
+    let inner = frame.head_mut().get_mut(overhead.into()..);
+    let Some((plain, _)) = inner.and_then(|bytes| I::Plain::mut_from_prefix(bytes).ok()) else {
+        return Straight::Ready(exit.port);
+    };
+    I::lower_ttl(plain, Delta::NONE);
+    let inner = I::inner(plain);
+    let fragment = tunnel::fragment_fields(cx, &inner);
+    if let Ok((ether, body)) = Ethernet::mut_from_prefix(frame.head_mut()) {
+        address(ether, &exit, mac);
+        ether.ethertype.set(if source.is_ipv4() {
+            ethernet::IPV4
+        } else {
+            ethernet::IPV6
+        });
+        let ends = (source, target.address);
+        tunnel::write_outer(body, &inner, len, ends, fragment);
+    }
     Straight::Ready(exit.port)
 }
 

@@ -18,11 +18,18 @@ use std::net::IpAddr;
 use wire::{Frame, FromBytes, IntoBytes, Ipv4, Ipv6, RxChecksum, U16, U32, ipv4, ipv6, protocol};
 
 /// What of the inner header the outer one is made from.
-struct Inner {
-    tos: u8,
-    ttl: u8,
-    dont_fragment: bool,
-    protocol: u8,
+#[derive(Clone, Copy)]
+pub(crate) struct Inner {
+    pub tos: u8,
+    pub ttl: u8,
+    pub dont_fragment: bool,
+    pub protocol: u8,
+}
+
+/// Bytes of the outer header between these addresses.
+#[inline]
+pub(super) const fn overhead(source: IpAddr) -> u16 {
+    if source.is_ipv4() { 20 } else { 40 }
 }
 
 /// Wraps the packet (its TTL is lowered already) and sends it.
@@ -48,8 +55,7 @@ pub(crate) fn send<F: Frame, O: Output<F>>(
     } else {
         ipv6::LEN
     };
-    let overhead = if source.is_ipv4() { 20 } else { 40 };
-    let mtu = target.mtu.saturating_sub(overhead);
+    let mtu = target.mtu.saturating_sub(overhead(source));
     // Only an IPv4 packet that may be fragmented, or whose sender's wish is not honoured, goes on in pieces.
     let whole = inner.protocol == protocol::IPV6
         || (inner.dont_fragment && cx.snapshot.settings.pmtu_disc)
@@ -68,12 +74,7 @@ pub(crate) fn send<F: Frame, O: Output<F>>(
         cx.drop(frame, DropReason::NoRoom);
         return;
     }
-    let dont_fragment = inner.dont_fragment && cx.snapshot.settings.pmtu_disc;
-    let id = if dont_fragment {
-        0
-    } else {
-        cx.local.next_ip_id().unwrap_or(0)
-    };
+    let fragment = fragment_fields(cx, &inner);
     let at = usize::from(packet.l3);
     let written = frame.head_mut().get_mut(at..).is_some_and(|bytes| {
         write_outer(
@@ -81,7 +82,7 @@ pub(crate) fn send<F: Frame, O: Output<F>>(
             &inner,
             packet.ip_len,
             (source, target.address),
-            (dont_fragment, id),
+            fragment,
         )
     });
     if !written {
@@ -120,8 +121,22 @@ fn inner<F: Frame>(frame: &F, packet: &Packet) -> Option<Inner> {
     })
 }
 
+/// "Don't fragment" and identification of the outer header.
+#[inline]
+pub(super) fn fragment_fields<F: Frame, O: Output<F>>(
+    cx: &mut Context<'_, F, O>,
+    inner: &Inner,
+) -> (bool, u16) {
+    if inner.dont_fragment && cx.snapshot.settings.pmtu_disc {
+        (true, 0)
+    } else {
+        (false, cx.local.next_ip_id().unwrap_or(0))
+    }
+}
+
 /// The outer header in front of a packet of `inner_len` bytes. False if it does not fit.
-fn write_outer(
+#[inline]
+pub(super) fn write_outer(
     bytes: &mut [u8],
     inner: &Inner,
     inner_len: u16,

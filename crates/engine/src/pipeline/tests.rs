@@ -78,6 +78,7 @@ fn desired(compat_ipvs: bool) -> Desired {
         service(Udp, "10.0.0.100:53", Masq, v4),
         service(Tcp, "[fd00::100]:80", Masq, v6),
         service(Tcp, "[fd00::100]:81", Route, v6),
+        service(Tcp, "[fd00::100]:82", Tunnel, v6),
         service(Udp, "[fd00::100]:53", Masq, v6),
     ];
     desired.settings = Settings {

@@ -17,6 +17,8 @@ pub(crate) const TEMPLATE_NONE: u8 = 0;
 /// A connection it controls has been established.
 pub(crate) const TEMPLATE_ASSURED: u8 = 1;
 
+const _: () = assert!(matches!(TcpState::ALL[1], TcpState::Established));
+
 /// Milliseconds without a packet until a connection is gone, worked out from the settings.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Timeouts {
@@ -40,6 +42,13 @@ impl Timeouts {
     #[inline]
     pub const fn udp_ms(&self) -> u32 {
         self.udp_ms
+    }
+
+    /// Of an established TCP connection.
+    #[inline]
+    pub const fn established_ms(&self) -> u32 {
+        let [_, established, ..] = self.tcp_ms;
+        established
     }
 
     /// Of a TCP connection in that state.

@@ -187,6 +187,14 @@ mod tests {
         }
     }
 
+    /// What `known` takes for granted.
+    #[test]
+    fn an_acknowledgement_leaves_established_as_it_is() {
+        for view in [TcpView::Input, TcpView::Output, TcpView::InputOnly] {
+            assert_eq!(ES.next(view, TcpEvent::Ack), ES);
+        }
+    }
+
     #[test]
     fn flags_have_their_order() {
         assert_eq!(TcpEvent::of(0x02 | 0x10), TcpEvent::Syn);
