@@ -1,82 +1,126 @@
-//! Instructions per packet, by callgrind: they repeat exactly, whatever else the machine does.
+//! Instructions the engine takes for a packet, by callgrind: they repeat exactly, whatever else the machine does. And the
+//! gate: the accepted values stand in a file in the tree.
 
 use crate::{
-    flows::{Stamp, Stamper},
+    director::Lvs,
     forward::{BURST, Bed},
-    subject::{self, Macswap, Subject},
+    path::Path,
+    subject::Subject,
 };
 use anyhow::{Context, Result, ensure};
 use std::{
-    env,
+    collections::BTreeMap,
+    env, fs,
     process::{Command, Stdio},
 };
 
 /// Rounds that are counted: a burst each way in each.
-const ROUNDS: u32 = 1000;
+const ROUNDS: u32 = 200;
+/// Another compiler may order instructions otherwise, and that is no regression: per cent.
+const TOLERANCE: f64 = 3.0;
 
-/// Runs this program under valgrind for macswap and each subject, and says what each adds.
-pub fn report(flows: &[u32]) -> Result<()> {
+/// Runs this program under valgrind for each path.
+pub fn report(paths: &[Path], flows: &[u32]) -> Result<()> {
     for &flows in flows {
-        let base = under_valgrind("macswap", flows)?;
-        println!(
-            "{:<24} {flows:>9} flows: {base:.1} instructions/packet, generator and port included",
-            "macswap"
-        );
-        for name in subject::NAMES {
-            let all = under_valgrind(name, flows)?;
-            println!(
-                "{name:<24} {flows:>9} flows: {all:.1} instructions/packet, added {:.1}",
-                all - base
-            );
+        for path in paths {
+            let count = under_valgrind(*path, flows)?;
+            println!("{path:<24} {flows:>9} flows: {count:.1} instructions/packet in the engine");
         }
     }
     Ok(())
 }
 
-/// The part of the child: forwards a fixed number of packets, all of which valgrind counts and nothing else.
-pub fn count(bed: &mut Bed, name: &str, flows: u32) -> Result<()> {
-    let mut stamp = Stamp::new(flows);
-    if name == "macswap" {
-        return counted_rounds(bed, &mut stamp, &mut Macswap);
+/// Whether no path takes more instructions than `file` accepts; with `accept`, writes what they take now.
+pub fn gate(paths: &[Path], file: &str, accept: bool) -> Result<bool> {
+    const FLOWS: u32 = 1000;
+    let mut now = BTreeMap::new();
+    for path in paths {
+        now.insert(path.to_string(), under_valgrind(*path, FLOWS)?);
     }
-    let mut subject = subject::of(name, flows, &bed.pool())?;
-    subject.tick();
-    counted_rounds(bed, &mut stamp, &mut *subject)?;
-    subject.verify()
+    if accept {
+        let lines = now
+            .iter()
+            .map(|(path, count)| format!("{path}: {count:.1}\n"));
+        let head = "# Instructions the engine takes for a packet of an established connection: what `scripts/test --only bench-gate`\n\
+                    # accepts, with 3 per cent more. Written by `cargo bench --bench forwarding -- --gate FILE --accept`.\n";
+        fs::write(file, head.to_owned() + &lines.collect::<String>())
+            .with_context(|| format!("cannot write {file}"))?;
+        return Ok(true);
+    }
+    let accepted = read(file)?;
+    let (mut worse, mut better) = (Vec::new(), false);
+    for (path, count) in &now {
+        let limit = accepted
+            .get(path)
+            .with_context(|| format!("{file} has no line for `{path}`: --accept writes one"))?;
+        let change = 100.0 * (count / limit - 1.0);
+        let verdict = if change > TOLERANCE {
+            worse.push(format!("{path} ({change:+.1} %)"));
+            "WORSE"
+        } else if change < -TOLERANCE {
+            better = true;
+            "better"
+        } else {
+            "ok"
+        };
+        println!(
+            "{path:<24} {count:7.1} instructions/packet, accepted {limit:7.1} ({change:+.1} %) {verdict}"
+        );
+    }
+    if better {
+        println!("better than accepted: --gate {file} --accept makes that the measure");
+    }
+    if !worse.is_empty() {
+        println!(
+            "more instructions than accepted, by more than {TOLERANCE} %: {}",
+            worse.join(", ")
+        );
+    }
+    Ok(worse.is_empty())
 }
 
-/// Valgrind knows it by its name.
-#[inline(never)]
-fn counted_rounds(
-    bed: &mut Bed,
-    stamp: &mut impl Stamper,
-    subject: &mut (impl Subject + ?Sized),
-) -> Result<()> {
-    let packets = bed.rounds(ROUNDS, stamp, subject)?;
+fn read(file: &str) -> Result<BTreeMap<String, f64>> {
+    let text = fs::read_to_string(file).with_context(|| format!("cannot read {file}"))?;
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    lines
+        .map(|line| {
+            let wrong = || format!("{file}: `{line}` is no `path: number`");
+            let (path, count) = line.split_once(": ").with_context(wrong)?;
+            Ok((path.to_owned(), count.parse().with_context(wrong)?))
+        })
+        .collect()
+}
+
+/// The part of the child: forwards a fixed number of packets, of which valgrind counts the engine's step and nothing else.
+pub fn count(bed: &mut Bed, path: Path, flows: u32) -> Result<()> {
+    let mut subject = Lvs::new(path, flows, &bed.pool())?;
+    let mut stamp = subject.stamp();
+    subject.tick();
+    let packets = bed.rounds(ROUNDS, &mut stamp, &mut subject)?;
     ensure!(
         packets == 2 * BURST * ROUNDS as usize,
         "{packets} packets are not what was to be counted"
     );
-    Ok(())
+    subject.verify()
 }
 
-fn under_valgrind(name: &str, flows: u32) -> Result<f64> {
+fn under_valgrind(path: Path, flows: u32) -> Result<f64> {
     let output = Command::new("valgrind")
         .args([
             "--tool=callgrind",
             "--callgrind-out-file=/dev/null",
             "--collect-atstart=no",
         ])
-        .arg("--toggle-collect=*counted_rounds*")
+        .arg("--toggle-collect=*counted_step*")
         .arg(env::current_exe()?)
-        .args(["--count", name, "--flows", &flows.to_string()])
+        .args(["--count", &path.to_string(), "--flows", &flows.to_string()])
         .stdin(Stdio::null())
         .output()
         .context("valgrind (package valgrind) did not start")?;
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(
         output.status.success(),
-        "{name} failed under valgrind:\n{said}"
+        "{path} failed under valgrind:\n{said}"
     );
     let collected = said
         .lines()

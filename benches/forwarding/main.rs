@@ -15,6 +15,7 @@ mod forward;
 mod instructions;
 mod measure;
 mod options;
+mod path;
 mod subject;
 mod testpmd;
 
@@ -31,8 +32,14 @@ fn main() -> Result<()> {
         println!("{}", options::HELP);
         return Ok(());
     };
+    if let Some(file) = &options.gate {
+        if !instructions::gate(&options.paths, file, options.accept)? {
+            process::exit(1);
+        }
+        return Ok(());
+    }
     if options.instructions {
-        return instructions::report(&options.flows);
+        return instructions::report(&options.paths, &options.flows);
     }
     let cores =
         core_affinity::get_core_ids().context("the cores of this machine cannot be listed")?;
@@ -52,9 +59,9 @@ fn main() -> Result<()> {
         core.id
     );
     let _registered = eal.register_thread()?;
-    if let Some(name) = &options.count {
+    if let Some(path) = options.count {
         let flows = *options.flows.first().context("--count needs --flows")?;
-        return instructions::count(&mut Bed::new(&eal)?, name, flows);
+        return instructions::count(&mut Bed::new(&eal)?, path, flows);
     }
     let hz = eal.tsc_hz();
     let memory = match eal.memory_mode() {
@@ -75,12 +82,12 @@ fn main() -> Result<()> {
         calibrate(&mut bed, &eal, &options)?;
     }
     for &flows in &options.flows {
-        for name in subject::NAMES {
-            let mut subject = subject::of(name, flows, &bed.pool())?;
-            let mut stamp = flows::Stamp::new(flows);
+        for path in &options.paths {
+            let mut subject = director::Lvs::new(*path, flows, &bed.pool())?;
+            let mut stamp = subject.stamp();
             let run = options.windows.compare(|side, window| match side {
                 Side::First => bed.run(window, hz, &mut stamp, &mut subject::Macswap),
-                Side::Second => bed.run(window, hz, &mut stamp, &mut *subject),
+                Side::Second => bed.run(window, hz, &mut stamp, &mut subject),
             })?;
             println!("{:<24} {flows:>9} flows: {}", subject.name(), run.added());
             subject.verify()?;

@@ -1,17 +1,20 @@
 //! The command line.
 
-use crate::measure::Windows;
+use crate::{measure::Windows, path::Path};
 use anyhow::{Context, Result, bail, ensure};
 use std::{env, time::Duration};
 
 /// What `--help` says.
-pub const HELP: &str = "cargo bench --bench forwarding -- [--pairs N] [--window-ms N] [--core N] [--flows N,N...] [--skip-testpmd] [--instructions] [--memory MB]
+pub const HELP: &str = "cargo bench --bench forwarding -- [--pairs N] [--window-ms N] [--core N] [--flows N,N...] [--paths TEXT] [--skip-testpmd] [--instructions] [--gate FILE [--accept]] [--memory MB]
   --pairs N         pairs of windows for each comparison (default 40, at least 10)
   --window-ms N     length of a window (default 50; testpmd's are 300)
   --core N          the core to measure on (default: the last)
   --flows N,N,...   connections for the subjects (default 1000,10000)
+  --paths TEXT      only paths whose name has TEXT in it (\"masq\", \"tcp ipv6\", \"replies\"; default: all)
   --skip-testpmd    no calibration
-  --instructions    instructions per packet by valgrind's callgrind, instead of clocks
+  --instructions    the engine's instructions per packet by valgrind's callgrind, instead of clocks
+  --gate FILE       fail where they are more than FILE accepts
+  --accept          with --gate: write FILE
   --memory MB       DPDK's memory (default 128)";
 
 /// How to measure.
@@ -23,8 +26,14 @@ pub struct Options {
     pub memory_mb: u32,
     /// Count instructions instead of clocks.
     pub instructions: bool,
-    /// Be the child that is counted, for this subject.
-    pub count: Option<String>,
+    /// Be the child that is counted, for this path.
+    pub count: Option<Path>,
+    /// What to measure.
+    pub paths: Vec<Path>,
+    /// The file of accepted instructions.
+    pub gate: Option<String>,
+    /// Write it.
+    pub accept: bool,
 }
 
 impl Options {
@@ -44,6 +53,9 @@ impl Options {
             memory_mb: 128,
             instructions: false,
             count: None,
+            paths: Path::all().collect(),
+            gate: None,
+            accept: false,
         };
         let mut arguments = env::args().skip(1);
         while let Some(argument) = arguments.next() {
@@ -66,12 +78,21 @@ impl Options {
                         .collect::<Result<_, _>>()?
                 }
                 "--instructions" => options.instructions = true,
-                "--count" => options.count = Some(value()?),
+                "--count" => options.count = Some(value()?.parse()?),
+                "--paths" => {
+                    let text = value()?;
+                    options
+                        .paths
+                        .retain(|path| path.to_string().contains(&text));
+                }
+                "--gate" => options.gate = Some(value()?),
+                "--accept" => options.accept = true,
                 "--skip-testpmd" => options.calibrate = false,
                 "--memory" => options.memory_mb = value()?.parse()?,
                 other => bail!("unknown option {other}\n{HELP}"),
             }
         }
+        ensure!(!options.paths.is_empty(), "--paths fits no path");
         ensure!(
             options.windows.pairs >= 10,
             "--pairs {}: at least 10",

@@ -1,10 +1,9 @@
 //! What is measured: each takes a burst in and leaves frames to send.
 
-use crate::{director::Lvs, forward::BURST};
+use crate::forward::BURST;
 use anyhow::Result;
 use arrayvec::ArrayVec;
-use dpdk::{Mbuf, Mempool, TxQueue};
-use types::ForwardingMethod;
+use dpdk::{Mbuf, TxQueue};
 use wire::Frame;
 
 /// Something that forwards bursts.
@@ -55,13 +54,4 @@ impl Subject for Macswap {
         }
         tx.burst(burst);
     }
-}
-
-/// What is measured against macswap.
-pub const NAMES: [&str; 2] = ["masq", "route"];
-
-/// One of [`NAMES`], with `flows` connections of its own.
-pub fn of(name: &str, flows: u32, pool: &Mempool) -> Result<Box<dyn Subject>> {
-    let method: ForwardingMethod = name.parse().map_err(anyhow::Error::msg)?;
-    Ok(Box::new(Lvs::new(method, flows, pool)?))
 }

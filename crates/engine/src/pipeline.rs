@@ -55,7 +55,9 @@ pub(crate) fn burst<F: Frame, O: Output<F>>(
 ) {
     let mut lookups: Lookups = [const { None }; BURST];
     glance(cx, port, burst, &mut lookups);
-    prefetch(cx, &mut lookups);
+    for lookup in lookups.iter_mut().take(burst.len()).flatten() {
+        lookup.prefetch_entry(cx.shared);
+    }
     let mut left: ArrayVec<F, BURST> = ArrayVec::new();
     let mut run = Run::default();
     for (mut frame, lookup) in burst.drain(..).zip(&lookups) {
@@ -110,14 +112,6 @@ fn glance<F: Frame, O: Output<F>>(
 #[inline(never)]
 fn guess6<F: Frame, O: Output<F>>(cx: &Context<'_, F, O>, glance: &Glance<'_>) -> Option<Lookup> {
     Some(lvs::guess::<V6, F, O>(cx, &glance.plain6()?))
-}
-
-/// The second stage.
-#[inline(never)]
-fn prefetch<F: Frame, O: Output<F>>(cx: &Context<'_, F, O>, lookups: &mut [Option<Lookup>]) {
-    for lookup in lookups.iter_mut().flatten() {
-        lookup.prefetch_entry(cx.shared);
-    }
 }
 
 /// A frame that is not the plain packet of a connection. Gives back what may want a new connection.

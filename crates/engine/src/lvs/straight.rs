@@ -82,7 +82,7 @@ fn to_server<I: Headers, F: Frame, O: Output<F>>(
             flags,
             len,
         };
-        return into_tunnel::<I, F, O>(cx, frame, &entry, packet, (*exit, mac));
+        return into_tunnel::<I, F, O>(cx, frame, entry, packet, (*exit, mac));
     }
 
     advance::<I, F, O>(cx, I::protocol(plain), flags, &entry, Side::Virtual);
@@ -114,7 +114,7 @@ struct Packet {
 fn into_tunnel<I: Headers, F: Frame, O: Output<F>>(
     cx: &mut Context<'_, F, O>,
     frame: &mut F,
-    entry: &Entry<'_, I>,
+    entry: Entry<'_, I>,
     packet: Packet,
     (exit, mac): (Exit, MacAddr),
 ) -> Straight {
@@ -136,7 +136,7 @@ fn into_tunnel<I: Headers, F: Frame, O: Output<F>>(
         return Straight::Unusual;
     }
 
-    advance::<I, F, O>(cx, protocol, flags, entry, Side::Virtual);
+    advance::<I, F, O>(cx, protocol, flags, &entry, Side::Virtual);
     cx.local.traffic.incoming(server, len.into());
     frame.truncate(ethernet::LEN + usize::from(overhead) + usize::from(len));
     // Where the headers were is room for the outer ones but for the inner IP header's own.

@@ -1,0 +1,56 @@
+//! What the engine is measured at: how a packet is forwarded, of which protocols, in which direction.
+
+use anyhow::{Context, Result};
+use std::{fmt, str::FromStr};
+use types::{ForwardingMethod, Protocol};
+
+/// A kind of packet of an established connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Path {
+    pub method: ForwardingMethod,
+    pub protocol: Protocol,
+    pub is_ipv6: bool,
+    /// From the server to the client; only NAT's come by.
+    pub is_reply: bool,
+}
+
+impl Path {
+    /// Every path there is.
+    pub fn all() -> impl Iterator<Item = Self> {
+        use ForwardingMethod::{Masq, Route, Tunnel};
+        let ways = [(Masq, false), (Masq, true), (Route, false), (Tunnel, false)];
+        let protocols = [Protocol::Udp, Protocol::Tcp];
+        ways.into_iter().flat_map(move |(method, is_reply)| {
+            protocols.into_iter().flat_map(move |protocol| {
+                [false, true].map(|is_ipv6| Self {
+                    method,
+                    protocol,
+                    is_ipv6,
+                    is_reply,
+                })
+            })
+        })
+    }
+}
+
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let family = if self.is_ipv6 { "ipv6" } else { "ipv4" };
+        let direction = if self.is_reply { "replies" } else { "requests" };
+        let protocol = match self.protocol {
+            Protocol::Tcp => "tcp",
+            Protocol::Udp => "udp",
+        };
+        f.pad(&format!("{} {protocol} {family} {direction}", self.method))
+    }
+}
+
+impl FromStr for Path {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        Self::all()
+            .find(|path| path.to_string() == text)
+            .with_context(|| format!("there is no path `{text}`"))
+    }
+}
