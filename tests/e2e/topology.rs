@@ -93,6 +93,8 @@ fn tagged() -> Result<()> {
     const VIP: [u8; 4] = [198, 51, 100, 10];
     let dns = Service::dns(Method::Masq, Family::Ipv4);
     let setup = Setup {
+        // The host behind the port has no part in its VLANs.
+        host: true,
         more: "[[vlan]]\nname = \"wan.10\"\nport = \"wan\"\nid = 10\naddresses = [\"10.10.0.1/24\"]\n\n".into(),
         ..Setup::new(dns.text())
     };

@@ -23,7 +23,7 @@ use crate::{
     net::{Local, Net, is_link_local},
     packet::{Addresses, Fragment, Packet, is_martian},
 };
-use types::PortId;
+use types::{InterfaceId, PortId};
 use wire::{Frame, FromBytes, Icmp, RxChecksum, Sum, Udp, icmp::v4, icmp::v6, protocol};
 
 /// A packet to one of our addresses that is not LVS's: the host stack's, or answered here.
@@ -56,7 +56,7 @@ pub(crate) fn deliver<F: Frame, O: Output<F>>(
     match local {
         // A link-local address is ours on its own link only.
         Some(Local::Own(_)) if is_elsewhere(net, packet) => cx.drop(frame, DropReason::NoRoute),
-        Some(Local::Own(_)) if net.port_has_host(port) => cx.punt(port, frame),
+        Some(Local::Own(owner)) if host_has(net, packet, owner) => cx.punt(port, frame),
         Some(Local::Broadcast) => group(cx, frame, packet),
         // An answer to a group's MAC would multiply what one sender says.
         Some(_) if packet.link_group => cx.drop(frame, DropReason::Multicast),
@@ -64,6 +64,16 @@ pub(crate) fn deliver<F: Frame, O: Output<F>>(
         Some(_) => answer(cx, frame, packet),
         None => cx.drop(frame, DropReason::NoRoute),
     }
+}
+
+/// Whether the host has this own address of `owner`'s, and hears of it where the packet came in. It has no part in VLANs,
+/// even of a port behind which it stands.
+fn host_has(net: &Net, packet: &Packet, owner: InterfaceId) -> bool {
+    let host = |id| net.interface(id).is_some_and(|i| i.host);
+    // Interfaces of one port share their link-local address.
+    let link_local =
+        matches!(packet.addresses, Addresses::V6 { destination, .. } if is_link_local(destination));
+    host(packet.interface) && (link_local || host(owner))
 }
 
 /// A packet whose source is one of our addresses. A real server under direct routing has the VIP too: what it answers to the host, and that it
@@ -252,7 +262,7 @@ fn pass_on<F: Frame, O: Output<F>>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{World, desired, hex, mac};
+    use crate::testing::{World, desired, hex, ip, mac};
     use sim::{VecFrame, packet::Packet};
 
     /// A segment (SYN-ACK) that arrives at the servers' interface.
@@ -305,6 +315,45 @@ mod tests {
                 .neighbours
                 .peek(types::InterfaceId(1), "10.0.0.100".parse().unwrap());
             assert_eq!(learned, None);
+        }
+    }
+
+    /// An echo request as the port receives it, perhaps with a tag taken out.
+    fn echo(to: &str, vlan: Option<u16>) -> VecFrame {
+        let request = hex("0800f7f800070000");
+        let (from, to) = (ip("10.0.0.7"), to.parse().unwrap());
+        let bytes = sim::packet::ip_frame(mac("02:00:00:00:00:01"), from, to, 1, 64, &request);
+        let mut frame = VecFrame::new(&bytes);
+        frame.vlan = vlan;
+        frame
+    }
+
+    #[test]
+    fn the_host_behind_a_port_has_no_part_in_its_vlans() {
+        let mut desired = desired();
+        desired.interfaces[0].host = true;
+        desired.interfaces.push(crate::model::Interface {
+            name: "cl.7".to_owned(),
+            vlan: types::VlanId::try_from(7).ok(),
+            addresses: vec!["10.7.0.1/24".parse().unwrap()],
+            host: false,
+            ..desired.interfaces[0].clone()
+        });
+        let mut world = World::of(&desired);
+        world.shared = World::new().shared;
+        for (address, vlan, punted) in [
+            ("10.0.0.1", None, 1),
+            ("10.7.0.1", Some(7), 0),
+            // Asked where it is not: answered all the same, as Linux does.
+            ("10.7.0.1", None, 0),
+            ("10.0.0.1", Some(7), 0),
+        ] {
+            let before = world.dropped(DropReason::Answered);
+            world.out.punted.clear();
+            world.receive(0, echo(address, vlan));
+            assert_eq!(world.out.punted.len(), punted, "{address} on {vlan:?}");
+            let answered = world.dropped(DropReason::Answered) - before;
+            assert_eq!(answered, 1 - punted as u64, "{address} on {vlan:?}");
         }
     }
 
