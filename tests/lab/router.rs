@@ -115,6 +115,8 @@ pub struct Router<'a> {
     log: PathBuf,
     /// The namespace as it was before.
     before: String,
+    /// Packet buffers in use before there was traffic: those in the drivers' rings.
+    buffers: u64,
 }
 
 impl<'a> Router<'a> {
@@ -150,6 +152,7 @@ impl<'a> Router<'a> {
             config,
             log,
             before,
+            buffers: 0,
         })
     }
 
@@ -162,6 +165,7 @@ impl<'a> Router<'a> {
                 );
             }
             if socket(self.lab).exists() && self.cli("status")?.code == Some(0) {
+                self.buffers = self.buffers_in_use()?;
                 return Ok(());
             }
             thread::sleep(Duration::from_millis(100));
@@ -268,9 +272,34 @@ impl<'a> Router<'a> {
         })
     }
 
+    fn buffers_in_use(&self) -> Result<u64> {
+        Ok(self.ask::<api::Status>("status")?.memory.buffers_in_use)
+    }
+
+    /// Once the wires are quiet as many packet buffers are in use as before: none has leaked.
+    fn gave_buffers_back(&self) -> Result<()> {
+        // AF_XDP keeps what it has sent until it sends again: at most a ring of 2048 for each of two ports.
+        let kept = match fs::read_to_string(&self.config)?.contains("net_af_xdp") {
+            true => 2 * 2048,
+            false => 0,
+        };
+        let mut last = 0;
+        run::until("packet buffers given back", 15, || {
+            last = self.buffers_in_use()?;
+            Ok(last <= self.buffers + kept)
+        })
+        .with_context(|| {
+            format!(
+                "{last} packet buffers are in use, {} before there was traffic",
+                self.buffers
+            )
+        })
+    }
+
     /// Asks it to end, and checks that it does so in order and leaves nothing.
     pub fn stop(mut self) -> Result<()> {
         self.conserves()?;
+        self.gave_buffers_back()?;
         self.signal(Signal::TERM)?;
         let mut status = None;
         run::until("tarpond still runs after SIGTERM", 15, || {

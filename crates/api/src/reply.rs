@@ -91,6 +91,12 @@ pub struct Memory {
     pub mode: MemoryMode,
     /// In plain words ("2 MiB hugepages, 512 MiB reserved").
     pub text: String,
+    /// Packet buffers in all pools.
+    #[serde(default)]
+    pub buffers: u64,
+    /// Of those, in use now: received frames on their way, held ones, and what drivers keep in their rings.
+    #[serde(default)]
+    pub buffers_in_use: u64,
 }
 
 /// Where packet memory comes from.

@@ -27,7 +27,8 @@ pub struct OpenPort {
     pub mac: MacAddr,
 }
 
-/// The pools, by NUMA node.
+/// The pools, by NUMA node. Clones share them.
+#[derive(Clone)]
 pub struct Pools(BTreeMap<Option<i32>, Mempool>);
 
 impl Pools {
@@ -35,6 +36,12 @@ impl Pools {
     #[must_use]
     pub fn any(&self) -> Option<&Mempool> {
         self.0.values().next()
+    }
+
+    /// Frames the pools have altogether.
+    #[must_use]
+    pub fn size(&self) -> u32 {
+        self.0.values().map(Mempool::size).sum()
     }
 
     /// Frames outside the pools now.

@@ -86,6 +86,7 @@ pub fn run(config: Config, file: PathBuf) -> Result<()> {
         gauges,
         placement.workers,
         eal.memory_mode().clone(),
+        pools.clone(),
         switch,
         clock,
     );

@@ -23,6 +23,11 @@ pub fn status(s: &Status) -> String {
     };
     line("configuration", format!("{}{profile}", s.config_file));
     line("memory", s.memory.text.clone());
+    let (used, all) = (s.memory.buffers_in_use, s.memory.buffers);
+    line(
+        "packet buffers",
+        format!("{} of {} in use", count(used), count(all)),
+    );
     line("workers", count(s.workers.len() as u64));
     line("ports", format!("{} of {} up", s.ports_up, s.ports));
     line(

@@ -19,6 +19,8 @@ pub fn status() -> Status {
         memory: Memory {
             mode: MemoryMode::Ordinary,
             text: "512 MiB in ordinary pages".into(),
+            buffers: 32_767,
+            buffers_in_use: 2_049,
         },
         workers: vec![
             Worker {

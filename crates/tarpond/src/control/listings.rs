@@ -3,6 +3,7 @@
 use super::Control;
 use crate::{
     desired::interface_names,
+    ports::Pools,
     worker::{Gauge, Reading},
 };
 use api::{
@@ -96,7 +97,7 @@ pub fn status(control: &Control) -> Status {
         uptime_s: control.started.elapsed().as_secs(),
         config_file: control.file.display().to_string(),
         compat_ipvs: config.compat_ipvs,
-        memory: memory(&control.memory),
+        memory: memory(&control.memory, &control.pools),
         workers: workers
             .map(|(((gauge, cpu), rate), id)| Worker {
                 id,
@@ -117,16 +118,19 @@ pub fn status(control: &Control) -> Status {
     }
 }
 
-fn memory(mode: &dpdk::MemoryMode) -> Memory {
-    match mode {
-        dpdk::MemoryMode::Hugepages => Memory {
-            mode: MemoryMode::Hugepages,
-            text: "hugepages".to_owned(),
-        },
-        dpdk::MemoryMode::Ordinary { memory_mb, .. } => Memory {
-            mode: MemoryMode::Ordinary,
-            text: format!("{memory_mb} MiB in ordinary pages"),
-        },
+fn memory(mode: &dpdk::MemoryMode, pools: &Pools) -> Memory {
+    let (mode, text) = match mode {
+        dpdk::MemoryMode::Hugepages => (MemoryMode::Hugepages, "hugepages".to_owned()),
+        dpdk::MemoryMode::Ordinary { memory_mb, .. } => (
+            MemoryMode::Ordinary,
+            format!("{memory_mb} MiB in ordinary pages"),
+        ),
+    };
+    Memory {
+        mode,
+        text,
+        buffers: pools.size().into(),
+        buffers_in_use: pools.in_use().into(),
     }
 }
 

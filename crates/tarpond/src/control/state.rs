@@ -5,7 +5,7 @@ use crate::{
     capture::{Session, Switch},
     clock::Clock,
     desired::{PortFacts, desired},
-    ports::OpenPort,
+    ports::{OpenPort, Pools},
     taps::Taps,
     worker::Gauge,
 };
@@ -30,6 +30,7 @@ pub struct Control {
     /// The CPU of each worker.
     pub(super) cpus: Vec<usize>,
     pub(super) memory: MemoryMode,
+    pub(super) pools: Pools,
     pub(super) clock: Clock,
     pub(super) started: Instant,
     pub(super) rates: Rates,
@@ -58,6 +59,7 @@ impl Control {
         gauges: Vec<Arc<Gauge>>,
         cpus: Vec<usize>,
         memory: MemoryMode,
+        pools: Pools,
         switch: Arc<Switch>,
         clock: Clock,
     ) -> Self {
@@ -74,6 +76,7 @@ impl Control {
             gauges,
             cpus,
             memory,
+            pools,
             clock,
             started: Instant::now(),
             draining: HashSet::new(),
