@@ -22,6 +22,7 @@ pub fn cases() -> Vec<Case> {
         Case::new("control::check_and_apply_files", files),
         Case::new("control::capture_is_read_by_tshark", capture),
         Case::new("control::refusals_say_why", refusals),
+        Case::new("control::a_script_of_ipvsadm_commands", ipvsadm),
     ]
 }
 
@@ -140,6 +141,80 @@ fn editing() -> Result<()> {
             10,
         )?;
         ensure!(refused.code != Some(0), "a deleted service serves");
+        Ok(())
+    })
+}
+
+/// The program by ipvsadm's name, as a script of LVS's calls it.
+fn ipvsadm() -> Result<()> {
+    with_router(&Setup::new(String::new()), |router| {
+        let lab = router.lab();
+        let vip = HTTP.address();
+        let [one, two] = [HTTP.server(1), HTTP.server(2)];
+        let link = lab.dir.join("ipvsadm");
+        std::os::unix::fs::symlink(program("tarpon"), &link)?;
+        let script = lab.dir.join("rules.sh");
+        fs::write(
+            &script,
+            format!(
+                "set -e\nipvsadm -C\nipvsadm -A -t {vip} -s wrr -p 60 -M 255.255.255.0\nipvsadm -E -t {vip} -s wrr\n\
+                 ipvsadm -a -t {vip} -r {one} -m -x 100 -y 50\nipvsadm -a -t {vip} -r {two} -m -w 9\n\
+                 ipvsadm -e -t {vip} -r {two} -m -w 2\nipvsadm --set 800 0 200\nipvsadm -S -n > {dir}/saved\nipvsadm -C\n\
+                 ipvsadm -R < {dir}/saved\n",
+                dir = lab.dir.display()
+            ),
+        )?;
+        let shell = |line: &str| {
+            let mut command = Command::new("sh");
+            command
+                .args(["-c", line])
+                .env("TARPON_SOCKET", lab.dir.join("run/control.sock"))
+                .env("PATH", format!("{}:/usr/bin:/bin", lab.dir.display()));
+            run::end(&mut command, 20)
+        };
+        let ended = shell(&format!("sh {}", script.display()))?;
+        ensure!(ended.code == Some(0), "the script failed: {}", ended.stderr);
+        ensure!(
+            fs::read_to_string(lab.dir.join("saved"))?
+                == format!(
+                    "-A -t {vip} -s wrr\n-a -t {vip} -r {one} -m -w 1 -x 100 -y 50\n-a -t {vip} -r {two} -m -w 2\n"
+                ),
+            "saved otherwise"
+        );
+        let answers = HTTP.ask(lab, 9)?;
+        let shares = clients::shares(&answers);
+        ensure!(
+            shares.get("rs1") == Some(&3) && shares.get("rs2") == Some(&6),
+            "weights 1 and 2: {shares:?}"
+        );
+        let listed = shell("ipvsadm -Ln")?.stdout;
+        let expected = format!(
+            "\nTCP  {vip} wrr\n  -> {one:<28} Masq    1      0          3         \n  -> {two:<28} Masq    2      0          6         \n"
+        );
+        ensure!(
+            listed.ends_with(&expected),
+            "listed:\n{listed}instead of{expected}"
+        );
+        ensure!(
+            shell("ipvsadm -L --timeout")?.stdout == "Timeout (tcp tcpfin udp): 800 120 200\n",
+            "timeouts"
+        );
+        let connections = shell("ipvsadm -Lnc")?.stdout;
+        ensure!(connections.lines().count() == 2 + 9, "{connections}");
+        let ended = shell(&format!("ipvsadm -A -t {vip}"))?;
+        ensure!(
+            ended.code == Some(255) && ended.stderr == "Service already exists\n",
+            "{:?}: {}",
+            ended.code,
+            ended.stderr
+        );
+        let ended = shell(&format!("ipvsadm -d -t {vip} -r 10.1.0.99:80"))?;
+        ensure!(
+            ended.code == Some(255) && ended.stderr == "No such destination\n",
+            "{:?}: {}",
+            ended.code,
+            ended.stderr
+        );
         Ok(())
     })
 }

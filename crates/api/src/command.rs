@@ -64,8 +64,12 @@ commands! {
     /// Copies of the frames received and sent: a stream of [`crate::CapturedFrame`], then [`crate::CaptureEnd`].
     /// Ends after `count` frames, or when the client shuts down its sending side, or closes.
     Capture(Capture) = "capture",
+    /// Removes every service: [`crate::Edited`].
+    Clear = "clear",
     /// Sets the traffic statistics of services and servers to zero: [`crate::Edited`].
-    Zero = "zero",
+    Zero(Zero) = "zero",
+    /// Changes the timeouts named, and answers with all three: [`crate::Timeouts`].
+    Timeouts(TimeoutsEdit) = "timeouts",
     /// Stops the daemon cleanly: [`crate::Edited`], then the connection closes.
     Shutdown = "shutdown",
 }
@@ -79,6 +83,30 @@ impl Command {
             Self::Connections(_) | Self::ServerDrain(_) | Self::Capture(_)
         )
     }
+}
+
+/// Whose statistics to set to zero.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Zero {
+    /// Only this service's and its servers'; absent: all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<ServiceRef>,
+}
+
+/// Timeouts to change, in seconds; what is absent stays.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TimeoutsEdit {
+    /// The setting `tcp_timeout`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tcp: Option<u32>,
+    /// The setting `tcp_fin_timeout`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tcp_fin: Option<u32>,
+    /// The setting `udp_timeout`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub udp: Option<u32>,
 }
 
 /// Which connections to list. Every condition given must hold.

@@ -28,14 +28,14 @@ pub use codec::{
 };
 pub use command::{
     Capture, Command, ConnectionFilter, Document, Drain, ServerAdd, ServerDelete, ServerEdit,
-    ServiceAdd, ServiceDelete, ServiceEdit, ServiceRef,
+    ServiceAdd, ServiceDelete, ServiceEdit, ServiceRef, TimeoutsEdit, Zero,
 };
 pub use error::{Error, ErrorCode};
 pub use reply::{
     Applied, CaptureEnd, CapturedFrame, Change, Connection, ConnectionsEnd, Counters, Direction,
     DrainEnd, DrainProgress, DropCount, Edited, Effect, Fill, Item, Link, Memory, MemoryMode,
     Neighbour, NeighbourState, Persistence, Port, PortAddress, PortStats, Reply, Route, RouteKind,
-    Server, Service, Status, Totals, Traffic, Worker, WorkerCounters,
+    Server, Service, Status, Timeouts, Totals, Traffic, Worker, WorkerCounters,
 };
 
 /// The protocol's version. It rises when a change would make an older peer misread a message; added fields do not count.

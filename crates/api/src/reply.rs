@@ -23,14 +23,27 @@ pub enum Reply {
     Counters(Counters),
     /// To `check`, `apply` and `reload`.
     Applied(Applied),
-    /// To `service_*`, `server_*` (but drain), `zero` and `shutdown`.
+    /// To `service_*`, `server_*` (but drain), `clear`, `zero` and `shutdown`.
     Edited(Edited),
+    /// To `timeouts`.
+    Timeouts(Timeouts),
     /// After the items of `connections`.
     Connections(ConnectionsEnd),
     /// After the items of `server_drain`.
     Drain(DrainEnd),
     /// After the items of `capture`.
     Capture(CaptureEnd),
+}
+
+/// Timeouts in use, in seconds (`ipvsadm -L --timeout`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Timeouts {
+    /// Of an established TCP connection.
+    pub tcp: u32,
+    /// Of a TCP connection in FIN_WAIT.
+    pub tcp_fin: u32,
+    /// Of a UDP connection.
+    pub udp: u32,
 }
 
 /// What `item` holds: which one follows from the command.

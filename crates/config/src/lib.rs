@@ -23,6 +23,6 @@ pub use model::{
     Config, Cores, Director, HostTap, Hugepages, Idle, LogLevel, Netmask, Persistence, Port, Route,
     Server, Service, ServiceKey, Vlan,
 };
-pub use read::known_keys;
+pub use read::{MAX_TIMEOUT_S, known_keys};
 pub use report::{Located, Problem, Report};
 pub use settings::Settings;

@@ -171,6 +171,25 @@ Exit status: 0 done, 1 a check failed, 2 refused (nothing was changed).")]
     /// Set the traffic statistics of services and servers to zero
     Zero,
 
+    /// Speak ipvsadm: its commands, listings, saved files and exit statuses
+    #[command(
+        disable_help_flag = true,
+        after_long_help = "\
+Examples:
+  tarpon ipvsadm -Ln
+  tarpon ipvsadm -A -t 198.51.100.10:80 -s wrr -p 300
+  tarpon ipvsadm -a -t 198.51.100.10:80 -r 10.1.0.11:8080 -m -w 2
+  tarpon ipvsadm -R < /etc/ipvsadm.rules
+
+A link to `tarpon` by the name `ipvsadm` takes scripts as they are; the socket is then that of TARPON_SOCKET. `tarpon ipvsadm -h`
+lists the commands."
+    )]
+    Ipvsadm {
+        /// As after `ipvsadm`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<String>,
+    },
+
     /// Stop the daemon cleanly
     Shutdown,
 

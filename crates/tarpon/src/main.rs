@@ -6,6 +6,7 @@ mod capture;
 mod check;
 mod edit;
 mod failure;
+mod ipvsadm;
 mod output;
 mod query;
 mod real;
@@ -17,14 +18,28 @@ use api::Command as Ask;
 use args::{Cli, Command, Global};
 use clap::{CommandFactory, Parser};
 use failure::Failure;
-use std::process::ExitCode;
+use std::{
+    ffi::{OsStr, OsString},
+    path::Path,
+    process::ExitCode,
+};
 
 fn main() -> ExitCode {
-    let Cli { global, command } = Cli::parse();
+    let Cli { global, command } = Cli::parse_from(words());
     match run(&global, command) {
         Ok(code) => code,
         Err(failure) => failure.report(global.json),
     }
+}
+
+/// What was typed; called by the name `ipvsadm`, everything is ipvsadm's.
+fn words() -> Vec<OsString> {
+    let mut words: Vec<OsString> = std::env::args_os().collect();
+    let called = words.first().map(Path::new).and_then(Path::file_name);
+    if called == Some(OsStr::new("ipvsadm")) {
+        words.splice(..1, ["tarpon".into(), "ipvsadm".into()]);
+    }
+    words
 }
 
 fn run(global: &Global, command: Command) -> Result<ExitCode, Failure> {
@@ -63,7 +78,11 @@ fn run(global: &Global, command: Command) -> Result<ExitCode, Failure> {
         Command::Capture(args) => capture::capture(global, &args)?,
         // It has exit statuses of its own.
         Command::Realserver(args) => return real::run(global, args),
-        Command::Zero => query::show(global, Ask::Zero, show::edited)?,
+        Command::Zero => {
+            query::show(global, Ask::Zero(api::Zero::default()), show::edited)?;
+        }
+        // Exit statuses of its own, too.
+        Command::Ipvsadm { words } => return ipvsadm::run(global, &words),
         Command::Shutdown => query::show(global, Ask::Shutdown, show::edited)?,
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "tarpon", &mut std::io::stdout());

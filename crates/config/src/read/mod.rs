@@ -9,6 +9,8 @@ mod service;
 mod settings;
 mod value;
 
+pub use settings::MAX_TIMEOUT_S;
+
 use crate::{Config, Located, Problem, Report, report::line_and_column};
 use section::{Reader, Section};
 use std::collections::BTreeSet;

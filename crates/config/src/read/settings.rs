@@ -7,8 +7,8 @@ use super::{
 use crate::Settings;
 use toml::de::DeValue;
 
-/// A timeout at most: 31 days.
-const MAX_TIMEOUT_S: u32 = 31 * 24 * 3600;
+/// A timeout of connections at most, in seconds: 31 days, as `ipvsadm --set` has it.
+pub const MAX_TIMEOUT_S: u32 = 31 * 24 * 3600;
 
 pub(super) fn read(reader: &mut Reader, section: &mut Section<'_>, compat_ipvs: bool) -> Settings {
     let d = Settings::defaults(compat_ipvs);

@@ -63,9 +63,10 @@ pub fn run(control: &mut Control, command: Command) -> Outcome {
         Command::Capture(capture) => {
             Outcome::job(CaptureJob::begin(control, &capture), Job::Capture)
         }
-        Command::Zero => {
-            control.director.zero(None);
-            edited(Ok(vec!["all traffic figures: zero".to_owned()]))
+        Command::Clear => edited(edits::clear(control)),
+        Command::Zero(zero) => edited(edits::zero(control, zero)),
+        Command::Timeouts(timeouts) => {
+            Outcome::from(edits::timeouts(control, timeouts), Reply::Timeouts)
         }
         Command::Shutdown => {
             control.shutting_down = true;

@@ -3,9 +3,10 @@
 use super::Control;
 use api::{
     Error, ErrorCode, ServerAdd, ServerDelete, ServerEdit, ServiceAdd, ServiceDelete, ServiceEdit,
-    ServiceRef,
+    ServiceRef, Timeouts, TimeoutsEdit, Zero,
 };
 use config::{Config, EditError, Server, Service, ServiceKey};
+use engine::model;
 
 /// What changed, one line each.
 type Changes = Result<Vec<String>, Error>;
@@ -94,6 +95,63 @@ pub fn server_delete(control: &mut Control, delete: ServerDelete) -> Changes {
         config
             .service_mut(key(delete.service))?
             .delete_server(delete.server)
+    })
+}
+
+/// Removes every service.
+pub fn clear(control: &mut Control) -> Changes {
+    edit(control, |config| {
+        config.services.clear();
+        Ok(())
+    })
+}
+
+/// Starts traffic figures from zero.
+pub fn zero(control: &mut Control, zero: Zero) -> Changes {
+    let Some(service) = zero.service else {
+        control.director.zero(None);
+        return Ok(vec!["all traffic figures: zero".to_owned()]);
+    };
+    let engine_key = model::ServiceKey::Address {
+        protocol: service.protocol,
+        address: service.address,
+    };
+    if control.director.zero(Some(&engine_key)) {
+        Ok(vec![format!("traffic figures of {service}: zero")])
+    } else {
+        let message = format!("there is no service {service}");
+        Err(Error::new(ErrorCode::NotFound, message))
+    }
+}
+
+/// Changes timeouts of connections; those in use are the answer.
+pub fn timeouts(control: &mut Control, change: TimeoutsEdit) -> Result<Timeouts, Error> {
+    for seconds in [change.tcp, change.tcp_fin, change.udp]
+        .into_iter()
+        .flatten()
+    {
+        if !(1..=config::MAX_TIMEOUT_S).contains(&seconds) {
+            let message = format!(
+                "a timeout is 1 to {} seconds (31 days), not {seconds}",
+                config::MAX_TIMEOUT_S
+            );
+            return Err(Error::new(ErrorCode::Invalid, message));
+        }
+    }
+    if change != TimeoutsEdit::default() {
+        edit(control, |config| {
+            let settings = &mut config.settings;
+            settings.tcp_timeout = change.tcp.unwrap_or(settings.tcp_timeout);
+            settings.tcp_fin_timeout = change.tcp_fin.unwrap_or(settings.tcp_fin_timeout);
+            settings.udp_timeout = change.udp.unwrap_or(settings.udp_timeout);
+            Ok(())
+        })?;
+    }
+    let settings = &control.config.settings;
+    Ok(Timeouts {
+        tcp: settings.tcp_timeout,
+        tcp_fin: settings.tcp_fin_timeout,
+        udp: settings.udp_timeout,
     })
 }
 

@@ -1,0 +1,239 @@
+//! `ipvsadm -L`: services, servers and connections in ipvsadm's columns.
+
+use super::{
+    names::{self, Transport},
+    options::Opt,
+};
+use api::{Connection, Server, Service, Traffic};
+use std::{cmp::Reverse, fmt::Write as _, net::SocketAddr};
+use types::{ForwardingMethod, Protocol};
+
+/// What is shown of each service and server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Columns {
+    Default,
+    Stats,
+    Thresholds,
+    PersistentConnections,
+    TunnelInfo,
+}
+
+/// How it is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Style {
+    pub columns: Columns,
+    /// Addresses and ports by number.
+    pub numeric: bool,
+    /// Large figures in full.
+    pub exact: bool,
+    /// By protocol, address and port, as ipvsadm does unless told otherwise; else the newest first.
+    pub sorted: bool,
+}
+
+/// The line that stands above a whole table; `size` is the connection table's.
+pub fn title(size: u64) -> String {
+    format!("IP Virtual Server version 1.2.1 (size={size})\n")
+}
+
+/// Services with their servers, below the columns' names.
+pub fn services(services: &[Service], style: Style) -> String {
+    let mut text = heads(style.columns).to_owned();
+    for service in ordered(services, style.sorted, |s| {
+        (s.address.is_ipv6(), s.protocol.number(), s.address)
+    }) {
+        let _ = writeln!(text, "{}", self::service(service, style));
+        let transport = transport(service.protocol);
+        for server in ordered(&service.servers, style.sorted, |s| s.address) {
+            let _ = writeln!(text, "{}", self::server(server, transport, style));
+        }
+    }
+    text
+}
+
+/// In the order of `key`, or the newest first.
+pub fn ordered<T, K: Ord>(items: &[T], sorted: bool, key: impl Fn(&T) -> K) -> Vec<&T> {
+    let mut all: Vec<(usize, &T)> = items.iter().enumerate().collect();
+    if sorted {
+        all.sort_by_key(|(_, item)| key(item));
+    } else {
+        all.sort_by_key(|(at, _)| Reverse(*at));
+    }
+    all.into_iter().map(|(_, item)| item).collect()
+}
+
+const fn heads(columns: Columns) -> &'static str {
+    match columns {
+        Columns::Default => {
+            "Prot LocalAddress:Port Scheduler Flags\n  -> RemoteAddress:Port           Forward Weight ActiveConn InActConn\n"
+        }
+        Columns::Stats => {
+            "Prot LocalAddress:Port               Conns   InPkts  OutPkts  InBytes OutBytes\n  -> RemoteAddress:Port\n"
+        }
+        Columns::Thresholds => {
+            "Prot LocalAddress:Port            Uthreshold Lthreshold ActiveConn InActConn \n  -> RemoteAddress:Port\n"
+        }
+        Columns::PersistentConnections => {
+            "Prot LocalAddress:Port            Weight    PersistConn ActiveConn InActConn \n  -> RemoteAddress:Port\n"
+        }
+        Columns::TunnelInfo => {
+            "Prot LocalAddress:Port Scheduler Flags\n  -> RemoteAddress:Port           Forward TunnelInfo    Weight ActiveConn InActConn\n"
+        }
+    }
+}
+
+fn service(service: &Service, style: Style) -> String {
+    let address = names::shown(service.address, transport(service.protocol), style.numeric);
+    let name = format!(
+        "{:<4} {address}",
+        service.protocol.to_string().to_uppercase()
+    );
+    if style.columns == Columns::Stats {
+        return format!("{name:<33}{}", traffic(&service.traffic, style.exact));
+    }
+    let mut text = format!("{name} {}", service.scheduler);
+    let flags: Vec<String> = service
+        .scheduler_flags
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    if !flags.is_empty() {
+        let _ = write!(text, " ({})", flags.join(","));
+    }
+    if let Some(persistence) = &service.persistence {
+        let _ = write!(text, " persistent {}", persistence.timeout_s);
+        if let Some(mask) = mask(service) {
+            let _ = write!(text, " mask {mask}");
+        }
+    }
+    text
+}
+
+/// The persistence mask, where it is not the whole address.
+pub fn mask(service: &Service) -> Option<&str> {
+    let mask = service.persistence.as_ref()?.netmask.as_str();
+    (!matches!(mask, "255.255.255.255" | "128")).then_some(mask)
+}
+
+fn server(server: &Server, transport: Transport, style: Style) -> String {
+    let address = names::shown(server.address, transport, style.numeric);
+    let Server {
+        weight,
+        active,
+        inactive,
+        ..
+    } = server;
+    let forward = match server.method {
+        ForwardingMethod::Masq => "Masq",
+        ForwardingMethod::Route => "Route",
+        ForwardingMethod::Tunnel => "Tunnel",
+    };
+    let tail = match style.columns {
+        Columns::Default => format!("{forward:<7} {:<6} {active:<10} {inactive:<10}", weight.0),
+        Columns::Stats => {
+            return format!(
+                "  -> {address:<28}{}",
+                traffic(&server.traffic, style.exact)
+            );
+        }
+        Columns::Thresholds => format!(
+            "{:<10} {:<10} {active:<10} {inactive:<10}",
+            server.upper_threshold, server.lower_threshold
+        ),
+        Columns::PersistentConnections => format!(
+            "{:<9} {:<11} {active:<10} {inactive:<10}",
+            weight.0, server.templates
+        ),
+        Columns::TunnelInfo => {
+            let tunnel = if server.method == ForwardingMethod::Tunnel {
+                "ipip"
+            } else {
+                "n/a"
+            };
+            format!(
+                "{forward:<7} {tunnel:<13} {:<6} {active:<10} {inactive:<10}",
+                weight.0
+            )
+        }
+    };
+    format!("  -> {address:<28} {tail}")
+}
+
+fn traffic(traffic: &Traffic, exact: bool) -> String {
+    let Traffic {
+        connections,
+        in_packets,
+        out_packets,
+        in_bytes,
+        out_bytes,
+    } = *traffic;
+    [connections, in_packets, out_packets, in_bytes, out_bytes]
+        .map(|figure| figure_of(figure, exact))
+        .concat()
+}
+
+/// Eight characters, in K, M, G or T of 1000 where eight digits do not do; in full with `--exact`.
+fn figure_of(figure: u64, exact: bool) -> String {
+    const DIGITS_8: u64 = 100_000_000;
+    if exact || figure < DIGITS_8 {
+        return format!(" {figure:>8}");
+    }
+    let units = [("K", 1000), ("M", 1_000_000), ("G", 1_000_000_000)];
+    // K up to a thousand millions, then M and G for seven digits each.
+    let most = [1_000_000_000, DIGITS_8 * 1000, DIGITS_8 * 1_000_000];
+    for ((unit, size), most) in units.into_iter().zip(most) {
+        if figure < most {
+            return format!(" {:>7}{unit}", figure / size);
+        }
+    }
+    format!(" {:>7}T", figure / 1_000_000_000_000)
+}
+
+/// The lines above connections.
+pub fn connections_title(persistent: bool) -> &'static str {
+    if persistent {
+        "IPVS connection entries\npro expire state       source             virtual            destination        pe name          pe_data\n"
+    } else {
+        "IPVS connection entries\npro expire state       source             virtual            destination\n"
+    }
+}
+
+/// One connection.
+pub fn connection(connection: &Connection, numeric: bool) -> String {
+    let transport = transport(connection.protocol);
+    let seconds = connection.expires_ms / 1000;
+    let shown = |address: SocketAddr| names::shown(address, transport, numeric);
+    format!(
+        "{:<3} {:02}:{:02}  {:<11} {:<18} {:<18} {}\n",
+        connection.protocol.to_string().to_uppercase(),
+        seconds / 60,
+        seconds % 60,
+        connection.state,
+        shown(connection.client),
+        shown(connection.vip),
+        shown(connection.server)
+    )
+}
+
+pub const fn transport(protocol: Protocol) -> Transport {
+    match protocol {
+        Protocol::Tcp => Transport::Tcp,
+        Protocol::Udp => Transport::Udp,
+    }
+}
+
+impl Columns {
+    /// What the options ask for; the last of several wins in ipvsadm's own order.
+    pub fn wanted(has: impl Fn(Opt) -> bool) -> Self {
+        if has(Opt::Stats) {
+            Self::Stats
+        } else if has(Opt::Thresholds) {
+            Self::Thresholds
+        } else if has(Opt::PersistentConnections) {
+            Self::PersistentConnections
+        } else if has(Opt::TunnelInfo) {
+            Self::TunnelInfo
+        } else {
+            Self::Default
+        }
+    }
+}
