@@ -1,7 +1,7 @@
 //! `tarpon ipvsadm ...`, and `tarpon` called by the name `ipvsadm`: the director's services in ipvsadm's words.
 //!
 //! Grammar, listings, saved rules, exit statuses and messages are those of ipvsadm 1.31, as observed on Linux 6.1
-//! (`tests/ipvsadm.txt`). Where the director cannot do what ipvsadm could, it says so and changes nothing.
+//! (`observed.txt`). Where the director cannot do what ipvsadm could, it says so and changes nothing.
 
 mod grammar;
 mod listing;

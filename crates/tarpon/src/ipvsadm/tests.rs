@@ -328,3 +328,17 @@ fn what_is_saved_is_what_ipvsadm_saves_and_thresholds() {
         assert!(parse(&words, Dialect::Saved).is_ok(), "{line}");
     }
 }
+
+proptest::proptest! {
+    #[test]
+    fn no_words_make_it_panic(words in proptest::collection::vec("(-{0,2}[a-zA-Z0-9=]{0,14}|[0-9.:\\[\\]]{0,20}|\\PC{0,6})", 0..8)) {
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        for dialect in [Dialect::CommandLine, Dialect::Saved] {
+            // Looking names up would take the network.
+            let named = |word: &&str| word.chars().any(|c| c.is_alphabetic()) && !word.starts_with('-');
+            if !words.iter().any(named) {
+                let _ = parse(&words, dialect);
+            }
+        }
+    }
+}
