@@ -19,6 +19,14 @@ use wire::{Frame, ethernet, protocol};
 /// Where the connections of a burst's plain packets would be; `None`: anything else.
 type Lookups = [Option<Lookup>; BURST];
 
+/// The frames of a burst that are not plain packets, in order. What may be of a connection all the same (tagged, with options, a
+/// fragment) is parsed with the first stage, so that its connection is fetched with the others'.
+#[derive(Default)]
+struct Odd {
+    parsed: ArrayVec<Option<(Packet, Lookup)>, BURST>,
+    next: usize,
+}
+
 /// Frames in a row handed to one port, to be counted together.
 #[derive(Default)]
 struct Run {
@@ -54,7 +62,11 @@ pub(crate) fn burst<F: Frame, O: Output<F>>(
     burst: &mut ArrayVec<F, BURST>,
 ) {
     let mut lookups: Lookups = [const { None }; BURST];
-    glance(cx, port, burst, &mut lookups);
+    let plain = glance(cx, port, burst, &mut lookups);
+    let mut odd = Odd::default();
+    if plain < burst.len() {
+        look_closer(cx, port, burst, &lookups, &mut odd);
+    }
     for lookup in lookups.iter_mut().take(burst.len()).flatten() {
         lookup.prefetch_entry(cx.shared);
     }
@@ -64,7 +76,7 @@ pub(crate) fn burst<F: Frame, O: Output<F>>(
         let way = match lookup {
             Some(lookup) if lookup.is4() => lvs::forward::<V4, F, O>(cx, &mut frame, lookup),
             Some(lookup) => lvs::forward::<V6, F, O>(cx, &mut frame, lookup),
-            None => Straight::Unusual,
+            None => Straight::Odd,
         };
         let back = match way {
             Straight::Ready(out) => {
@@ -74,6 +86,7 @@ pub(crate) fn burst<F: Frame, O: Output<F>>(
             }
             Straight::Unknown => Some(frame),
             Straight::Unusual => long_way(cx, port, frame),
+            Straight::Odd => odd_one(cx, port, frame, &mut odd),
         };
         // As many as a burst has frames: there is room.
         if let Some(frame) = back
@@ -88,14 +101,15 @@ pub(crate) fn burst<F: Frame, O: Output<F>>(
     }
 }
 
-/// The first stage.
+/// The first stage; says how many frames are plain packets.
 #[inline(never)]
 fn glance<F: Frame, O: Output<F>>(
     cx: &Context<'_, F, O>,
     port: PortId,
     burst: &[F],
     lookups: &mut Lookups,
-) {
+) -> usize {
+    let mut plain = 0;
     let services = !cx.snapshot.services.is_empty();
     let mac = cx.snapshot.net.untagged_mac(port).filter(|_| services);
     for (frame, lookup) in burst.iter().zip(lookups) {
@@ -105,6 +119,36 @@ fn glance<F: Frame, O: Output<F>>(
             ethernet::IPV6 => guess6(cx, &glance),
             _ => None,
         });
+        plain += usize::from(lookup.is_some());
+    }
+    plain
+}
+
+/// The first stage for what is not plain.
+#[inline(never)]
+fn look_closer<F: Frame, O: Output<F>>(
+    cx: &Context<'_, F, O>,
+    port: PortId,
+    burst: &[F],
+    lookups: &Lookups,
+    odd: &mut Odd,
+) {
+    if cx.snapshot.services.is_empty() {
+        return;
+    }
+    for (frame, lookup) in burst.iter().zip(lookups) {
+        if lookup.is_some() {
+            continue;
+        }
+        let found = match packet::parse(frame, port, &cx.snapshot.net) {
+            Parsed::Ip(packet) => lvs::lookup(cx, &packet).map(|lookup| (packet, lookup)),
+            _ => None,
+        };
+        // As many as a burst has frames: there is room.
+        let _ = odd.parsed.try_push(found);
+    }
+    for (_, lookup) in odd.parsed.iter_mut().flatten() {
+        lookup.prefetch_entry(cx.shared);
     }
 }
 
@@ -114,7 +158,24 @@ fn guess6<F: Frame, O: Output<F>>(cx: &Context<'_, F, O>, glance: &Glance<'_>) -
     Some(lvs::guess::<V6, F, O>(cx, &glance.plain6()?))
 }
 
-/// A frame that is not the plain packet of a connection. Gives back what may want a new connection.
+/// The next frame that is not a plain packet. Gives back what may want a new connection.
+#[inline(never)]
+fn odd_one<F: Frame, O: Output<F>>(
+    cx: &mut Context<'_, F, O>,
+    port: PortId,
+    frame: F,
+    odd: &mut Odd,
+) -> Option<F> {
+    let parsed = odd.parsed.get(odd.next).and_then(Option::as_ref);
+    odd.next += 1;
+    match parsed {
+        Some((packet, lookup)) => lookup.handle(cx, frame, packet).err(),
+        None => long_way(cx, port, frame),
+    }
+}
+
+/// A frame that is not the plain packet of a connection, or about which something is out of the ordinary. Gives back what may
+/// want a new connection.
 #[inline(never)]
 fn long_way<F: Frame, O: Output<F>>(
     cx: &mut Context<'_, F, O>,

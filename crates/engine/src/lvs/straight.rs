@@ -28,6 +28,8 @@ pub(crate) enum Straight {
     Unknown,
     /// Something about it is out of the ordinary; nothing was touched.
     Unusual,
+    /// It is no plain packet at all.
+    Odd,
 }
 
 /// Takes a packet that [`crate::packet::Glance`] found as far as its port.
