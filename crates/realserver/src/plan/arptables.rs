@@ -15,16 +15,13 @@ use types::IpNet;
 
 pub(super) fn steps(requests: &[&Request], facts: &Facts, plan: &mut Plan) -> Result<(), Refusal> {
     facts.need("ip", "arptables", "install iproute2 (iproute)")?;
-    facts.need(
-        "arptables",
-        "arptables",
-        "install the package arptables (RHEL 8 and later: iptables-nft), or use --method sysctl",
-    )?;
-    facts.need(
-        "arptables-save",
-        "arptables",
-        "install the package arptables (RHEL 8 and later: iptables-nft), or use --method sysctl",
-    )?;
+    for tool in ["arptables", "arptables-save"] {
+        facts.need(
+            tool,
+            "arptables",
+            "install the package arptables (RHEL 8 and later: iptables-nft), or use --method sysctl",
+        )?;
+    }
     plan.push(
         "(kept for undo: whether arptables' table was there)",
         Action::Table {
@@ -88,15 +85,8 @@ pub(super) fn steps(requests: &[&Request], facts: &Facts, plan: &mut Plan) -> Re
                 .flat_map(|r| &r.vips)
                 .map(|vip| format!("@arptables@ -L @IN@ -n | grep -qwF {vip}"))
                 .collect(),
-            start: addresses
-                .iter()
-                .map(|a| boot::line(&a.address_argv("replace")))
-                .collect(),
-            stop: addresses
-                .iter()
-                .rev()
-                .map(|a| boot::line(&a.address_argv("del")))
-                .collect(),
+            start: boot::raise(&addresses).collect(),
+            stop: boot::lower(&addresses),
         };
         boot::install(&unit, carrier, plan);
         plan.note(

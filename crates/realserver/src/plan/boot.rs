@@ -74,6 +74,17 @@ pub(super) fn line(argv: &[String]) -> String {
     format!("@{tool}@ {}", words(rest))
 }
 
+/// Commands that put addresses up; again is no change.
+pub(super) fn raise(addresses: &[Action]) -> impl Iterator<Item = String> + '_ {
+    addresses.iter().map(|a| line(&a.address_argv("replace")))
+}
+
+/// Commands that take them away, the last first.
+pub(super) fn lower(addresses: &[Action]) -> Vec<String> {
+    let del = |a: &Action| line(&a.address_argv("del"));
+    addresses.iter().rev().map(del).collect()
+}
+
 pub(super) fn install(unit: &Unit, carrier: Carrier, plan: &mut Plan) {
     let name = format!("{UNIT_PREFIX}-{}", unit.name);
     match carrier {

@@ -77,16 +77,13 @@ fn iptables(
         .collect();
     for rule in &rules {
         let name = rule.tool.name();
-        facts.need(
-            name,
-            "iptables",
-            "install the package iptables, or use --method nftables or sysctl",
-        )?;
-        facts.need(
-            &format!("{name}-save"),
-            "iptables",
-            "install the package iptables, or use --method nftables or sysctl",
-        )?;
+        for tool in [name.to_owned(), format!("{name}-save")] {
+            facts.need(
+                &tool,
+                "iptables",
+                "install the package iptables, or use --method nftables or sysctl",
+            )?;
+        }
         plan.push(
             "take the VIP's packets for this port, though the VIP is not on this machine",
             Action::Rule(rule.clone()),

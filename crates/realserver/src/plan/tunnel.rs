@@ -2,15 +2,14 @@
 //!
 //! Only IP in IP, and IPv6 in IPv6: the kernel's `tunl0` and `ip6tnl0` take a tunnel from any director without being told of it.
 
-use super::{Plan, boot, interfaces, sysctl};
+use super::{Plan, boot, sysctl::Settings};
 use crate::{action::Action, error::Refusal, facts::Facts, request::Request};
 use types::IpNet;
 
 pub(super) fn steps(requests: &[&Request], facts: &Facts, plan: &mut Plan) -> Result<(), Refusal> {
     facts.need("ip", "tunnel", "install iproute2 (iproute)")?;
     let mut start: Vec<String> = Vec::new();
-    let mut settings: Vec<(String, String)> = Vec::new();
-    let mut devices: Vec<String> = Vec::new();
+    let mut settings = Settings::default();
     let mut addresses = Vec::new();
     for (module, device, v4) in [("ipip", "tunl0", true), ("ip6_tunnel", "ip6tnl0", false)] {
         let mine: Vec<(&Request, IpNet)> = requests
@@ -26,28 +25,9 @@ pub(super) fn steps(requests: &[&Request], facts: &Facts, plan: &mut Plan) -> Re
             continue;
         }
         facts.need("modprobe", "tunnel", "install kmod")?;
-        let mut set = |plan: &mut Plan, key: String, value: &str, why: &str| {
-            plan.push(
-                why,
-                Action::Sysctl {
-                    key: key.clone(),
-                    value: value.into(),
-                },
-            );
-            if !settings.iter().any(|(k, _)| *k == key) {
-                settings.push((key, value.into()));
-            }
-        };
         if v4 {
             for (request, _) in &mine {
-                for interface in interfaces(request, facts)? {
-                    for (key, value, why) in sysctl::arp_settings(&interface) {
-                        set(plan, key, &value, why);
-                    }
-                    if interface != "all" && !devices.contains(&interface) {
-                        devices.push(interface);
-                    }
-                }
+                settings.silence(request, facts, plan)?;
             }
         }
         plan.push(
@@ -65,7 +45,7 @@ pub(super) fn steps(requests: &[&Request], facts: &Facts, plan: &mut Plan) -> Re
             } else {
                 "2"
             };
-            set(
+            settings.set(
                 plan,
                 format!("net/ipv4/conf/{device}/rp_filter"),
                 value,
@@ -86,11 +66,7 @@ pub(super) fn steps(requests: &[&Request], facts: &Facts, plan: &mut Plan) -> Re
     }
     let carrier = boot::carrier(requests, facts, plan);
     if carrier.persists() {
-        start.extend(
-            settings
-                .iter()
-                .map(|(key, value)| format!("@sysctl@ -w {key}={value}")),
-        );
+        start.extend(settings.lines());
         let mut ups: Vec<String> = Vec::new();
         for address in &addresses {
             if let Action::Address { device, .. } = address {
@@ -101,24 +77,16 @@ pub(super) fn steps(requests: &[&Request], facts: &Facts, plan: &mut Plan) -> Re
             }
         }
         start.extend(ups);
-        start.extend(
-            addresses
-                .iter()
-                .map(|a| boot::line(&a.address_argv("replace"))),
-        );
+        start.extend(boot::raise(&addresses));
         let unit = boot::Unit {
             name: "tunnel",
             what: "the decapsulation interface and the VIPs on it",
             early: true,
-            devices,
+            devices: settings.devices,
             requires: vec![],
             guards: vec![],
             start,
-            stop: addresses
-                .iter()
-                .rev()
-                .map(|a| boot::line(&a.address_argv("del")))
-                .collect(),
+            stop: boot::lower(&addresses),
         };
         boot::install(&unit, carrier, plan);
     }
