@@ -180,6 +180,16 @@ impl Request {
                     "{vip} cannot be a VIP; write the virtual service's unicast address"
                 ));
             }
+            if let IpAddr::V6(v6) = vip {
+                if let Some(v4) = v6.to_ipv4_mapped() {
+                    return wrong(format!("{vip} is an IPv4 address in disguise; write {v4}"));
+                }
+                if v6.is_unicast_link_local() {
+                    return wrong(format!(
+                        "{vip} is link-local, which no router passes on; a VIP is an address clients can reach"
+                    ));
+                }
+            }
             if !self.method.carries(*vip) {
                 return wrong(format!(
                     "arptables filters ARP, which IPv6 does not use, so it cannot carry {vip}; use --method sysctl (the VIP on lo) or nftables"
@@ -203,6 +213,11 @@ impl Request {
             return wrong(format!(
                 "`{name}` cannot be an interface's name; 1 to 15 characters, no `/` and no blanks"
             ));
+        }
+        if self.interfaces.iter().any(|n| n == "lo") {
+            return wrong(
+                "no director's frame arrives on lo; --interface is the NIC on the director's segment (the VIP goes where the method has it)".into(),
+            );
         }
         if self.real_ip.is_some() && self.method != Method::Arptables {
             return wrong(format!(

@@ -23,7 +23,7 @@ use crate::{
     request::Request,
 };
 use state::Prior;
-use std::net::IpAddr;
+use std::{collections::BTreeSet, net::IpAddr};
 
 /// What a run changed, one line each, for people.
 pub type Changes = Vec<String>;
@@ -62,11 +62,12 @@ pub fn undo(
             .iter()
             .find(|v| !state.requests.iter().any(|r| r.vips.contains(v)))
         {
-            let known: Vec<String> = state
+            let known: BTreeSet<IpAddr> = state
                 .requests
                 .iter()
-                .flat_map(|r| r.vips.iter().map(ToString::to_string))
+                .flat_map(|r| r.vips.iter().copied())
                 .collect();
+            let known: Vec<String> = known.iter().map(ToString::to_string).collect();
             return Err(Refusal::Request(format!(
                 "{vip} was not applied here; applied are: {}",
                 known.join(", ")

@@ -107,6 +107,41 @@ fn vip_elsewhere(vip: IpAddr, method: Method, plan: &Plan, facts: &Facts) -> Res
     Ok(())
 }
 
+/// Addresses that mean something else on this server: its own, a segment's network and broadcast address.
+pub(super) fn not_of_the_segment(vip: IpAddr, facts: &Facts) -> Result<(), Refusal> {
+    for interface in &facts.interfaces {
+        for net in &interface.addresses {
+            let host = net.prefix() == if vip.is_ipv4() { 32 } else { 128 };
+            // The address the segment's other machines know the server by: taking it off would cut the server off.
+            let only = interface
+                .addresses
+                .iter()
+                .filter(|n| n.address().is_ipv4() == vip.is_ipv4() && n.contains(vip))
+                .count()
+                == 1;
+            if net.address() == vip && !host && only {
+                return Err(Refusal::Request(format!(
+                    "{vip} is this server's own address on {} ({net}), not a VIP; --vip is the virtual service's address, which the director answers for",
+                    interface.name
+                )));
+            }
+            if let (IpAddr::V4(own), IpAddr::V4(v4)) = (net.address(), vip)
+                && net.prefix() < 31
+            {
+                let hosts = u32::MAX >> net.prefix();
+                let (network, broadcast) = (own.to_bits() & !hosts, own.to_bits() | hosts);
+                if v4.to_bits() == network || v4.to_bits() == broadcast {
+                    return Err(Refusal::Request(format!(
+                        "{vip} is the network or broadcast address of {} ({net}); a VIP is a host's address",
+                        interface.name
+                    )));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
 fn foreign_rules(vip: IpAddr, method: Method, plan: &Plan, facts: &Facts) -> Result<(), Refusal> {
     let text = vip.to_string();
     let conflict = |rule: String| Err(Refusal::ConflictingRule { vip, rule });

@@ -56,6 +56,9 @@ pub fn plan(requests: &[Request], facts: &Facts) -> Result<Plan, Refusal> {
         request.validate()?;
     }
     conflicts::between(requests)?;
+    for vip in requests.iter().flat_map(|r| &r.vips) {
+        conflicts::not_of_the_segment(*vip, facts)?;
+    }
     let mut plan = Plan::default();
     for &method in Method::ALL {
         let mine: Vec<&Request> = requests.iter().filter(|r| r.method == method).collect();
@@ -64,7 +67,7 @@ pub fn plan(requests: &[Request], facts: &Facts) -> Result<Plan, Refusal> {
         }
         for request in &mine {
             for name in &request.interfaces {
-                if facts.known && facts.interface(name).is_none() {
+                if facts.known && name != "all" && facts.interface(name).is_none() {
                     let known = facts
                         .interfaces
                         .iter()

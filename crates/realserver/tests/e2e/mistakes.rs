@@ -38,6 +38,41 @@ fn each_is_named_and_changes_nothing() {
         &["needs --port"],
     );
     refused(server, "apply --vip 224.0.0.1", &["cannot be a VIP"]);
+    refused(
+        server,
+        "apply --vip ::ffff:10.7.0.100",
+        &["write 10.7.0.100"],
+    );
+    refused(server, "apply --vip fe80::100", &["link-local"]);
+    for method in ["sysctl", "arptables", "nftables"] {
+        refused(
+            server,
+            &format!("apply --method {method} --vip 10.7.0.3 --port 80 --interface eth0"),
+            &["this server's own address on eth0"],
+        );
+    }
+    refused(
+        server,
+        "apply --vip fd07::3",
+        &["this server's own address on eth0"],
+    );
+    for address in ["10.7.0.0", "10.7.0.255"] {
+        refused(
+            server,
+            &format!("apply --vip {address}"),
+            &["network or broadcast"],
+        );
+    }
+    refused(
+        server,
+        &format!("apply --vip {VIP} --interface lo"),
+        &["no director's frame arrives on lo"],
+    );
+    refused(
+        server,
+        &format!("apply --method arptables --vip {VIP} --interface all"),
+        &["one real interface"],
+    );
     refused(server, "apply", &["at least one --vip"]);
     refused(server, "apply --method nat", &["--gateway"]);
     refused(
@@ -109,6 +144,42 @@ fn without_the_tool_or_without_root() {
         said.code == Some(2) && said.err.contains("needs root"),
         "{said:?}"
     );
+    identical(&before, &server.dump());
+}
+
+/// `--interface all` is every interface there is and will be.
+#[test]
+#[ignore = "needs root: scripts/test --only realserver"]
+fn all_interfaces() {
+    let mut lab = Lab::new(1);
+    let server = &mut lab.servers[0];
+    let before = server.dump();
+    server
+        .tarpon(&format!("apply --vip {VIP} --interface all"))
+        .fine();
+    assert_eq!(
+        server
+            .run("sysctl -n net.ipv4.conf.all.arp_ignore")
+            .out
+            .trim(),
+        "1"
+    );
+    let check = server.tarpon("check");
+    assert!(
+        check.out.contains("ok      ARP silence"),
+        "{}{}",
+        check.out,
+        check.err
+    );
+    server.boot();
+    assert_eq!(
+        server
+            .run("sysctl -n net.ipv4.conf.all.arp_ignore")
+            .out
+            .trim(),
+        "1"
+    );
+    server.tarpon("undo").fine();
     identical(&before, &server.dump());
 }
 
