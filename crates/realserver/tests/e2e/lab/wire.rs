@@ -1,0 +1,137 @@
+//! What is on the segment: ARP and neighbour discovery recorded, and somebody who never stops asking.
+
+use super::{CLIENT, CLIENT6, COUNT, Lab, SERVERS};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    sync::atomic::Ordering,
+    thread::sleep,
+    time::Duration,
+};
+
+impl Lab {
+    /// Record ARP and neighbour discovery sent by a server.
+    pub fn capture(&self, server: usize) -> Capture {
+        let file = self
+            .directory
+            .join(format!("capture{}", COUNT.fetch_add(1, Ordering::Relaxed)));
+        let out = fs::File::create(&file).unwrap();
+        // Every port of the switch: they come and go with a server's boot, and a bridge shows only what it floods.
+        let child = Command::new("ip")
+            .args([
+                "netns",
+                "exec",
+                &format!("{}w", self.name),
+                "tcpdump",
+                "-l",
+                "-e",
+                "-n",
+                "-p",
+                "-i",
+                "any",
+                "--immediate-mode",
+            ])
+            .arg("arp or (icmp6 and (ip6[40] == 135 or ip6[40] == 136))")
+            .stdout(out)
+            .stderr(Stdio::null())
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
+        sleep(Duration::from_millis(500));
+        Capture {
+            child,
+            file,
+            source: format!("{} ethertype", SERVERS[server].2),
+        }
+    }
+
+    /// Somebody on the segment who never stops asking a server for `vips`, to it alone and to all.
+    pub fn nag(&self, server: usize, vips: &[&str]) -> Nag {
+        let script = self.directory.join("nag.py");
+        fs::write(&script, include_str!("nag.py")).unwrap();
+        let child = Command::new("ip")
+            .args(["netns", "exec", &format!("{}c", self.name), "python3"])
+            .arg(script)
+            .args([CLIENT, CLIENT6, SERVERS[server].2])
+            .args(vips)
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
+        sleep(Duration::from_millis(200));
+        Nag(child)
+    }
+}
+
+pub struct Nag(Child);
+
+impl Drop for Nag {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+pub struct Capture {
+    child: Child,
+    file: PathBuf,
+    source: String,
+}
+
+/// ARP and neighbour discovery on the segment, one frame a line.
+pub struct Heard {
+    /// What the captured server sent.
+    pub sent: Vec<String>,
+    all: Vec<String>,
+}
+
+impl Heard {
+    /// The MACs that said a VIP is theirs.
+    pub fn claimants(&self, vip: &str) -> BTreeSet<String> {
+        naming(&self.all, vip)
+            .into_iter()
+            .filter(|f| {
+                f.contains(&format!("Reply {vip} is-at"))
+                    || f.contains(&format!("neighbor advertisement, tgt is {vip}"))
+            })
+            .filter_map(|f| {
+                f.split_whitespace()
+                    .find(|w| w.len() == 17 && w.matches(':').count() == 5)
+                    .map(str::to_owned)
+            })
+            .collect()
+    }
+}
+
+impl Capture {
+    /// Waits a moment for the last frames.
+    pub fn stop(mut self) -> Heard {
+        sleep(Duration::from_millis(400));
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let all: Vec<String> = fs::read_to_string(&self.file)
+            .unwrap()
+            .lines()
+            .filter(|l| !l.contains(" Out "))
+            .map(str::to_owned)
+            .collect();
+        let sent = all
+            .iter()
+            .filter(|l| l.contains(&self.source))
+            .cloned()
+            .collect();
+        Heard { sent, all }
+    }
+}
+
+/// Frames that name an address (`10.7.0.10` is not in `10.7.0.100`).
+pub fn naming<'a>(frames: &'a [String], address: &str) -> Vec<&'a String> {
+    frames
+        .iter()
+        .filter(|f| {
+            f.split(|c: char| c.is_whitespace() || c == ',')
+                .any(|w| w == address)
+        })
+        .collect()
+}
