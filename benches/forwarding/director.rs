@@ -290,6 +290,8 @@ fn desired(path: Path) -> Result<Desired> {
             persistence: None,
             servers: (0..SERVERS).map(server).collect(),
         }],
+        marks: Vec::new(),
+        local: Vec::new(),
         vips: Vec::new(),
         // Longer than any run: nothing may expire under the clock.
         settings: Settings {

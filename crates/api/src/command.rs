@@ -39,6 +39,8 @@ commands! {
     Neighbours = "neighbours",
     /// Routes in use: `Vec<`[`crate::Route`]`>`.
     Routes = "routes",
+    /// Mark rules with the packets they matched: `Vec<`[`crate::MarkRule`]`>`.
+    Marks = "marks",
     /// Packet accounting: [`crate::Counters`].
     Counters = "counters",
     /// What applying a configuration would do; changes nothing: [`crate::Applied`].
@@ -146,21 +148,9 @@ pub struct Document {
     pub toml: String,
 }
 
-/// Names a virtual service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ServiceRef {
-    /// TCP or UDP.
-    pub protocol: Protocol,
-    /// VIP and port.
-    pub address: SocketAddr,
-}
-
-impl std::fmt::Display for ServiceRef {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(&format!("{} {}", self.protocol, self.address))
-    }
-}
+/// Which service: `{"protocol": "tcp", "address": "192.0.2.10:80"}`, or by mark, `{"mark": 80}` (for IPv6 with `"family":
+/// "ipv6"`).
+pub type ServiceRef = types::ServiceKey;
 
 /// A service to add. What is absent takes the configuration file's default.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

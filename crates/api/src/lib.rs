@@ -33,9 +33,9 @@ pub use command::{
 pub use error::{Error, ErrorCode};
 pub use reply::{
     Applied, CaptureEnd, CapturedFrame, Change, Connection, ConnectionsEnd, Counters, Direction,
-    DrainEnd, DrainProgress, DropCount, Edited, Effect, Fill, Item, Link, Memory, MemoryMode,
-    Neighbour, NeighbourState, Persistence, Port, PortAddress, PortStats, Reply, Route, RouteKind,
-    Server, Service, Status, Timeouts, Totals, Traffic, Worker, WorkerCounters,
+    DrainEnd, DrainProgress, DropCount, Edited, Effect, Fill, Item, Link, MarkRule, Memory,
+    MemoryMode, Neighbour, NeighbourState, Persistence, Port, PortAddress, PortStats, Reply, Route,
+    RouteKind, Server, Service, Status, Timeouts, Totals, Traffic, Worker, WorkerCounters,
 };
 
 /// The protocol's version. It rises when a change would make an older peer misread a message; added fields do not count.

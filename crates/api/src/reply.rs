@@ -3,7 +3,10 @@
 use crate::Bytes;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
-use types::{ForwardingMethod, IpNet, MacAddr, Protocol, Scheduler, SchedulerFlag, VlanId, Weight};
+use types::{
+    ForwardingMethod, IpNet, MacAddr, Mark, Protocol, Scheduler, SchedulerFlag, ServiceKey, VlanId,
+    Weight,
+};
 
 /// What `ok` holds: which one follows from the command.
 #[derive(Clone, Debug, Serialize)]
@@ -19,6 +22,8 @@ pub enum Reply {
     Neighbours(Vec<Neighbour>),
     /// To `routes`.
     Routes(Vec<Route>),
+    /// To `marks`.
+    Marks(Vec<MarkRule>),
     /// To `counters`.
     Counters(Counters),
     /// To `check`, `apply` and `reload`.
@@ -167,10 +172,9 @@ pub struct Service {
     /// Its name, if the configuration gives it one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// TCP or UDP.
-    pub protocol: Protocol,
-    /// VIP and port; port 0 is every port.
-    pub address: SocketAddr,
+    /// What it catches.
+    #[serde(flatten)]
+    pub key: ServiceKey,
     /// The scheduling algorithm.
     pub scheduler: Scheduler,
     /// What it may do besides.
@@ -183,6 +187,22 @@ pub struct Service {
     pub traffic: Traffic,
     /// Its servers, oldest first.
     pub servers: Vec<Server>,
+}
+
+/// A mark rule.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MarkRule {
+    /// Its place, from 1; the first that matches decides.
+    pub number: u32,
+    /// The mark.
+    pub mark: Mark,
+    /// What it says, in a line.
+    pub rule: String,
+    /// Packets that matched it; only those no connection was known for are looked at.
+    pub packets: u64,
+    /// Why it does nothing, if it does nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warning: Option<String>,
 }
 
 /// Persistence of a service.

@@ -11,7 +11,7 @@ use serde_json::json;
 use types::{Protocol, Scheduler};
 
 fn web() -> ServiceRef {
-    ServiceRef {
+    ServiceRef::Address {
         protocol: Protocol::Tcp,
         address: "192.0.2.10:80".parse().unwrap(),
     }

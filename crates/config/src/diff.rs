@@ -1,7 +1,8 @@
 //! What differs between two configurations.
 
 use crate::{
-    Config, Cores, Director, HostTap, Port, Route, Server, Service, ServiceKey, Settings, Vlan,
+    Config, Cores, Director, HostTap, MarkRule, Port, Route, Server, Service, ServiceKey, Settings,
+    Vlan,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -42,6 +43,9 @@ pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
     ports(&mut changes, &old.ports, &new.ports);
     vlans(&mut changes, &old.vlans, &new.vlans);
     routes(&mut changes, old, new);
+    let marks = (old.marks.as_slice(), new.marks.as_slice());
+    let by_text = |rule: &MarkRule| rule.to_string();
+    changes.lists(Effect::Reload, "mark rule ", marks, by_text, |_, _, _| {});
     services(&mut changes, &old.services, &new.services);
     settings(&mut changes, &old.settings, &new.settings);
     changes.0

@@ -177,7 +177,7 @@ impl Service {
                 ));
             }
             Some(text) => Some(
-                Netmask::parse(text, &self.address)
+                Netmask::parse(text, &self.address_or_any())
                     .map_err(|instead| invalid("wrong netmask", instead))?,
             ),
         };
@@ -185,7 +185,7 @@ impl Service {
             timeout_s,
             netmask: netmask
                 .or(before.map(|p| p.netmask))
-                .unwrap_or_else(|| Netmask::whole(&self.address)),
+                .unwrap_or_else(|| Netmask::whole(&self.address_or_any())),
         });
         Ok(())
     }

@@ -20,9 +20,10 @@ mod write;
 pub use diff::{Change, Effect, diff};
 pub use edit::EditError;
 pub use model::{
-    Config, Cores, Director, HostTap, Hugepages, Idle, LogLevel, Netmask, Persistence, Port, Route,
-    Server, Service, ServiceKey, Vlan,
+    Config, Cores, Director, HostTap, Hugepages, Idle, LogLevel, MarkRule, Netmask, Persistence,
+    Port, PortRange, Route, Server, Service, TcpFlags, Vlan,
 };
 pub use read::{MAX_TIMEOUT_S, known_keys};
 pub use report::{Located, Problem, Report};
 pub use settings::Settings;
+pub use types::ServiceKey;

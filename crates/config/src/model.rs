@@ -5,8 +5,12 @@ use std::{
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::PathBuf,
+    str::FromStr,
 };
-use types::{ForwardingMethod, IpNet, MacAddr, Protocol, Scheduler, SchedulerFlag, VlanId, Weight};
+use types::{
+    Family, ForwardingMethod, IpNet, MacAddr, Mark, Protocol, Scheduler, SchedulerFlag, ServiceKey,
+    VlanId, Weight,
+};
 
 /// A whole configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,6 +25,8 @@ pub struct Config {
     pub vlans: Vec<Vlan>,
     /// Static routes. The interfaces' gateways are not among them, see [`Config::all_routes`].
     pub routes: Vec<Route>,
+    /// Mark rules; the first that matches a packet decides.
+    pub marks: Vec<MarkRule>,
     /// Virtual services.
     pub services: Vec<Service>,
     /// Settings by their kernel names.
@@ -239,10 +245,8 @@ pub struct Route {
 pub struct Service {
     /// For listings.
     pub name: Option<String>,
-    /// TCP or UDP.
-    pub protocol: Protocol,
-    /// VIP and port; port 0 is every port (persistent services only).
-    pub address: SocketAddr,
+    /// What it catches; no two services catch the same.
+    pub key: ServiceKey,
     /// The scheduling algorithm.
     pub scheduler: Scheduler,
     /// What it may do besides; sorted, each once.
@@ -258,11 +262,10 @@ pub struct Service {
 impl Service {
     /// A service as `ipvsadm -A` makes it: wlc, not persistent, direct routing, no servers.
     #[must_use]
-    pub const fn new(protocol: Protocol, address: SocketAddr) -> Self {
+    pub const fn new(key: ServiceKey) -> Self {
         Self {
             name: None,
-            protocol,
-            address,
+            key,
             scheduler: Scheduler::Wlc,
             scheduler_flags: Vec::new(),
             persistence: None,
@@ -274,25 +277,173 @@ impl Service {
     /// What it catches; no two services catch the same.
     #[must_use]
     pub const fn key(&self) -> ServiceKey {
-        ServiceKey {
-            protocol: self.protocol,
-            address: self.address,
+        self.key
+    }
+
+    /// Its address, or one of its family that stands for any.
+    pub(crate) fn address_or_any(&self) -> SocketAddr {
+        self.key.address().unwrap_or_else(|| any(self.key.family()))
+    }
+}
+
+/// No address of a family in particular.
+pub(crate) const fn any(family: Family) -> SocketAddr {
+    let ip = match family {
+        Family::Ipv4 => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        Family::Ipv6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    };
+    SocketAddr::new(ip, 0)
+}
+
+/// Which packets get a firewall mark, if no connection is known for them. What is absent or empty is true of all.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct MarkRule {
+    /// The mark, not 0.
+    pub mark: Mark,
+    /// TCP or UDP.
+    pub protocol: Option<Protocol>,
+    /// Prefix of the source.
+    pub source: Option<IpNet>,
+    /// Prefix of the destination. A single address is answered for like a service's own.
+    pub destination: Option<IpNet>,
+    /// Ranges, one of which has the source port.
+    pub source_ports: Vec<PortRange>,
+    /// Ranges, one of which has the destination port.
+    pub ports: Vec<PortRange>,
+    /// The port or VLAN it came in on, by name.
+    pub interface: Option<String>,
+    /// The upper six bits of TOS or traffic class.
+    pub dscp: Option<u8>,
+    /// TCP flags that must be set, and such that must not.
+    pub tcp_flags: Option<TcpFlags>,
+    /// Later rules are tried too, and the last that matches decides.
+    pub goes_on: bool,
+}
+
+impl MarkRule {
+    /// The single address it is about, if it is one.
+    #[must_use]
+    pub fn host(&self) -> Option<IpAddr> {
+        let net = self.destination?;
+        let whole = if net.address().is_ipv4() { 32 } else { 128 };
+        (net.prefix() == whole).then(|| net.address())
+    }
+
+    /// Whether it can give its mark to packets of a family.
+    #[must_use]
+    pub fn is_for(&self, family: Family) -> bool {
+        let fits = |net: Option<IpNet>| {
+            net.is_none_or(|net| net.address().is_ipv4() == (family == Family::Ipv4))
+        };
+        fits(self.source) && fits(self.destination)
+    }
+}
+
+impl fmt::Display for MarkRule {
+    /// `80 tcp to 192.0.2.10 ports 80, 443`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.mark.0)?;
+        if let Some(protocol) = self.protocol {
+            write!(f, " {protocol}")?;
+        }
+        let list = |ports: &[PortRange]| {
+            let texts: Vec<String> = ports.iter().map(ToString::to_string).collect();
+            texts.join(", ")
+        };
+        if let Some(source) = self.source {
+            write!(f, " from {source}")?;
+        }
+        if !self.source_ports.is_empty() {
+            write!(f, " source ports {}", list(&self.source_ports))?;
+        }
+        match (self.host(), self.destination) {
+            (Some(host), _) => write!(f, " to {host}")?,
+            (None, Some(net)) => write!(f, " to {net}")?,
+            (None, None) => {}
+        }
+        if !self.ports.is_empty() {
+            write!(f, " ports {}", list(&self.ports))?;
+        }
+        if let Some(interface) = &self.interface {
+            write!(f, " on {interface}")?;
+        }
+        if let Some(dscp) = self.dscp {
+            write!(f, " dscp {dscp}")?;
+        }
+        if let Some(flags) = self.tcp_flags {
+            write!(f, " flags {flags}")?;
+        }
+        if self.goes_on {
+            f.write_str(" and on")?;
+        }
+        Ok(())
+    }
+}
+
+/// Ports from the first to the second, both included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PortRange(pub u16, pub u16);
+
+impl fmt::Display for PortRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 == self.1 {
+            write!(f, "{}", self.0)
+        } else {
+            write!(f, "{}-{}", self.0, self.1)
         }
     }
 }
 
-/// What a service catches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ServiceKey {
-    /// TCP or UDP.
-    pub protocol: Protocol,
-    /// VIP and port.
-    pub address: SocketAddr,
+impl FromStr for PortRange {
+    type Err = ();
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (from, to) = text.split_once('-').unwrap_or((text, text));
+        let range = Self(from.parse().map_err(|_| ())?, to.parse().map_err(|_| ())?);
+        (range.0 <= range.1).then_some(range).ok_or(())
+    }
 }
 
-impl fmt::Display for ServiceKey {
+/// TCP flags as bits of the header's byte: those looked at, and of them those that are set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TcpFlags {
+    /// Which are looked at.
+    pub mask: u8,
+    /// Which of them must be set.
+    pub set: u8,
+}
+
+/// Names of the TCP flags, by bit.
+const TCP_FLAGS: [&str; 8] = ["fin", "syn", "rst", "psh", "ack", "urg", "ece", "cwr"];
+
+impl fmt::Display for TcpFlags {
+    /// `syn !ack`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&format!("{} {}", self.protocol, self.address))
+        let mut space = "";
+        for (bit, name) in TCP_FLAGS.iter().enumerate() {
+            if self.mask >> bit & 1 == 1 {
+                let not = if self.set >> bit & 1 == 1 { "" } else { "!" };
+                write!(f, "{space}{not}{name}")?;
+                space = " ";
+            }
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for TcpFlags {
+    type Err = ();
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let mut flags = Self { mask: 0, set: 0 };
+        for word in text.split_whitespace() {
+            let (name, set) = match word.strip_prefix('!') {
+                Some(name) => (name, 0),
+                None => (word, 1),
+            };
+            let bit = TCP_FLAGS.iter().position(|n| *n == name).ok_or(())?;
+            flags.mask |= 1 << bit;
+            flags.set = flags.set & !(1 << bit) | set << bit;
+        }
+        (flags.mask != 0).then_some(flags).ok_or(())
     }
 }
 
@@ -415,6 +566,22 @@ pub(crate) struct Interface<'c> {
 }
 
 impl Config {
+    /// Addresses that are virtual because a rule leads from them to a service by mark, with that service.
+    pub fn mark_addresses(&self) -> impl Iterator<Item = (IpAddr, ServiceKey)> {
+        self.marks.iter().filter_map(|rule| {
+            let host = rule.host()?;
+            let family = if host.is_ipv4() {
+                Family::Ipv4
+            } else {
+                Family::Ipv6
+            };
+            let mark = rule.mark;
+            let key = ServiceKey::Mark { mark, family };
+            let there = self.services.iter().any(|service| service.key == key);
+            there.then_some((host, key))
+        })
+    }
+
     /// Ports first, then VLANs.
     pub(crate) fn interfaces(&self) -> impl Iterator<Item = Interface<'_>> {
         let ports = self.ports.iter().enumerate().map(|(index, p)| Interface {

@@ -1,6 +1,8 @@
 //! A configuration as a file, to be read again.
 
-use crate::{Config, Cores, HostTap, Netmask, Port, Service, Settings};
+use crate::{
+    Config, Cores, HostTap, MarkRule, Netmask, Port, PortRange, Service, ServiceKey, Settings,
+};
 use serde::Serialize;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use types::{IpNet, MacAddr};
@@ -33,6 +35,8 @@ struct File<'c> {
     vlan: Vec<VlanTable<'c>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     route: Vec<RouteTable<'c>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    mark: Vec<MarkTable<'c>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     service: Vec<ServiceTable<'c>>,
 }
@@ -94,11 +98,40 @@ struct RouteTable<'c> {
 }
 
 #[derive(Serialize)]
+struct MarkTable<'c> {
+    mark: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    protocol: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<IpNet>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    destination: Option<IpNet>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    source_ports: Vec<NumberOrText>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    ports: Vec<NumberOrText>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    interface: Option<&'c str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dscp: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tcp_flags: Option<String>,
+    #[serde(rename = "continue")]
+    goes_on: bool,
+}
+
+#[derive(Serialize)]
 struct ServiceTable<'c> {
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<&'c str>,
-    protocol: &'static str,
-    address: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    protocol: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    address: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mark: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    family: Option<&'static str>,
     scheduler: &'static str,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     scheduler_flags: Vec<&'static str>,
@@ -196,6 +229,7 @@ fn file(config: &Config) -> File<'_> {
                 interface: r.interface.as_deref(),
             })
             .collect(),
+        mark: config.marks.iter().map(mark).collect(),
         service: config.services.iter().map(service).collect(),
     }
 }
@@ -219,11 +253,39 @@ fn port(port: &Port) -> PortTable<'_> {
     }
 }
 
+fn mark(rule: &MarkRule) -> MarkTable<'_> {
+    let ports = |ranges: &[PortRange]| {
+        let one = |range: &PortRange| match range {
+            PortRange(from, to) if from == to => NumberOrText::Number((*from).into()),
+            range => NumberOrText::Text(range.to_string()),
+        };
+        ranges.iter().map(one).collect()
+    };
+    MarkTable {
+        mark: rule.mark.0,
+        protocol: rule.protocol.map(types::Protocol::name),
+        source: rule.source,
+        destination: rule.destination,
+        source_ports: ports(&rule.source_ports),
+        ports: ports(&rule.ports),
+        interface: rule.interface.as_deref(),
+        dscp: rule.dscp,
+        tcp_flags: rule.tcp_flags.map(|flags| flags.to_string()),
+        goes_on: rule.goes_on,
+    }
+}
+
 fn service(service: &Service) -> ServiceTable<'_> {
+    let (protocol, address, mark) = match service.key {
+        ServiceKey::Address { protocol, address } => (Some(protocol), Some(address), None),
+        ServiceKey::Mark { mark, family } => (None, None, Some((mark, family))),
+    };
     ServiceTable {
         name: service.name.as_deref(),
-        protocol: service.protocol.name(),
-        address: service.address.to_string(),
+        protocol: protocol.map(types::Protocol::name),
+        address: address.map(|address| address.to_string()),
+        mark: mark.map(|(mark, _)| mark.0),
+        family: mark.map(|(_, family)| family.name()),
         scheduler: service.scheduler.name(),
         scheduler_flags: service.scheduler_flags.iter().map(|f| f.name()).collect(),
         persistent: service.persistence.map(|p| p.timeout_s),

@@ -6,7 +6,7 @@ use config::{
     Server, Service, Settings, diff,
 };
 use proptest::prelude::*;
-use types::{ForwardingMethod, Protocol, Scheduler, SchedulerFlag, Weight};
+use types::{ForwardingMethod, Protocol, Scheduler, SchedulerFlag, ServiceKey, Weight};
 
 const WHOLE: &str = include_str!("../../../dpdk-config/tarpon.toml");
 
@@ -154,7 +154,10 @@ fn configs() -> impl Strategy<Value = Config> {
                     netmask: Netmask::V4(mask.max(1).into()),
                 }),
                 servers,
-                ..Service::new(protocol, format!("192.0.2.{host}:80").parse().unwrap())
+                ..Service::new(ServiceKey::Address {
+                    protocol,
+                    address: format!("192.0.2.{host}:80").parse().unwrap(),
+                })
             }
         });
     let director = (

@@ -3,7 +3,7 @@
 use crate::{
     Capacity, CapacityError, ModelError, WorkerCounters,
     local::Local,
-    lvs::{self, Roll, Roster, Services, Timeouts, TrafficCells},
+    lvs::{self, Marks, Roll, Roster, Services, Timeouts, TrafficCells},
     model::{Desired, Interface, ServiceKey, Settings},
     neighbour::{NeighbourTable, NeighbourView},
     net::Net,
@@ -33,6 +33,7 @@ pub struct Director {
     shared: Arc<Shared>,
     workers: Vec<WorkerShare>,
     roll: Roll,
+    marks: Arc<Marks>,
     applied: Desired,
     flush: lvs::Flush,
     /// Neighbours kept resolved for servers and gateways.
@@ -53,6 +54,8 @@ impl Director {
         let snapshot = Snapshot {
             net: Net::default(),
             services: Services::default(),
+            marks: Arc::default(),
+            local: Box::default(),
             settings: Settings::default(),
             timeouts: Timeouts::new(&Settings::default()),
         };
@@ -74,6 +77,7 @@ impl Director {
             workers: (0..capacity.workers).map(share).collect(),
             roll: Roll::new(capacity.services, capacity.servers),
             applied: Desired::default(),
+            marks: Arc::default(),
             flush: lvs::Flush::default(),
             pins: Pins::default(),
         })
@@ -130,6 +134,7 @@ impl Director {
             .plan(now, desired, &net, &self.pins, &read)
             .map_err(|error| vec![error.into()])?;
         plan.applied.network_changed = self.network_changed(desired);
+        let marks = Arc::new(Marks::new(&desired.marks, &self.marks));
         let snapshot = Snapshot {
             net,
             services: Services::new(
@@ -137,6 +142,8 @@ impl Director {
                 std::mem::take(&mut plan.targets),
                 plan.roll.former().filter(|_| !desired.settings.compat_ipvs),
             ),
+            marks: Arc::clone(&marks),
+            local: desired.local.clone().into(),
             settings: desired.settings.clone(),
             timeouts: Timeouts::new(&desired.settings),
         };
@@ -148,6 +155,7 @@ impl Director {
         self.shared.connections6.set_client_cap(cap);
         let (roll, applied) = plan.commit(&self.shared.domain, &self.shared.roster);
         self.roll = roll;
+        self.marks = marks;
         if applied.servers_removed > 0 && desired.settings.expire_nodest_conn {
             self.flush.start(now, self.roll.removed());
             self.flush.go_on(&self.shared);
@@ -171,6 +179,12 @@ impl Director {
         let read = |server| read(workers, server);
         self.roll
             .settle(&self.shared.domain, &self.shared.roster, &read);
+    }
+
+    /// Packets each mark rule has matched since it is there, in the order of the desired state.
+    #[must_use]
+    pub fn mark_hits(&self) -> Vec<u64> {
+        self.marks.hits().collect()
     }
 
     /// Every service with its servers, in the order of the desired state.

@@ -3,10 +3,14 @@
 //! Level-triggered: a `Desired` is always the whole picture. What is the same as before keeps its connections,
 //! counters and scheduling state; identity is the service's [`ServiceKey`] and the server's address and port.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    ops::RangeInclusive,
+};
+pub use types::ServiceKey;
 use types::{
-    Family, ForwardingMethod, InterfaceName, IpNet, MacAddr, Mark, PortId, Protocol, Scheduler,
-    SchedulerFlags, VlanId, Weight,
+    ForwardingMethod, InterfaceId, InterfaceName, IpNet, MacAddr, Mark, PortId, Protocol,
+    Scheduler, SchedulerFlags, VlanId, Weight,
 };
 
 /// The whole desired state.
@@ -20,6 +24,11 @@ pub struct Desired {
     pub services: Vec<Service>,
     /// Addresses the director answers for beside its interfaces' and services' own.
     pub vips: Vec<IpAddr>,
+    /// Mark rules; the first that matches a packet decides.
+    pub marks: Vec<MarkRule>,
+    /// With `compat_ipvs`: prefixes beside the director's own and virtual addresses whose packets services may take (`ip
+    /// route add local`). Without it services by mark take marked packets whatever their destination.
+    pub local: Vec<IpNet>,
     /// Settings, by their kernel names.
     pub settings: Settings,
 }
@@ -65,23 +74,29 @@ pub struct Route {
     pub interface: Option<types::InterfaceId>,
 }
 
-/// What a virtual service catches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum ServiceKey {
-    /// One protocol on one address; port 0 is every port (persistent services only).
-    Address {
-        /// TCP or UDP.
-        protocol: Protocol,
-        /// VIP and port.
-        address: SocketAddr,
-    },
-    /// Everything that carries a firewall mark.
-    Mark {
-        /// The mark, not 0.
-        mark: Mark,
-        /// The family of the packets.
-        family: Family,
-    },
+/// Which packets get a firewall mark. What is absent or empty is true of all.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct MarkRule {
+    /// The mark, not 0.
+    pub mark: Mark,
+    /// TCP or UDP.
+    pub protocol: Option<Protocol>,
+    /// Prefix of the source.
+    pub source: Option<IpNet>,
+    /// Prefix of the destination.
+    pub destination: Option<IpNet>,
+    /// Ranges, one of which has the source port.
+    pub source_ports: Vec<RangeInclusive<u16>>,
+    /// Ranges, one of which has the destination port.
+    pub destination_ports: Vec<RangeInclusive<u16>>,
+    /// The interface (port, VLAN) it came in on; index into [`Desired::interfaces`].
+    pub interface: Option<InterfaceId>,
+    /// The upper six bits of TOS or traffic class.
+    pub dscp: Option<u8>,
+    /// Of the TCP flags in the first, exactly those in the second are set.
+    pub tcp_flags: Option<(u8, u8)>,
+    /// Later rules are tried too; the last that matches decides.
+    pub goes_on: bool,
 }
 
 /// A virtual service.

@@ -1,10 +1,12 @@
 //! What control publishes: compiled from the desired state, immutable, read by all workers.
 
 use crate::{
-    lvs::{Services, Timeouts},
+    lvs::{Marks, Services, Timeouts},
     model::Settings,
     net::Net,
 };
+use std::sync::Arc;
+use types::IpNet;
 
 /// One published state of the director.
 #[derive(Debug)]
@@ -13,6 +15,10 @@ pub(crate) struct Snapshot {
     pub net: Net,
     /// Virtual services and real servers.
     pub services: Services,
+    /// Which packets carry which firewall mark.
+    pub marks: Arc<Marks>,
+    /// Prefixes whose packets are the director's, beside its addresses and the virtual ones.
+    pub local: Box<[IpNet]>,
     /// Settings, as wanted.
     pub settings: Settings,
     /// Connections' timeouts by those settings.

@@ -141,6 +141,8 @@ impl World {
         let snapshot = |net| Snapshot {
             net,
             services: Services::default(),
+            marks: Arc::default(),
+            local: Box::default(),
             settings: desired.settings.clone(),
             timeouts: Timeouts::new(&desired.settings),
         };

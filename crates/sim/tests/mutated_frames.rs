@@ -6,7 +6,8 @@ use arrayvec::ArrayVec;
 use engine::{
     BURST, Capacity, Director, DropReason,
     model::{
-        Desired, Interface, Offloads, Persistence, Route, Server, Service, ServiceKey, Settings,
+        Desired, Interface, MarkRule, Offloads, Persistence, Route, Server, Service, ServiceKey,
+        Settings,
     },
 };
 use sim::{
@@ -143,6 +144,15 @@ fn desired() -> Desired {
             service(Udp, "[fd00::100]:53", Masq, v6, Scheduler::Rr),
         ],
         vips: Vec::new(),
+        // Every packet is looked at, to the last condition.
+        marks: vec![MarkRule {
+            mark: types::Mark(9),
+            source_ports: vec![0..=u16::MAX],
+            dscp: Some(63),
+            tcp_flags: Some((0xff, 0xff)),
+            ..MarkRule::default()
+        }],
+        local: Vec::new(),
         settings: Settings {
             sloppy_tcp: true,
             ..Settings::default()

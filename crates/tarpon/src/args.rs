@@ -6,7 +6,7 @@ use std::{
     path::PathBuf,
     str::FromStr,
 };
-use types::{ForwardingMethod, IpNet, Protocol, Scheduler, SchedulerFlag};
+use types::{Family, ForwardingMethod, IpNet, Mark, Protocol, Scheduler, SchedulerFlag};
 
 /// Where the daemon listens unless its configuration says otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/tarpon/control.sock";
@@ -93,6 +93,8 @@ EXPIRES is the time left if nothing more comes.")]
     /// The neighbour table: ARP and IPv6 neighbour discovery
     Neighbours,
 
+    /// Mark rules, the packets they matched, and those that do nothing
+    Marks,
     /// Routes in use: connected ones, gateways and static ones
     Routes,
 
@@ -250,7 +252,7 @@ pub struct ConnectionsArgs {
 /// Which service.
 #[derive(Debug, Args)]
 pub struct ServiceArg {
-    /// The service: VIP:PORT, or its name
+    /// The service: VIP:PORT, mark:N (IPv6: mark6:N), or its name
     #[arg(value_name = "SERVICE")]
     pub service: String,
 
@@ -267,9 +269,9 @@ Example:
   tarpon service add 192.0.2.10:80 --scheduler rr --method masq
   tarpon server add 192.0.2.10:80 10.1.0.11:8080")]
     Add {
-        /// Virtual address and port; port 0, with --persistent, is every port
-        #[arg(value_name = "VIP:PORT")]
-        address: SocketAddr,
+        /// Virtual address and port; port 0, with --persistent, is every port. Or a firewall mark: mark:80, for IPv6 mark6:80
+        #[arg(value_name = "VIP:PORT", value_parser = ServiceText::from_str)]
+        address: ServiceText,
         /// The protocol
         #[arg(long, default_value = "tcp", value_parser = Protocol::from_str)]
         protocol: Protocol,
@@ -315,6 +317,35 @@ pub struct ServiceOptions {
     /// Forwarding method of servers added without one: masq, route, tunnel [default for a new one: route]
     #[arg(long, value_parser = ForwardingMethod::from_str)]
     pub method: Option<ForwardingMethod>,
+}
+
+/// A service in a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServiceText {
+    /// `192.0.2.10:80`
+    Address(SocketAddr),
+    /// `mark:80`, `mark6:80`
+    Mark(Mark, Family),
+}
+
+impl FromStr for ServiceText {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (family, number) = match text.split_once(':') {
+            Some(("mark", number)) => (Family::Ipv4, number),
+            Some(("mark6", number)) => (Family::Ipv6, number),
+            _ => {
+                let address = text.parse().map(Self::Address);
+                return address.map_err(|_| {
+                    "write it like 192.0.2.10:80, [2001:db8::10]:80 or mark:80".into()
+                });
+            }
+        };
+        match number.parse() {
+            Ok(mark) if mark > 0 => Ok(Self::Mark(Mark(mark), family)),
+            _ => Err("a mark is a whole number from 1 to 4294967295".into()),
+        }
+    }
 }
 
 /// The flags of `--scheduler-flags`.

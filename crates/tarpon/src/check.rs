@@ -56,8 +56,13 @@ pub fn check(global: &Global, path: &Path) -> Result<(), Failure> {
 
 fn sound(file: &str, config: &Config) -> String {
     let servers: usize = config.services.iter().map(|s| s.servers.len()).sum();
+    let warnings: String = config
+        .warnings()
+        .iter()
+        .map(|what| format!("{file}: warning: {what}\n"))
+        .collect();
     format!(
-        "{file}: no mistakes ({}, {}, {})\n",
+        "{warnings}{file}: no mistakes ({}, {}, {})\n",
         plural(config.ports.len() as u64, "port"),
         plural(config.services.len() as u64, "service"),
         plural(servers as u64, "server")

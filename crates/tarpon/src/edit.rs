@@ -1,7 +1,9 @@
 //! `tarpon service ...` and `tarpon server ...`
 
 use crate::{
-    args::{Global, ServerAddress, ServerArg, ServerCommand, ServiceArg, ServiceCommand},
+    args::{
+        Global, ServerAddress, ServerArg, ServerCommand, ServiceArg, ServiceCommand, ServiceText,
+    },
     failure::Failure,
     output, query, show, units,
 };
@@ -20,9 +22,12 @@ pub fn service(global: &Global, command: &ServiceCommand) -> Result<(), Failure>
             protocol,
             options,
         } => Command::ServiceAdd(ServiceAdd {
-            service: ServiceRef {
-                protocol: *protocol,
-                address: *address,
+            service: match *address {
+                ServiceText::Address(address) => ServiceRef::Address {
+                    protocol: *protocol,
+                    address,
+                },
+                ServiceText::Mark(mark, family) => ServiceRef::Mark { mark, family },
             },
             name: options.name.clone(),
             scheduler: options.scheduler,
@@ -134,11 +139,12 @@ fn drain(global: &Global, client: &mut Client, drain: Drain) -> Result<(), Failu
 
 /// The service an argument names: by address, or by the name the configuration gives it.
 fn find(client: &mut Client, arg: &ServiceArg) -> Result<ServiceRef, Failure> {
-    match arg.service.parse::<SocketAddr>() {
-        Ok(address) => Ok(ServiceRef {
+    match arg.service.parse() {
+        Ok(ServiceText::Address(address)) => Ok(ServiceRef::Address {
             protocol: arg.protocol,
             address,
         }),
+        Ok(ServiceText::Mark(mark, family)) => Ok(ServiceRef::Mark { mark, family }),
         Err(_) => named(client, &arg.service),
     }
 }
@@ -148,10 +154,7 @@ pub fn named(client: &mut Client, name: &str) -> Result<ServiceRef, Failure> {
     let services: Vec<Service> = client.call(Command::Services)?;
     let found = services.iter().find(|s| s.name.as_deref() == Some(name));
     found
-        .map(|s| ServiceRef {
-            protocol: s.protocol,
-            address: s.address,
-        })
+        .map(|s| s.key)
         .ok_or_else(|| {
             let names: Vec<&str> = services.iter().filter_map(|s| s.name.as_deref()).collect();
             let known = if names.is_empty() {
@@ -160,7 +163,7 @@ pub fn named(client: &mut Client, name: &str) -> Result<ServiceRef, Failure> {
                 format!("the names are {}", names.join(", "))
             };
             Failure::failed(format!(
-                "`{name}` is neither VIP:PORT nor a service's name: write it like 192.0.2.10:80 ({known})"
+                "`{name}` is neither VIP:PORT, mark:N nor a service's name: write it like 192.0.2.10:80 ({known})"
             ))
         })
 }
@@ -169,7 +172,7 @@ fn find_server(client: &mut Client, arg: &ServerArg) -> Result<(ServiceRef, Sock
     let service = find(client, &arg.service)?;
     let server = match arg.server {
         ServerAddress::WithPort(address) => address,
-        ServerAddress::ServicePort(ip) => SocketAddr::new(ip, service.address.port()),
+        ServerAddress::ServicePort(ip) => SocketAddr::new(ip, service.port()),
     };
     Ok((service, server))
 }

@@ -57,6 +57,7 @@ fn run(global: &Global, command: Command) -> Result<ExitCode, Failure> {
                 show::neighbours(n)
             })?;
         }
+        Command::Marks => query::show(global, Ask::Marks, |m: &Vec<api::MarkRule>| show::marks(m))?,
         Command::Routes => query::show(global, Ask::Routes, |r: &Vec<api::Route>| show::routes(r))?,
         Command::Counters { all } => {
             query::show(global, Ask::Counters, |c: &api::Counters| {

@@ -8,7 +8,7 @@ use crate::{
     table::Table,
     units::count,
 };
-use api::{Client, ClientError, Command, Connection, ConnectionFilter, ConnectionsEnd};
+use api::{Client, ClientError, Command, Connection, ConnectionFilter, ConnectionsEnd, ServiceRef};
 use serde_json::Value;
 use std::{
     io::{self, BufWriter, Write},
@@ -68,8 +68,12 @@ pub fn connections(global: &Global, args: &ConnectionsArgs) -> Result<(), Failur
             filter.service = Some(SocketAddr::new(ip, 0));
         } else {
             let service = edit::named(&mut client, text)?;
-            filter.service = Some(service.address);
-            filter.protocol = Some(service.protocol);
+            let ServiceRef::Address { protocol, address } = service else {
+                let why = "connections carry no mark: give the service's virtual address";
+                return Err(Failure::failed(format!("{service}: {why}")));
+            };
+            filter.service = Some(address);
+            filter.protocol = Some(protocol);
         }
     }
     let mut out = BufWriter::new(io::stdout().lock());

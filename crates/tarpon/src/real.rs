@@ -1,7 +1,7 @@
 //! `tarpon realserver ...`: the crate's own command, and, without a subcommand, what the servers of this director need.
 
 use crate::{args::Global, failure::Failure};
-use api::{Client, ClientError, Command, Port, Server, Service};
+use api::{Client, ClientError, Command, Port, Server, Service, ServiceRef};
 use realserver::{Args, Need, Refusal, ServerView, ServiceView, needs, print_needs};
 use std::{net::IpAddr, process::ExitCode};
 use types::IpNet;
@@ -44,10 +44,14 @@ fn gateway(ports: &[Port], server: &Server) -> Option<IpAddr> {
 }
 
 fn view(service: &Service, server: &Server) -> ServiceView {
+    let (protocol, address, mark) = match service.key {
+        ServiceRef::Address { protocol, address } => (Some(protocol), Some(address), None),
+        ServiceRef::Mark { mark, .. } => (None, None, Some(mark.0)),
+    };
     ServiceView {
-        address: Some(service.address),
-        mark: None,
-        protocol: Some(service.protocol),
+        address,
+        mark,
+        protocol,
         servers: vec![ServerView {
             address: server.address,
             forwarding: server.method,

@@ -176,7 +176,7 @@ fn json_is_the_daemons_answer() {
 #[test]
 fn commands_carry_what_was_typed() {
     let daemon = director();
-    let web = ServiceRef {
+    let web = ServiceRef::Address {
         protocol: Protocol::Tcp,
         address: "192.0.2.10:80".parse().unwrap(),
     };

@@ -1,9 +1,9 @@
 //! From the configuration's words to the engine's.
 
 use crate::ports::OpenPort;
-use config::Config;
+use config::{Config, PortRange};
 use engine::model::{
-    Desired, Interface, Offloads, Persistence, Route, Server, Service, ServiceKey, Settings,
+    Desired, Interface, MarkRule, Offloads, Persistence, Route, Server, Service, Settings,
 };
 use types::{InterfaceId, MacAddr, PortId, SchedulerFlags};
 
@@ -36,7 +36,9 @@ pub fn desired(config: &Config, ports: &[PortFacts]) -> Desired {
         interfaces: interfaces(config, ports),
         routes: routes(config),
         services: config.services.iter().map(service).collect(),
-        vips: Vec::new(),
+        vips: config.mark_addresses().map(|(ip, _)| ip).collect(),
+        marks: config.marks.iter().map(|rule| mark(config, rule)).collect(),
+        local: Vec::new(),
         settings: settings(config),
     }
 }
@@ -77,13 +79,34 @@ fn interfaces(config: &Config, facts: &[PortFacts]) -> Vec<Interface> {
     untagged.chain(tagged).collect()
 }
 
+/// The interface of that name.
+fn interface_id(config: &Config, name: &str) -> Option<InterfaceId> {
+    let mut named = interface_names(config).zip(0..);
+    let (_, id) = named.find(|(n, _)| *n == name)?;
+    Some(InterfaceId(id))
+}
+
+fn mark(config: &Config, rule: &config::MarkRule) -> MarkRule {
+    let ranges = |list: &[PortRange]| list.iter().map(|range| range.0..=range.1).collect();
+    MarkRule {
+        mark: rule.mark,
+        protocol: rule.protocol,
+        source: rule.source,
+        destination: rule.destination,
+        source_ports: ranges(&rule.source_ports),
+        destination_ports: ranges(&rule.ports),
+        interface: rule
+            .interface
+            .as_deref()
+            .and_then(|name| interface_id(config, name)),
+        dscp: rule.dscp,
+        tcp_flags: rule.tcp_flags.map(|flags| (flags.mask, flags.set)),
+        goes_on: rule.goes_on,
+    }
+}
+
 fn routes(config: &Config) -> Vec<Route> {
-    let id = |name: &str| {
-        interface_names(config)
-            .zip(0..)
-            .find(|(n, _)| *n == name)
-            .map(|(_, id)| InterfaceId(id))
-    };
+    let id = |name: &str| interface_id(config, name);
     config
         .all_routes()
         .into_iter()
@@ -97,10 +120,7 @@ fn routes(config: &Config) -> Vec<Route> {
 
 fn service(service: &config::Service) -> Service {
     Service {
-        key: ServiceKey::Address {
-            protocol: service.protocol,
-            address: service.address,
-        },
+        key: service.key,
         scheduler: service.scheduler,
         flags: SchedulerFlags::of(service.scheduler, &service.scheduler_flags),
         persistence: service.persistence.map(|persistence| Persistence {

@@ -11,6 +11,7 @@ mod tick;
 pub use address::{InterfaceName, IpNet, IpNetError, MacAddr, MacAddrError, VlanId};
 pub use id::{InterfaceId, PortId, ServerId, ServiceId, WorkerId};
 pub use lvs::{
-    Family, ForwardingMethod, Mark, Protocol, Scheduler, SchedulerFlag, SchedulerFlags, Weight,
+    Family, ForwardingMethod, Mark, Protocol, Scheduler, SchedulerFlag, SchedulerFlags, ServiceKey,
+    Weight,
 };
 pub use tick::Tick;

@@ -1,7 +1,7 @@
 //! LVS's own notions.
 
 use serde::{Deserialize, Serialize};
-use std::{fmt, str::FromStr};
+use std::{fmt, net::SocketAddr, str::FromStr};
 
 /// Address family of a service or connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -195,6 +195,108 @@ names!(
 )]
 #[serde(transparent)]
 pub struct Mark(pub u32);
+
+/// What a virtual service catches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(untagged, try_from = "Written")]
+pub enum ServiceKey {
+    /// One protocol on one address; port 0 is every port (persistent services only).
+    Address {
+        /// TCP or UDP.
+        protocol: Protocol,
+        /// VIP and port.
+        address: SocketAddr,
+    },
+    /// Everything that carries a firewall mark.
+    Mark {
+        /// The mark, not 0.
+        mark: Mark,
+        /// The family of the packets; IPv4 where it is not written.
+        family: Family,
+    },
+}
+
+/// A [`ServiceKey`] as it is written, so that what is wrong in it can be told.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename = "service")]
+struct Written {
+    protocol: Option<Protocol>,
+    address: Option<SocketAddr>,
+    mark: Option<Mark>,
+    family: Option<Family>,
+}
+
+impl TryFrom<Written> for ServiceKey {
+    type Error = &'static str;
+
+    fn try_from(written: Written) -> Result<Self, Self::Error> {
+        match written {
+            Written {
+                protocol: Some(protocol),
+                address: Some(address),
+                mark: None,
+                family: None,
+            } => Ok(Self::Address { protocol, address }),
+            Written {
+                protocol: None,
+                address: None,
+                mark: Some(mark),
+                family,
+            } => Ok(Self::Mark {
+                mark,
+                family: family.unwrap_or(Family::Ipv4),
+            }),
+            _ => Err("a service is a `protocol` and an `address`, or a `mark` (and a `family`)"),
+        }
+    }
+}
+
+impl ServiceKey {
+    /// Its port; 0 is every port, and any service's by mark.
+    #[must_use]
+    pub const fn port(&self) -> u16 {
+        match self {
+            Self::Address { address, .. } => address.port(),
+            Self::Mark { .. } => 0,
+        }
+    }
+
+    /// The virtual address and port, unless it catches a mark.
+    #[must_use]
+    pub const fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Address { address, .. } => Some(*address),
+            Self::Mark { .. } => None,
+        }
+    }
+
+    /// The family of its packets.
+    #[must_use]
+    pub const fn family(&self) -> Family {
+        match self {
+            Self::Address { address, .. } if address.is_ipv4() => Family::Ipv4,
+            Self::Address { .. } => Family::Ipv6,
+            Self::Mark { family, .. } => *family,
+        }
+    }
+}
+
+impl fmt::Display for ServiceKey {
+    /// `tcp 192.0.2.10:80`, `mark 80`, `mark 80 ipv6`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&match self {
+            Self::Address { protocol, address } => format!("{protocol} {address}"),
+            Self::Mark {
+                mark,
+                family: Family::Ipv4,
+            } => format!("mark {}", mark.0),
+            Self::Mark {
+                mark,
+                family: Family::Ipv6,
+            } => format!("mark {} ipv6", mark.0),
+        })
+    }
+}
 
 /// A real server's weight, 0 to 2147483647 (ipvsadm(8)); 0 quiesces it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -4,6 +4,7 @@ mod addresses;
 mod device;
 mod director;
 mod interfaces;
+mod marks;
 mod reach;
 mod routes;
 mod services;
@@ -27,6 +28,7 @@ impl Config {
         interfaces::check(self, interfaces_known, &mut problems);
         let reach = Reach::new(self);
         routes::check(self, &reach, interfaces_known, &mut problems);
+        marks::check(self, interfaces_known, &mut problems);
         services::check(self, &reach, interfaces_known, &mut problems);
         problems.found
     }

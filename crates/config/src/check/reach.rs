@@ -41,7 +41,8 @@ impl<'c> Reach<'c> {
             virtuals: config
                 .services
                 .iter()
-                .map(|service| (service.address.ip(), service.key()))
+                .filter_map(|service| Some((service.key.address()?.ip(), service.key)))
+                .chain(config.mark_addresses())
                 .collect(),
         }
     }

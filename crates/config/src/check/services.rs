@@ -7,7 +7,8 @@ use super::{
     repeated,
 };
 use crate::{Config, Netmask, Server, Service};
-use types::{ForwardingMethod, Weight};
+use std::net::SocketAddr;
+use types::{Family, ForwardingMethod, Weight};
 
 pub(super) fn check(
     config: &Config,
@@ -24,7 +25,10 @@ pub(super) fn check(
                 .map(|n| format!(", named {n:?}"))
                 .unwrap_or_default();
             problems.add(
-                format!("service[{again}].address"),
+                match service.key.address() {
+                    Some(_) => format!("service[{again}].address"),
+                    None => format!("service[{again}].mark"),
+                },
                 format!("there is a service {} already{named}", service.key()),
                 "put the servers of both into one, or write another address or port",
             );
@@ -57,7 +61,50 @@ pub(super) fn check(
 }
 
 fn each_service(index: usize, service: &Service, problems: &mut Problems) {
-    let address = service.address;
+    if let Some(address) = service.key.address() {
+        virtual_address(index, service, address, problems);
+    }
+    for flag in &service.scheduler_flags {
+        if flag.scheduler() != service.scheduler {
+            problems.add(
+                format!("service[{index}].scheduler_flags"),
+                format!("{flag} is nothing for the scheduler {}", service.scheduler),
+                format!(
+                    "write scheduler = \"{}\", or leave the flag out",
+                    flag.scheduler()
+                ),
+            );
+        }
+    }
+    if let Some(persistence) = service.persistence
+        && matches!(persistence.netmask, Netmask::V4(_)) != v4(service)
+    {
+        problems.add(
+            format!("service[{index}].netmask"),
+            format!(
+                "the netmask {} is not for {} clients",
+                persistence.netmask,
+                family(service.address_or_any().ip())
+            ),
+            "write a mask like 255.255.255.0 for IPv4, a prefix length like 64 for IPv6",
+        );
+    }
+    for (again, _) in repeated(service.servers.iter().map(|s| s.address)) {
+        if let Some(server) = service.servers.get(again) {
+            problems.add(
+                format!("service[{index}].server[{again}].address"),
+                format!("{} is already a server of this service", server.address),
+                "name each server once, with the sum of the weights",
+            );
+        }
+    }
+}
+
+fn v4(service: &Service) -> bool {
+    service.key.family() == Family::Ipv4
+}
+
+fn virtual_address(index: usize, service: &Service, address: SocketAddr, problems: &mut Problems) {
     if let Some(why) = unusable(address.ip()) {
         problems.add(
             format!("service[{index}].address"),
@@ -79,40 +126,6 @@ fn each_service(index: usize, service: &Service, problems: &mut Problems) {
             "write a port, or add persistent = 300",
         );
     }
-    for flag in &service.scheduler_flags {
-        if flag.scheduler() != service.scheduler {
-            problems.add(
-                format!("service[{index}].scheduler_flags"),
-                format!("{flag} is nothing for the scheduler {}", service.scheduler),
-                format!(
-                    "write scheduler = \"{}\", or leave the flag out",
-                    flag.scheduler()
-                ),
-            );
-        }
-    }
-    if let Some(persistence) = service.persistence
-        && matches!(persistence.netmask, Netmask::V4(_)) != address.is_ipv4()
-    {
-        problems.add(
-            format!("service[{index}].netmask"),
-            format!(
-                "the netmask {} is not for {} clients",
-                persistence.netmask,
-                family(address.ip())
-            ),
-            "write a mask like 255.255.255.0 for IPv4, a prefix length like 64 for IPv6",
-        );
-    }
-    for (again, _) in repeated(service.servers.iter().map(|s| s.address)) {
-        if let Some(server) = service.servers.get(again) {
-            problems.add(
-                format!("service[{index}].server[{again}].address"),
-                format!("{} is already a server of this service", server.address),
-                "name each server once, with the sum of the weights",
-            );
-        }
-    }
 }
 
 fn each_server(service: &Service, server: &Server, path: &str, problems: &mut Problems) {
@@ -124,24 +137,28 @@ fn each_server(service: &Service, server: &Server, path: &str, problems: &mut Pr
             format!("{ip} cannot be a real server: it {why}"),
             "write the server's own address",
         );
-    } else if ip.is_ipv4() != service.address.is_ipv4() && server.method != ForwardingMethod::Tunnel
-    {
+    } else if ip.is_ipv4() != v4(service) && server.method != ForwardingMethod::Tunnel {
         problems.add(
             &at,
             format!(
                 "{ip} is {}, but the service is {}",
                 family(ip),
-                family(service.address.ip())
+                family(service.address_or_any().ip())
             ),
             "write an address of the service's family, or method = \"tunnel\", which alone leads to the other",
         );
     }
-    let service_port = service.address.port();
-    if port != service_port {
+    let service_port = service.key.port();
+    let by_mark = service.key.address().is_none();
+    if port != service_port && !(by_mark && server.method == ForwardingMethod::Masq) {
         if service_port == 0 {
             problems.add(
                 &at,
-                format!("a server of a service on every port (0) cannot have the port {port}"),
+                if by_mark {
+                    format!("the method {} keeps the port of each connection, the server would never see {port}", server.method)
+                } else {
+                    format!("a server of a service on every port (0) cannot have the port {port}")
+                },
                 format!("write address = \"{ip}\": each connection keeps its port"),
             );
         } else if port == 0 {

@@ -3,6 +3,7 @@
 //! Every key is named once, where its table is read; what a table was not asked for is unknown in it.
 
 mod director;
+mod mark;
 mod port;
 mod section;
 mod service;
@@ -83,6 +84,7 @@ fn read(reader: &mut Reader, table: &DeTable<'_>) -> Config {
     let ports = root.tables(reader, "port", port::port);
     let vlans = root.tables(reader, "vlan", port::vlan);
     let routes = root.tables(reader, "route", port::route);
+    let marks = root.tables(reader, "mark", mark::rule);
     let services = root.tables(reader, "service", service::service);
     let settings = root.table(reader, "settings", |reader, section| {
         settings::read(reader, section, compat_ipvs)
@@ -94,6 +96,7 @@ fn read(reader: &mut Reader, table: &DeTable<'_>) -> Config {
         ports,
         vlans,
         routes,
+        marks,
         services,
         settings,
     }
@@ -102,8 +105,7 @@ fn read(reader: &mut Reader, table: &DeTable<'_>) -> Config {
 /// Every key there is, as (table, key): `("port", "mtu")`; the table of top-level keys is `""`.
 #[must_use]
 pub fn known_keys() -> Vec<(&'static str, &'static str)> {
-    let skeleton =
-        "[director]\n[[port]]\n[[vlan]]\n[[route]]\n[[service]]\n[[service.server]]\n[settings]\n";
+    let skeleton = "[director]\n[[port]]\n[[vlan]]\n[[route]]\n[[mark]]\n[[service]]\n[[service.server]]\n[settings]\n";
     let (table, _) = DeTable::parse_recoverable(skeleton);
     let mut reader = Reader::default();
     read(&mut reader, table.get_ref());

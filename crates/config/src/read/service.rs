@@ -1,13 +1,14 @@
 //! `[[service]]` and `[[service.server]]`
 
 use super::{
+    mark,
     section::{Reader, Section, Wrong},
     value::{alternatives, integer, parsed, text},
 };
-use crate::{Netmask, Persistence, Server, Service};
+use crate::{Netmask, Persistence, Server, Service, model::any};
 use std::net::{IpAddr, SocketAddr};
 use toml::de::DeValue;
-use types::{ForwardingMethod, Protocol, Scheduler, SchedulerFlag, Weight};
+use types::{Family, ForwardingMethod, Protocol, Scheduler, SchedulerFlag, ServiceKey, Weight};
 
 /// `persistent = true`, as `ipvsadm -p` without a value.
 const DEFAULT_PERSISTENT_S: u32 = 300;
@@ -19,31 +20,9 @@ const MAX_PERSISTENT_S: u32 = 31 * 24 * 3600;
 const OTHER_SCHEDULERS: &[&str] = &["lblc", "lblcr"];
 
 pub(super) fn service(reader: &mut Reader, section: &mut Section<'_>) -> Option<Service> {
-    // One clear message instead of what such a service then misses.
-    if let Some(key) = ["mark", "fwmark"].into_iter().find(|key| section.has(key)) {
-        reader.report(
-            section.position_of(key),
-            section.path(),
-            "services by firewall mark are not available yet",
-            "write protocol = \"tcp\" and address = \"VIP:PORT\", one [[service]] per port",
-        );
-        section.abandon();
-        return None;
-    }
     let name = section.get(reader, "name", "a text, like \"web\"", text);
-    let protocol = section.need(reader, "protocol", "\"tcp\" or \"udp\"", |v| {
-        let text = v.as_str().ok_or(None)?;
-        text.parse::<Protocol>().map_err(|_| {
-            (text == "sctp")
-                .then(|| "`protocol` is \"sctp\", which is not available yet".to_owned())
-        })
-    });
-    let address = section.need(
-        reader,
-        "address",
-        "the virtual address and port, like \"192.0.2.10:80\" or \"[2001:db8::10]:80\"",
-        endpoint,
-    );
+    let key = key(reader, section);
+    let address = key.map(|key| key.address().unwrap_or_else(|| any(key.family())));
     let scheduler = section.get(
         reader,
         "scheduler",
@@ -107,7 +86,7 @@ pub(super) fn service(reader: &mut Reader, section: &mut Section<'_>) -> Option<
             "write persistent = 300 (or another number of seconds), or leave `netmask` out",
         );
     }
-    let address = address?;
+    let (key, address) = (key?, address?);
     let persistence = timeout_s.filter(|s| *s > 0).map(|timeout_s| Persistence {
         timeout_s,
         netmask: netmask
@@ -116,13 +95,64 @@ pub(super) fn service(reader: &mut Reader, section: &mut Section<'_>) -> Option<
     });
     Some(Service {
         name,
-        protocol: protocol?,
-        address,
+        key,
         scheduler: scheduler.unwrap_or(Scheduler::Wlc),
         scheduler_flags,
         persistence,
         method,
         servers,
+    })
+}
+
+/// What the service catches: an address with a protocol, or a mark.
+fn key(reader: &mut Reader, section: &mut Section<'_>) -> Option<ServiceKey> {
+    let mark = section.get(
+        reader,
+        "mark",
+        "the firewall mark of a [[mark]] rule, from 1 to 4294967295, like 80",
+        mark::value,
+    );
+    let family = section.get(reader, "family", "\"ipv4\" or \"ipv6\"", parsed::<Family>);
+    if section.has("mark") {
+        if let Some(key) = ["protocol", "address"].into_iter().find(|k| section.has(k)) {
+            reader.report(
+                section.position_of(key),
+                &format!("{}.{key}", section.path()),
+                format!("a service by mark has no `{key}`"),
+                "leave it out: a [[mark]] rule says which packets get the mark",
+            );
+            section.abandon();
+            return None;
+        }
+        return Some(ServiceKey::Mark {
+            mark: mark?,
+            family: family.unwrap_or(Family::Ipv4),
+        });
+    }
+    if section.has("family") {
+        reader.report(
+            section.position_of("family"),
+            &format!("{}.family", section.path()),
+            "`family` is for services by mark",
+            "leave it out: the address says it",
+        );
+    }
+    let protocol = section.need(reader, "protocol", "\"tcp\" or \"udp\"", |v| {
+        let text = v.as_str().ok_or(None)?;
+        text.parse::<Protocol>().map_err(|_| {
+            (text == "sctp")
+                .then(|| "`protocol` is \"sctp\", which is not available yet".to_owned())
+        })
+    });
+    let address = section.need(
+        reader,
+        "address",
+        "the virtual address and port, like \"192.0.2.10:80\" or \"[2001:db8::10]:80\"",
+        endpoint,
+    );
+    Some(ServiceKey::Address {
+        protocol: protocol?,
+        address: address?,
     })
 }
 

@@ -189,6 +189,10 @@ fn well_known(kind: &str, key: &str) -> Option<(String, String)> {
         }
         ("service", "persistence_granularity" | "persistence_mask") => is_called("netmask"),
         ("service", "vip" | "virtual" | "virtual_server") => is_called("address"),
+        ("service", "fwmark") => is_called("mark"),
+        ("mark", "dport" | "dports" | "destination_ports" | "port") => is_called("ports"),
+        ("mark", "sport" | "sports") => is_called("source_ports"),
+        ("mark", "set" | "set_mark" | "set-mark") => is_called("mark"),
         ("service", "port") => answer(
             "the port of a service is part of its address".into(),
             "write address = \"VIP:PORT\"",

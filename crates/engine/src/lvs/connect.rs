@@ -13,9 +13,10 @@ use crate::{
     context::Context,
     forward,
     icmp::{self, IcmpError},
-    packet::{Fragment, Packet, is_martian},
+    packet::{Addresses, Fragment, Packet, is_martian},
     pipeline,
     shared::Shared,
+    snapshot::Snapshot,
 };
 use flowtable::{Claim, Deltas, Embryo, New, Side, Slot, StateFlags, Tuple};
 use types::{ForwardingMethod, Mark, PortId, Protocol, ServerId, Tick};
@@ -37,7 +38,8 @@ pub(crate) fn packet<I: Ip, F: Frame, O: Output<F>>(
     let snapshot = cx.snapshot;
     let found = protocol_of(packet).and_then(|protocol| {
         let (ip, port) = (packet.addresses.destination(), packet.destination_port);
-        snapshot.services.find(Mark(0), protocol, ip, port)
+        let mark = mark_of(snapshot, &frame, packet);
+        snapshot.services.find(mark, protocol, ip, port)
     });
     let Some(service) = found else {
         stray(cx, frame, packet);
@@ -72,12 +74,37 @@ pub(crate) fn packet<I: Ip, F: Frame, O: Output<F>>(
             }
         }
         Outcome::NoServer => {
-            icmp::error(cx, &frame, packet, IcmpError::PortUnreachable, None);
+            // From the address that was asked for, though it may be the director's by a mark only.
+            let asked = packet.addresses.destination();
+            icmp::error(cx, &frame, packet, IcmpError::PortUnreachable, Some(asked));
             cx.drop(frame, DropReason::NoServer);
         }
         Outcome::Busy => retry(cx, port, frame, packet, tries),
         Outcome::Refused(reason) => cx.drop(frame, reason),
     }
+}
+
+/// The packet's firewall mark. As with Linux, in compat it only counts on packets that are for the director itself.
+fn mark_of<F: Frame>(snapshot: &Snapshot, frame: &F, packet: &Packet) -> Mark {
+    if snapshot.marks.is_empty() {
+        return Mark(0);
+    }
+    let destination = packet.addresses.destination();
+    let local = || {
+        snapshot.net.local(destination).is_some()
+            || snapshot.local.iter().any(|net| net.contains(destination))
+    };
+    let ip = usize::from(packet.l3);
+    let class = match (packet.addresses, frame.head().get(ip..ip + 2)) {
+        (Addresses::V4 { .. }, Some(&[_, tos])) => tos,
+        (Addresses::V6 { .. }, Some(&[high, low])) => high << 4 | low >> 4,
+        _ => 0,
+    };
+    let mark = snapshot.marks.of(packet, class);
+    if snapshot.settings.compat_ipvs && !local() {
+        return Mark(0);
+    }
+    mark
 }
 
 /// Holds the packet until the next step.
@@ -172,7 +199,7 @@ pub(crate) enum NotAssigned {
 
 fn connect<I: Ip>(
     shared: &Shared,
-    snapshot: &crate::snapshot::Snapshot,
+    snapshot: &Snapshot,
     traffic: &super::TrafficCells,
     packet: &Packet,
     service: &Service,

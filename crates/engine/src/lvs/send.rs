@@ -13,8 +13,14 @@ use crate::{
     transmit,
 };
 use flowtable::{Entry, Key};
+use std::net::IpAddr;
 use types::ForwardingMethod;
 use wire::{Frame, FromBytes, Ipv4};
+
+/// The address a client asked for: errors come from it, though it may be the director's by a mark only.
+const fn asked(packet: &Packet) -> Option<IpAddr> {
+    Some(packet.addresses.destination())
+}
 
 /// To the connection's server. `nat` rewrites the packet, or what is about it, under NAT.
 #[inline]
@@ -32,12 +38,18 @@ pub(crate) fn to_server<I: Ip, F: Frame, O: Output<F>>(
         return;
     }
     let Some(next) = target.next else {
-        icmp::error(cx, &frame, packet, IcmpError::HostUnreachable, None);
+        icmp::error(
+            cx,
+            &frame,
+            packet,
+            IcmpError::HostUnreachable,
+            asked(packet),
+        );
         cx.drop(frame, DropReason::NoRoute);
         return;
     };
     if forward::ttl(&frame, packet).is_none_or(|ttl| ttl <= 1) {
-        icmp::error(cx, &frame, packet, IcmpError::TimeExceeded, None);
+        icmp::error(cx, &frame, packet, IcmpError::TimeExceeded, asked(packet));
         cx.drop(frame, DropReason::TtlExceeded);
         return;
     }
@@ -51,7 +63,7 @@ pub(crate) fn to_server<I: Ip, F: Frame, O: Output<F>>(
     }
     if packet.ip_len > target.mtu && !may_fragment(&frame, packet) {
         let mtu = target.mtu;
-        icmp::error(cx, &frame, packet, IcmpError::TooBig { mtu }, None);
+        icmp::error(cx, &frame, packet, IcmpError::TooBig { mtu }, asked(packet));
         cx.drop(frame, DropReason::TooBig);
         return;
     }

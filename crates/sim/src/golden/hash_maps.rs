@@ -3,13 +3,12 @@
 
 use super::{compare::Difference, recording::Recording, replay::Outcome, world::World};
 use crate::Packet;
-use engine::model::Settings;
 use serde::Deserialize;
 use std::{
     fmt::Write,
     net::{IpAddr, Ipv4Addr, SocketAddr},
 };
-use types::{MacAddr, Tick};
+use types::MacAddr;
 use wire::tcp;
 
 /// One setup, and what it did with the keys.
@@ -26,7 +25,7 @@ struct Row {
 }
 
 /// Compares the digest, if the recording has one of this kind. Its differences stand at the step after the last.
-pub(super) fn compare(recording: &Recording, outcome: &mut Outcome) {
+pub(super) fn compare(recording: &Recording, world: &World, outcome: &mut Outcome) {
     if recording.keys4.is_empty() {
         return;
     }
@@ -39,7 +38,7 @@ pub(super) fn compare(recording: &Recording, outcome: &mut Outcome) {
         }
     };
     for row in rows {
-        match found(recording, &row) {
+        match found(recording, world, &row) {
             Ok(found) => {
                 outcome.compared += row.servers.len();
                 differences(recording, &row, &found, step, outcome);
@@ -84,11 +83,15 @@ fn differences(
 }
 
 /// The server each key went to.
-fn found(recording: &Recording, row: &Row) -> Result<Vec<String>, String> {
+fn found(recording: &Recording, world: &World, row: &Row) -> Result<Vec<String>, String> {
     let topology = &recording.topology;
-    let mut world = World::new(topology, 1, Settings::ipvs(), Tick(0));
+    let mut world = world.fresh(topology);
     for command in &row.setup {
         let words: Vec<&str> = command.split_whitespace().collect();
+        // Cleaning up, noted with the setup, came after the keys.
+        if words.contains(&"del") {
+            continue;
+        }
         world.command(&words)?;
     }
     let mac = &topology.director["cl0"].mac;

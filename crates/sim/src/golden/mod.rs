@@ -7,6 +7,7 @@ mod compare;
 mod describe;
 mod exceptions;
 mod hash_maps;
+mod iptables;
 mod ipvsadm;
 mod recording;
 mod replay;

@@ -60,7 +60,7 @@ pub fn replay(recording: &Recording, workers: u16, deal: &mut Deal<'_>) -> Outco
             }
         }
     }
-    hash_maps::compare(recording, &mut outcome);
+    hash_maps::compare(recording, &world, &mut outcome);
     outcome
 }
 
@@ -109,12 +109,7 @@ fn take(
     };
     match &step.op {
         Op::Fresh { sysctls } => {
-            *world = World::new(
-                &recording.topology,
-                world.workers(),
-                Settings::ipvs(),
-                world.now,
-            );
+            *world = world.fresh(&recording.topology);
             for (key, value) in sysctls {
                 world.set(key, value)?;
             }

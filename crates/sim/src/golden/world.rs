@@ -1,7 +1,7 @@
 //! The recordings' network around a director on virtual time, and the commands that change it.
 
 use super::{
-    compare,
+    compare, iptables,
     ipvsadm::Table,
     recording::{ConnectionRow, Topology},
     replay::Deal,
@@ -101,6 +101,16 @@ impl World {
         u16::try_from(self.workers.len()).expect("made from a u16")
     }
 
+    /// The same network with nothing configured: routes stay, services, connections and marks go.
+    pub fn fresh(&self, topology: &Topology) -> Self {
+        let mut fresh = Self::new(topology, self.workers(), Settings::ipvs(), self.now);
+        fresh.desired = Desired {
+            marks: Vec::new(),
+            ..self.desired.clone()
+        };
+        fresh
+    }
+
     pub fn settings(&self) -> &Settings {
         &self.settings
     }
@@ -130,6 +140,37 @@ impl World {
                 via: Some(via.parse().map_err(|_| unsupported())?),
                 interface: None,
             }),
+            [
+                "iptables-legacy" | "ip6tables-legacy" | "iptables" | "ip6tables",
+                ref rest @ ..,
+            ] => {
+                let names: Vec<&str> = self
+                    .desired
+                    .interfaces
+                    .iter()
+                    .map(|i| i.name.as_str())
+                    .collect();
+                iptables::run(&mut self.desired.marks, rest, &names).ok_or_else(unsupported)?;
+            }
+            ["ip", "route", "add" | "replace", "local", to, "dev", "lo"]
+            | [
+                "ip",
+                "-6",
+                "route",
+                "add" | "replace",
+                "local",
+                to,
+                "dev",
+                "lo",
+            ] => {
+                let to = to.parse().map_err(|_| unsupported())?;
+                self.desired.local.push(to);
+            }
+            ["ip", "route", "del", "local", to, "dev", "lo"]
+            | ["ip", "-6", "route", "del", "local", to, "dev", "lo"] => {
+                let to: IpNet = to.parse().map_err(|_| unsupported())?;
+                self.desired.local.retain(|net| *net != to);
+            }
             _ => return Err(unsupported()),
         }
         self.apply().inspect_err(|_| {

@@ -4,9 +4,9 @@ use super::{
     names::{self, Transport},
     options::Opt,
 };
-use api::{Connection, Server, Service, Traffic};
+use api::{Connection, Server, Service, ServiceRef, Traffic};
 use std::{cmp::Reverse, fmt::Write as _, net::SocketAddr};
-use types::{ForwardingMethod, Protocol};
+use types::{Family, ForwardingMethod, Protocol};
 
 /// What is shown of each service and server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,16 +38,24 @@ pub fn title(size: u64) -> String {
 /// Services with their servers, below the columns' names.
 pub fn services(services: &[Service], style: Style) -> String {
     let mut text = heads(style.columns).to_owned();
-    for service in ordered(services, style.sorted, |s| {
-        (s.address.is_ipv6(), s.protocol.number(), s.address)
-    }) {
+    for service in ordered(services, style.sorted, order) {
         let _ = writeln!(text, "{}", self::service(service, style));
-        let transport = transport(service.protocol);
+        let transport = transport_of(service.key);
         for server in ordered(&service.servers, style.sorted, |s| s.address) {
             let _ = writeln!(text, "{}", self::server(server, transport, style));
         }
     }
     text
+}
+
+/// The order of services: those by mark last, by their marks.
+pub const fn order(service: &Service) -> (u32, bool, u8, Option<SocketAddr>) {
+    match service.key {
+        ServiceRef::Address { protocol, address } => {
+            (0, address.is_ipv6(), protocol.number(), Some(address))
+        }
+        ServiceRef::Mark { mark, family } => (mark.0, matches!(family, Family::Ipv6), 0, None),
+    }
 }
 
 /// In the order of `key`, or the newest first.
@@ -82,11 +90,16 @@ const fn heads(columns: Columns) -> &'static str {
 }
 
 fn service(service: &Service, style: Style) -> String {
-    let address = names::shown(service.address, transport(service.protocol), style.numeric);
-    let name = format!(
-        "{:<4} {address}",
-        service.protocol.to_string().to_uppercase()
-    );
+    let name = match service.key {
+        ServiceRef::Address { protocol, address } => {
+            let address = names::shown(address, transport_of(service.key), style.numeric);
+            format!("{:<4} {address}", protocol.to_string().to_uppercase())
+        }
+        ServiceRef::Mark { mark, family } => match family {
+            Family::Ipv4 => format!("FWM  {}", mark.0),
+            Family::Ipv6 => format!("FWM  {} IPv6", mark.0),
+        },
+    };
     if style.columns == Columns::Stats {
         return format!("{name:<33}{}", traffic(&service.traffic, style.exact));
     }
@@ -212,6 +225,14 @@ pub fn connection(connection: &Connection, numeric: bool) -> String {
         shown(connection.vip),
         shown(connection.server)
     )
+}
+
+/// The transport whose names ports have; a service by mark has ports without names of their own.
+pub const fn transport_of(service: ServiceRef) -> Transport {
+    match service {
+        ServiceRef::Address { protocol, .. } => transport(protocol),
+        ServiceRef::Mark { .. } => Transport::Tcp,
+    }
 }
 
 pub const fn transport(protocol: Protocol) -> Transport {

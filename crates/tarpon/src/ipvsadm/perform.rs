@@ -15,7 +15,7 @@ use api::{
     ServiceRef, Status, Timeouts, TimeoutsEdit, Zero,
 };
 use std::{io::Read as _, net::SocketAddr};
-use types::{Protocol, Scheduler, Weight};
+use types::{Family, Mark, Protocol, Scheduler, Weight};
 
 /// Why it ended.
 pub enum Stop {
@@ -135,7 +135,7 @@ fn list(client: &mut Client, line: &Line) -> Done {
     let mut text = String::new();
     if let Some(target) = line.target {
         let wanted = reference(target)?;
-        services.retain(|s| s.protocol == wanted.protocol && s.address == wanted.address);
+        services.retain(|s| s.key == wanted);
         if services.is_empty() {
             let message = "No such service".to_owned();
             return refuse(Refusal { message, status: 1 });
@@ -190,8 +190,7 @@ fn is_there(client: &mut Client, line: &Line) -> Result<bool, Stop> {
     };
     let wanted = reference(target)?;
     let services: Vec<Service> = client.call(Command::Services)?;
-    let is = |s: &Service| s.protocol == wanted.protocol && s.address == wanted.address;
-    Ok(services.iter().any(is))
+    Ok(services.iter().any(|s| s.key == wanted))
 }
 
 /// Edits of services and servers; what is not said takes ipvsadm's default, in edits as well.
@@ -252,9 +251,12 @@ fn reference(target: Target) -> Result<ServiceRef, Stop> {
                 Transport::Udp => Protocol::Udp,
                 Transport::Sctp => return refuse(Refusal::unsupported("SCTP services")),
             };
-            Ok(ServiceRef { protocol, address })
+            Ok(ServiceRef::Address { protocol, address })
         }
-        Target::Mark { .. } => refuse(Refusal::unsupported("firewall marks")),
+        Target::Mark { mark, ipv6 } => Ok(ServiceRef::Mark {
+            mark: Mark(mark),
+            family: if ipv6 { Family::Ipv6 } else { Family::Ipv4 },
+        }),
     }
 }
 
@@ -282,10 +284,9 @@ fn no_scheduler() -> Refusal {
 /// Persistence without `-M` is by the whole address.
 fn netmask(line: &Line, service: ServiceRef) -> Option<String> {
     line.persistent?;
-    let whole = if service.address.is_ipv6() {
-        "128"
-    } else {
-        "255.255.255.255"
+    let whole = match service.family() {
+        Family::Ipv6 => "128",
+        Family::Ipv4 => "255.255.255.255",
     };
     Some(line.netmask.clone().unwrap_or_else(|| whole.to_owned()))
 }

@@ -1,25 +1,31 @@
 //! `ipvsadm -S`: the table as commands that make it again.
 
 use super::{
-    listing::{mask, ordered, transport},
+    listing::{mask, order, ordered, transport_of},
     names,
 };
-use api::{Server, Service};
+use api::{Server, Service, ServiceRef};
 use std::fmt::Write as _;
-use types::{ForwardingMethod, Protocol};
+use types::{Family, ForwardingMethod, Protocol};
 
 /// Every service and server, one command each. Thresholds, which the original forgets, are saved too.
 pub fn saved(services: &[Service], numeric: bool) -> String {
     let mut text = String::new();
-    for service in ordered(services, true, |s| {
-        (s.address.is_ipv6(), s.protocol.number(), s.address)
-    }) {
-        let letter = match service.protocol {
-            Protocol::Tcp => 't',
-            Protocol::Udp => 'u',
+    for service in ordered(services, true, order) {
+        let transport = transport_of(service.key);
+        let target = match service.key {
+            ServiceRef::Address { protocol, address } => {
+                let letter = match protocol {
+                    Protocol::Tcp => 't',
+                    Protocol::Udp => 'u',
+                };
+                format!("-{letter} {}", names::shown(address, transport, numeric))
+            }
+            ServiceRef::Mark { mark, family } => match family {
+                Family::Ipv4 => format!("-f {}", mark.0),
+                Family::Ipv6 => format!("-f {} -6", mark.0),
+            },
         };
-        let address = names::shown(service.address, transport(service.protocol), numeric);
-        let target = format!("-{letter} {address}");
         let _ = write!(text, "-A {target} -s {}", service.scheduler);
         if let Some(persistence) = &service.persistence {
             let _ = write!(text, " -p {}", persistence.timeout_s);
@@ -37,7 +43,7 @@ pub fn saved(services: &[Service], numeric: bool) -> String {
         }
         text.push('\n');
         for server in ordered(&service.servers, true, |s| s.address) {
-            let address = names::shown(server.address, transport(service.protocol), numeric);
+            let address = names::shown(server.address, transport, numeric);
             let _ = writeln!(text, "-a {target} -r {address} {}", options(server));
         }
     }

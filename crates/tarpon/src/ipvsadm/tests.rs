@@ -7,7 +7,7 @@ use super::{
 };
 use api::{Persistence, Server, Service, Traffic};
 use std::net::SocketAddr;
-use types::{ForwardingMethod, Protocol, Scheduler, SchedulerFlag, Weight};
+use types::{ForwardingMethod, Protocol, Scheduler, SchedulerFlag, ServiceKey, Weight};
 
 #[test]
 fn every_observed_line_is_taken_or_refused_in_the_same_words() {
@@ -99,8 +99,10 @@ fn values_stand_where_they_may() {
 fn service(protocol: Protocol, address: &str, scheduler: Scheduler) -> Service {
     Service {
         name: None,
-        protocol,
-        address: address.parse().unwrap(),
+        key: ServiceKey::Address {
+            protocol,
+            address: address.parse().unwrap(),
+        },
         scheduler,
         scheduler_flags: Vec::new(),
         persistence: None,

@@ -6,7 +6,9 @@ mod services;
 mod status;
 
 use crate::{table::Table, units};
-use api::{Applied, Connection, Edited, Effect, Neighbour, NeighbourState, Route, RouteKind};
+use api::{
+    Applied, Connection, Edited, Effect, MarkRule, Neighbour, NeighbourState, Route, RouteKind,
+};
 
 pub use counters::counters;
 pub use ports::ports;
@@ -39,6 +41,26 @@ pub fn neighbours(neighbours: &[Neighbour]) -> String {
                 || "never".into(),
                 |ms| format!("{} ago", units::duration(ms / 1000)),
             ),
+        ]);
+    }
+    table.to_string()
+}
+
+pub fn marks(rules: &[MarkRule]) -> String {
+    if rules.is_empty() {
+        return "no mark rules\n".into();
+    }
+    let mut table = Table::new(&[">NR", ">MARK", "RULE", ">PACKETS", ""]);
+    for r in rules {
+        table.row(vec![
+            r.number.to_string(),
+            r.mark.0.to_string(),
+            r.rule
+                .split_once(' ')
+                .map_or("everything", |(_, rest)| rest)
+                .to_owned(),
+            crate::units::count(r.packets),
+            r.warning.clone().unwrap_or_default(),
         ]);
     }
     table.to_string()

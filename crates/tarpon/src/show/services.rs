@@ -4,7 +4,7 @@ use crate::{
     table::Table,
     units::{bytes, count},
 };
-use api::{Server, Service, Traffic};
+use api::{Server, Service, ServiceRef, Traffic};
 
 pub fn services(services: &[Service], stats: bool) -> String {
     if services.is_empty() {
@@ -25,14 +25,13 @@ pub fn services(services: &[Service], stats: bool) -> String {
     names.extend([">BYTES IN", ">BYTES OUT", ""]);
     let mut table = Table::new(&names);
     for service in services {
-        let any = service.address.port() == 0;
-        let address = if any {
-            format!("{} every port", service.address.ip())
-        } else {
-            service.address.to_string()
-        };
         let mut row = vec![
-            format!("{} {address}", service.protocol),
+            match service.key {
+                ServiceRef::Address { protocol, address } if address.port() == 0 => {
+                    format!("{protocol} {} every port", address.ip())
+                }
+                key => key.to_string(),
+            },
             service.scheduler.to_string(),
             String::new(),
             count(service.servers.iter().map(|s| s.active).sum()),

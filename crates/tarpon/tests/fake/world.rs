@@ -5,7 +5,7 @@ use api::{
     Neighbour, NeighbourState, Persistence, Port, PortAddress, PortStats, Route, RouteKind, Server,
     Service, Status, Totals, Traffic, Worker, WorkerCounters,
 };
-use types::{ForwardingMethod, Protocol, Scheduler, VlanId, Weight};
+use types::{ForwardingMethod, Protocol, Scheduler, ServiceKey, VlanId, Weight};
 
 pub fn status() -> Status {
     Status {
@@ -82,8 +82,10 @@ pub fn services() -> Vec<Service> {
     vec![
         Service {
             name: Some("web".into()),
-            protocol: Protocol::Tcp,
-            address: "192.0.2.10:80".parse().unwrap(),
+            key: ServiceKey::Address {
+                protocol: Protocol::Tcp,
+                address: "192.0.2.10:80".parse().unwrap(),
+            },
             scheduler: Scheduler::Wrr,
             scheduler_flags: Vec::new(),
             persistence: Some(Persistence {
@@ -107,8 +109,10 @@ pub fn services() -> Vec<Service> {
         },
         Service {
             name: None,
-            protocol: Protocol::Udp,
-            address: "[2001:db8::10]:0".parse().unwrap(),
+            key: ServiceKey::Address {
+                protocol: Protocol::Udp,
+                address: "[2001:db8::10]:0".parse().unwrap(),
+            },
             scheduler: Scheduler::Wlc,
             scheduler_flags: Vec::new(),
             persistence: Some(Persistence {

@@ -43,6 +43,7 @@ pub fn run(control: &mut Control, command: Command) -> Outcome {
         Command::Services => Outcome::Reply(Reply::Services(listings::services(control))),
         Command::Ports => Outcome::Reply(Reply::Ports(listings::ports(control))),
         Command::Neighbours => Outcome::Reply(Reply::Neighbours(listings::neighbours(control))),
+        Command::Marks => Outcome::Reply(Reply::Marks(listings::marks(control))),
         Command::Routes => Outcome::Reply(Reply::Routes(listings::routes(control))),
         Command::Counters => Outcome::Reply(Reply::Counters(listings::counters(control))),
         Command::Connections(filter) => Outcome::Job(Job::Connections(ConnectionsJob::new(filter))),

@@ -3,26 +3,17 @@
 use super::Control;
 use api::{
     Error, ErrorCode, ServerAdd, ServerDelete, ServerEdit, ServiceAdd, ServiceDelete, ServiceEdit,
-    ServiceRef, Timeouts, TimeoutsEdit, Zero,
+    Timeouts, TimeoutsEdit, Zero,
 };
-use config::{Config, EditError, Server, Service, ServiceKey};
-use engine::model;
+use config::{Config, EditError, Server, Service};
 
 /// What changed, one line each.
 type Changes = Result<Vec<String>, Error>;
 
-/// The configuration's name of a service.
-pub const fn key(service: ServiceRef) -> ServiceKey {
-    ServiceKey {
-        protocol: service.protocol,
-        address: service.address,
-    }
-}
-
 /// Adds a service.
 pub fn service_add(control: &mut Control, add: ServiceAdd) -> Changes {
     edit(control, |config| {
-        let mut service = Service::new(add.service.protocol, add.service.address);
+        let mut service = Service::new(add.service);
         service.name = add.name;
         service.set_scheduler(add.scheduler, add.scheduler_flags.as_deref());
         if let Some(method) = add.method {
@@ -36,7 +27,7 @@ pub fn service_add(control: &mut Control, add: ServiceAdd) -> Changes {
 /// Changes a service.
 pub fn service_edit(control: &mut Control, edit_: ServiceEdit) -> Changes {
     edit(control, |config| {
-        let service = config.service_mut(key(edit_.service))?;
+        let service = config.service_mut(edit_.service)?;
         if let Some(name) = edit_.name {
             service.name = Some(name).filter(|name| !name.is_empty());
         }
@@ -50,13 +41,13 @@ pub fn service_edit(control: &mut Control, edit_: ServiceEdit) -> Changes {
 
 /// Removes a service.
 pub fn service_delete(control: &mut Control, delete: ServiceDelete) -> Changes {
-    edit(control, |config| config.delete_service(key(delete.service)))
+    edit(control, |config| config.delete_service(delete.service))
 }
 
 /// Adds a server.
 pub fn server_add(control: &mut Control, add: ServerAdd) -> Changes {
     edit(control, |config| {
-        let service = config.service_mut(key(add.service))?;
+        let service = config.service_mut(add.service)?;
         let mut server = Server::new(add.server, add.method.unwrap_or(service.method));
         if let Some(weight) = add.weight {
             server.weight = weight;
@@ -71,7 +62,7 @@ pub fn server_add(control: &mut Control, add: ServerAdd) -> Changes {
 pub fn server_edit(control: &mut Control, edit_: ServerEdit) -> Changes {
     edit(control, |config| {
         let server = config
-            .service_mut(key(edit_.service))?
+            .service_mut(edit_.service)?
             .server_mut(edit_.server)?;
         if let Some(method) = edit_.method {
             server.method = method;
@@ -93,7 +84,7 @@ pub fn server_edit(control: &mut Control, edit_: ServerEdit) -> Changes {
 pub fn server_delete(control: &mut Control, delete: ServerDelete) -> Changes {
     edit(control, |config| {
         config
-            .service_mut(key(delete.service))?
+            .service_mut(delete.service)?
             .delete_server(delete.server)
     })
 }
@@ -112,11 +103,7 @@ pub fn zero(control: &mut Control, zero: Zero) -> Changes {
         control.director.zero(None);
         return Ok(vec!["all traffic figures: zero".to_owned()]);
     };
-    let engine_key = model::ServiceKey::Address {
-        protocol: service.protocol,
-        address: service.address,
-    };
-    if control.director.zero(Some(&engine_key)) {
+    if control.director.zero(Some(&service)) {
         Ok(vec![format!("traffic figures of {service}: zero")])
     } else {
         let message = format!("there is no service {service}");

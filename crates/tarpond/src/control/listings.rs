@@ -7,11 +7,11 @@ use crate::{
     worker::{Gauge, Reading},
 };
 use api::{
-    Counters, DropCount, Fill, Link, Memory, MemoryMode, Neighbour, NeighbourState, Persistence,
-    Port, PortAddress, PortStats, Route, RouteKind, Server, Service, Status, Totals, Traffic,
-    Worker, WorkerCounters,
+    Counters, DropCount, Fill, Link, MarkRule, Memory, MemoryMode, Neighbour, NeighbourState,
+    Persistence, Port, PortAddress, PortStats, Route, RouteKind, Server, Service, Status, Totals,
+    Traffic, Worker, WorkerCounters,
 };
-use engine::{DropReason, ServerView, ServiceView, model};
+use engine::{DropReason, ServerView, ServiceView};
 use std::{sync::Arc, time::Instant};
 use types::WorkerId;
 
@@ -140,11 +140,7 @@ pub fn services(control: &Control) -> Vec<Service> {
     let configured = control.config.services.iter();
     configured
         .filter_map(|service| {
-            let key = model::ServiceKey::Address {
-                protocol: service.protocol,
-                address: service.address,
-            };
-            let view = views.iter().find(|view| view.key == key)?;
+            let view = views.iter().find(|view| view.key == service.key)?;
             Some(shown(control, service, view))
         })
         .collect()
@@ -153,8 +149,7 @@ pub fn services(control: &Control) -> Vec<Service> {
 fn shown(control: &Control, service: &config::Service, view: &ServiceView) -> Service {
     Service {
         name: service.name.clone(),
-        protocol: service.protocol,
-        address: service.address,
+        key: service.key,
         scheduler: view.scheduler,
         scheduler_flags: service.scheduler_flags.clone(),
         persistence: service.persistence.map(|persistence| Persistence {
@@ -311,6 +306,22 @@ pub fn routes(control: &Control) -> Vec<Route> {
             } else {
                 RouteKind::Static
             },
+        })
+        .collect()
+}
+
+/// To `marks`.
+pub fn marks(control: &Control) -> Vec<MarkRule> {
+    let config = &control.config;
+    let hits = control.director.mark_hits();
+    let rules = config.marks.iter().zip(hits).zip(1..);
+    rules
+        .map(|((rule, packets), number)| MarkRule {
+            number,
+            mark: rule.mark,
+            rule: rule.to_string(),
+            packets,
+            warning: config.mark_warning(rule),
         })
         .collect()
 }

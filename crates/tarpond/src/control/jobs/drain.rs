@@ -7,7 +7,6 @@ use super::{
 use api::{
     Drain, DrainEnd, DrainProgress, Error, ErrorCode, Item, Reply, ServerDelete, ServerEdit,
 };
-use engine::model;
 use std::time::{Duration, Instant};
 use types::Weight;
 
@@ -27,7 +26,7 @@ impl DrainJob {
     /// # Errors
     /// When there is no such server, or it is being drained already.
     pub fn begin(control: &mut Control, drain: Drain) -> Result<Self, Error> {
-        let name = (edits::key(drain.service), drain.server);
+        let name = (drain.service, drain.server);
         if control.draining.contains(&name) {
             let message = format!("{} is being drained already", drain.server);
             return Err(Error::new(ErrorCode::Busy, message));
@@ -68,7 +67,7 @@ impl DrainJob {
     fn forget(&self, control: &mut Control) {
         control
             .draining
-            .remove(&(edits::key(self.drain.service), self.drain.server));
+            .remove(&(self.drain.service, self.drain.server));
     }
 
     fn look(&mut self, control: &mut Control, send: &mut dyn FnMut(&Item)) -> Progress {
@@ -78,14 +77,10 @@ impl DrainJob {
         let Drain {
             service, server, ..
         } = self.drain;
-        let key = model::ServiceKey::Address {
-            protocol: service.protocol,
-            address: service.address,
-        };
         let views = control.director.services();
         let view = views
             .iter()
-            .filter(|view| view.key == key)
+            .filter(|view| view.key == service)
             .flat_map(|view| &view.servers)
             .find(|view| view.address == server);
         let Some(view) = view else {

@@ -1,0 +1,315 @@
+//! Firewall marks: which mark a packet gets that no connection is known for. The first rule that matches decides; one
+//! that lets the packet go on may be overruled by a later one.
+//!
+//! Rules are found by what they say of protocol and destination, so that many of them cost little more than few: those
+//! of one shape (the same prefix length, a single port or not) are in one hash table.
+
+use crate::{
+    model::MarkRule,
+    packet::{Fragment, Packet},
+};
+use hashbrown::HashMap;
+use std::{
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
+use types::{IpNet, Mark};
+
+/// A rule with the packets it has matched.
+#[derive(Debug)]
+struct Compiled {
+    rule: MarkRule,
+    hits: Arc<AtomicU64>,
+}
+
+/// What rules of one shape say; prefix lengths and whether there is a protocol or a single port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Shape {
+    /// Destination's family and prefix length.
+    destination: Option<(bool, u8)>,
+    protocol: bool,
+    port: bool,
+}
+
+/// What rules of a shape are looked up by.
+type Key = (u128, u8, u16);
+
+/// The rules of a snapshot.
+#[derive(Debug, Default)]
+pub(crate) struct Marks {
+    rules: Box<[Compiled]>,
+    /// By shape, the numbers of the rules with that key, ascending.
+    shapes: Vec<(Shape, HashMap<Key, Vec<u32>>)>,
+}
+
+impl Marks {
+    /// Compiles `rules`; those that were among `before` go on counting.
+    pub fn new(rules: &[MarkRule], before: &Self) -> Self {
+        let old = before.rules.iter();
+        let mut known: HashMap<&MarkRule, &Arc<AtomicU64>> =
+            old.map(|c| (&c.rule, &c.hits)).collect();
+        let mut by_shape: HashMap<Shape, HashMap<Key, Vec<u32>>> = HashMap::new();
+        for (rule, number) in rules.iter().zip(0..) {
+            let (shape, key) = place(rule);
+            by_shape
+                .entry(shape)
+                .or_default()
+                .entry(key)
+                .or_default()
+                .push(number);
+        }
+        let compiled = |rule: &MarkRule| Compiled {
+            rule: rule.clone(),
+            hits: known.remove(rule).map(Arc::clone).unwrap_or_default(),
+        };
+        Self {
+            rules: rules.iter().map(compiled).collect(),
+            shapes: by_shape.into_iter().collect(),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
+    /// The mark of a packet; 0 is none. `class` is its TOS or traffic class.
+    pub fn of(&self, packet: &Packet, class: u8) -> Mark {
+        let mut mark = Mark(0);
+        let mut from = 0;
+        while let Some((number, found)) = self.next(packet, class, from) {
+            found.hits.fetch_add(1, Relaxed);
+            mark = found.rule.mark;
+            if !found.rule.goes_on {
+                break;
+            }
+            from = number + 1;
+        }
+        mark
+    }
+
+    /// The first rule from number `from` on that matches.
+    fn next(&self, packet: &Packet, class: u8, from: u32) -> Option<(u32, &Compiled)> {
+        let mut best: Option<(u32, &Compiled)> = None;
+        for (shape, rules) in &self.shapes {
+            let Some(list) = key_of(*shape, packet).and_then(|key| rules.get(&key)) else {
+                continue;
+            };
+            let upto = best.map_or(u32::MAX, |(number, _)| number);
+            let start = list.partition_point(|number| *number < from);
+            let rest = list.get(start..).unwrap_or_default().iter();
+            let candidates = rest.take_while(|number| **number < upto);
+            let found = candidates
+                .filter_map(|number| Some((*number, self.rules.get(*number as usize)?)))
+                .find(|(_, compiled)| matches(&compiled.rule, packet, class));
+            best = found.or(best);
+        }
+        best
+    }
+
+    /// Packets each rule has matched, in order.
+    pub fn hits(&self) -> impl Iterator<Item = u64> {
+        self.rules
+            .iter()
+            .map(|compiled| compiled.hits.load(Relaxed))
+    }
+}
+
+/// Where a rule stands.
+fn place(rule: &MarkRule) -> (Shape, Key) {
+    let port = match &rule.destination_ports[..] {
+        [range] if range.start() == range.end() => Some(*range.start()),
+        _ => None,
+    };
+    let destination = rule.destination;
+    let shape = Shape {
+        destination: destination.map(|net| (net.address().is_ipv4(), net.prefix())),
+        protocol: rule.protocol.is_some(),
+        port: port.is_some(),
+    };
+    let key = (
+        destination.map_or(0, |net| bits(net.network().address())),
+        rule.protocol.map_or(0, |p| p.number()),
+        port.unwrap_or(0),
+    );
+    (shape, key)
+}
+
+/// Where the rules of a shape that may match a packet would stand.
+fn key_of(shape: Shape, packet: &Packet) -> Option<Key> {
+    let address = match shape.destination {
+        None => 0,
+        Some((v4, len)) => {
+            let destination = packet.addresses.destination();
+            if destination.is_ipv4() != v4 {
+                return None;
+            }
+            let width = if v4 { 32 } else { 128 };
+            let host = width - u32::from(len);
+            bits(destination)
+                .checked_shr(host)
+                .unwrap_or(0)
+                .checked_shl(host)
+                .unwrap_or(0)
+        }
+    };
+    Some((
+        address,
+        if shape.protocol { packet.protocol } else { 0 },
+        if shape.port {
+            packet.destination_port
+        } else {
+            0
+        },
+    ))
+}
+
+fn bits(ip: IpAddr) -> u128 {
+    match ip {
+        IpAddr::V4(ip) => ip.to_bits().into(),
+        IpAddr::V6(ip) => ip.to_bits(),
+    }
+}
+
+/// Whether all that a rule says is true of a packet.
+fn matches(rule: &MarkRule, packet: &Packet, class: u8) -> bool {
+    let within = |net: Option<IpNet>, ip| net.is_none_or(|net| net.contains(ip));
+    // A later fragment has no ports, and no flags.
+    let whole = packet.fragment == Fragment::No;
+    let among = |ranges: &[std::ops::RangeInclusive<u16>], port: u16| {
+        ranges.is_empty() || (whole && ranges.iter().any(|range| range.contains(&port)))
+    };
+    rule.protocol.is_none_or(|p| p.number() == packet.protocol)
+        && within(rule.source, packet.addresses.source())
+        && within(rule.destination, packet.addresses.destination())
+        && among(&rule.source_ports, packet.source_port)
+        && among(&rule.destination_ports, packet.destination_port)
+        && rule.interface.is_none_or(|i| i == packet.interface)
+        && rule.dscp.is_none_or(|dscp| dscp == class >> 2)
+        && rule.tcp_flags.is_none_or(|(mask, set)| {
+            packet.protocol == wire::protocol::TCP && whole && packet.tcp_flags & mask == set
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packet::Addresses;
+    use proptest::prelude::*;
+    use types::{InterfaceId, Protocol};
+
+    fn packet(protocol: u8, source: u32, destination: u32, ports: (u16, u16), flags: u8) -> Packet {
+        Packet {
+            interface: InterfaceId((source & 1) as u16),
+            addresses: Addresses::V4 {
+                source,
+                destination,
+            },
+            l3: 14,
+            l4: 34,
+            ip_len: 40,
+            protocol,
+            source_port: ports.0,
+            destination_port: ports.1,
+            tcp_flags: if protocol == 6 { flags } else { 0 },
+            fragment: Fragment::No,
+            headless: false,
+            link_group: false,
+        }
+    }
+
+    /// Small numbers, so that rules and packets meet.
+    fn rule() -> impl Strategy<Value = MarkRule> {
+        let net = || prop::option::of((0u8..4, prop::sample::select(vec![0u8, 30, 31, 32])));
+        let ports = || prop::collection::vec((0u16..4, 0u16..2), 0..3);
+        (
+            (1u32..5, prop::option::of(prop::bool::ANY), net(), net()),
+            (ports(), ports(), prop::option::of(0u16..2)),
+            (
+                prop::option::of(0u8..2),
+                prop::option::of((0u8..4, 0u8..4)),
+                prop::bool::ANY,
+            ),
+        )
+            .prop_map(
+                |((mark, udp, from, to), (sports, dports, interface), rest)| {
+                    let net = |(host, len): (u8, u8)| {
+                        let net: IpNet = format!("10.0.0.{host}/{len}").parse().unwrap();
+                        net.network()
+                    };
+                    let ranges =
+                        |list: Vec<(u16, u16)>| list.iter().map(|(a, n)| *a..=a + n).collect();
+                    let (dscp, tcp_flags, goes_on) = rest;
+                    MarkRule {
+                        mark: Mark(mark),
+                        protocol: udp.map(|udp| if udp { Protocol::Udp } else { Protocol::Tcp }),
+                        source: from.map(net),
+                        destination: to.map(net),
+                        source_ports: ranges(sports),
+                        destination_ports: ranges(dports),
+                        interface: interface.map(InterfaceId),
+                        dscp,
+                        tcp_flags,
+                        goes_on,
+                    }
+                },
+            )
+    }
+
+    proptest! {
+        /// The compiled rules against a walk over all of them.
+        #[test]
+        fn the_first_that_matches_decides(
+            rules in prop::collection::vec(rule(), 0..20),
+            packets in prop::collection::vec((any::<bool>(), 0u32..4, 0u32..4, 0u16..4, 0u16..4, 0u8..4, 0u8..8), 1..40),
+        ) {
+            let marks = Marks::new(&rules, &Marks::default());
+            let mut hits = vec![0; rules.len()];
+            for (udp, from, to, sport, dport, flags, class) in packets {
+                let protocol = if udp { 17 } else { 6 };
+                let packet = packet(protocol, 0x0a00_0000 + from, 0x0a00_0000 + to, (sport, dport), flags);
+                let mut expected = Mark(0);
+                for (rule, hits) in rules.iter().zip(&mut hits) {
+                    if matches(rule, &packet, class) {
+                        expected = rule.mark;
+                        *hits += 1;
+                        if !rule.goes_on {
+                            break;
+                        }
+                    }
+                }
+                prop_assert_eq!(marks.of(&packet, class), expected);
+            }
+            prop_assert_eq!(marks.hits().collect::<Vec<u64>>(), hits);
+        }
+    }
+
+    #[test]
+    fn a_rule_that_stays_goes_on_counting() {
+        let rule = |mark, port: u16| MarkRule {
+            mark: Mark(mark),
+            destination_ports: vec![port..=port],
+            ..MarkRule::default()
+        };
+        let before = Marks::new(&[rule(1, 80), rule(2, 81)], &Marks::default());
+        let web = packet(6, 1, 2, (9, 80), 2);
+        assert_eq!(before.of(&web, 0), Mark(1));
+        let after = Marks::new(&[rule(3, 82), rule(1, 80), rule(1, 80)], &before);
+        assert_eq!(after.hits().collect::<Vec<_>>(), [0, 1, 0]);
+    }
+
+    #[test]
+    fn a_whole_family_is_a_destination_too() {
+        let all: IpNet = "0.0.0.0/0".parse().unwrap();
+        let rule = MarkRule {
+            mark: Mark(1),
+            destination: Some(all),
+            ..MarkRule::default()
+        };
+        let marks = Marks::new(&[rule], &Marks::default());
+        assert_eq!(marks.of(&packet(17, 1, u32::MAX, (1, 2), 0), 0), Mark(1));
+    }
+}
