@@ -204,7 +204,11 @@ impl Drop for Lab {
             server.power_off();
         }
         for role in ["c", "d", "w"] {
-            sh(&format!("ip netns del {}{role}", self.name));
+            // A guest's kernel is several processes; those it leaves when a test fails, by process id, found by namespace.
+            sh(&format!(
+                "for pid in $(ip netns pids {0}{role}); do kill -9 $pid; done; ip netns del {0}{role}",
+                self.name
+            ));
         }
         let _ = fs::remove_dir_all(&self.directory);
     }
