@@ -212,7 +212,7 @@ impl<'a> Router<'a> {
         let services: Vec<api::Service> = self.ask("services")?;
         services
             .into_iter()
-            .find(|s| s.address.to_string() == address)
+            .find(|s| matches!(s.key, types::ServiceKey::Address { address: vip, .. } if vip.to_string() == address))
             .with_context(|| format!("`tarpon services` does not list {address}"))
     }
 
