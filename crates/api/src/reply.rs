@@ -92,6 +92,12 @@ pub struct Status {
     pub services: u64,
     /// Real servers over all services.
     pub servers: u64,
+    /// Through all services since the start, or since all figures were zeroed.
+    #[serde(default)]
+    pub traffic: Traffic,
+    /// Through all services per second, averaged as IPVS does.
+    #[serde(default)]
+    pub rate: Traffic,
     /// Ports with link.
     pub ports_up: u64,
     /// All ports.
@@ -151,7 +157,7 @@ pub struct Fill {
     pub capacity: u64,
 }
 
-/// Connections, packets and bytes since the start or the last `zero`. Bytes are of IP packets.
+/// Connections, packets and bytes (of IP packets): since the start or the last `zero`, or per second.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Traffic {
     /// Connections scheduled.
@@ -185,6 +191,9 @@ pub struct Service {
     pub persistence: Option<Persistence>,
     /// Its traffic.
     pub traffic: Traffic,
+    /// Per second, averaged as IPVS does (`ipvsadm -L --rate`).
+    #[serde(default)]
+    pub rate: Traffic,
     /// Its servers, oldest first.
     pub servers: Vec<Server>,
 }
@@ -239,6 +248,9 @@ pub struct Server {
     pub templates: u64,
     /// Its traffic.
     pub traffic: Traffic,
+    /// Per second, averaged as IPVS does.
+    #[serde(default)]
+    pub rate: Traffic,
 }
 
 /// A connection, or with `template` a persistence template.

@@ -3,7 +3,7 @@
 use crate::{
     Capacity, CapacityError, ModelError, WorkerCounters,
     local::Local,
-    lvs::{self, Marks, Roll, Roster, Services, Timeouts, TrafficCells},
+    lvs::{self, Estimator, Marks, Roll, Roster, Services, Timeouts, TrafficCells},
     model::{Desired, Interface, ServiceKey, Settings},
     neighbour::{NeighbourTable, NeighbourView},
     net::Net,
@@ -27,6 +27,16 @@ struct WorkerShare {
     taken: bool,
 }
 
+/// The rates' clock, and the director's own figures.
+#[derive(Debug, Default)]
+struct Estimates {
+    /// When the next step is due.
+    due: Option<Tick>,
+    /// What all slots held when all figures were zeroed.
+    base: Traffic,
+    estimator: Estimator,
+}
+
 /// The control side. One per process, used by one thread.
 #[derive(Debug)]
 pub struct Director {
@@ -36,6 +46,7 @@ pub struct Director {
     marks: Arc<Marks>,
     applied: Desired,
     flush: lvs::Flush,
+    estimates: Estimates,
     /// Neighbours kept resolved for servers and gateways.
     pins: Pins,
 }
@@ -79,6 +90,7 @@ impl Director {
             applied: Desired::default(),
             marks: Arc::default(),
             flush: lvs::Flush::default(),
+            estimates: Estimates::default(),
             pins: Pins::default(),
         })
     }
@@ -293,7 +305,47 @@ impl Director {
     pub fn zero(&mut self, service: Option<&ServiceKey>) -> bool {
         let workers = &self.workers;
         let read = |server| read(workers, server);
+        if service.is_none() {
+            let counted = self.counted();
+            let all = &mut self.estimates;
+            all.estimator.zero(counted - all.base);
+            all.base = counted;
+        }
         self.roll.zero(service, &read)
+    }
+
+    /// Takes the next step of every rate if two seconds have passed since the last; says when the one after is due. The first
+    /// call begins the first two seconds.
+    pub fn estimate(&mut self, now: Tick) -> Tick {
+        let due = *self.estimates.due.get_or_insert(now + lvs::PERIOD_MS);
+        if now < due {
+            return due;
+        }
+        let counted = self.counted();
+        let all = &mut self.estimates;
+        all.estimator.step(counted - all.base);
+        let workers = &self.workers;
+        self.roll.estimate(&|server| read(workers, server));
+        // As the kernel's timer: late once is late for good, and never twice at once.
+        let next = now + lvs::PERIOD_MS;
+        self.estimates.due = Some(next);
+        next
+    }
+
+    /// What went through all services since the start, or since all were zeroed, and per second (`/proc/net/ip_vs_stats`).
+    #[must_use]
+    pub fn traffic(&self) -> (Traffic, Traffic) {
+        let all = &self.estimates;
+        (self.counted() - all.base, all.estimator.rate())
+    }
+
+    /// What all workers counted in all slots: those given back keep what they hold.
+    fn counted(&self) -> Traffic {
+        let mut sum = Traffic::default();
+        for worker in &self.workers {
+            sum += worker.traffic.sum();
+        }
+        sum
     }
 
     fn network_changed(&self, desired: &Desired) -> bool {

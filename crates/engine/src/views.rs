@@ -25,7 +25,8 @@ impl std::ops::AddAssign for ConnectionCounts {
     }
 }
 
-/// What went through a service or server since it was made, or zeroed. Bytes are lengths of IP packets.
+/// Connections, packets and bytes (of IP packets): what went through a service or server since it was made, or zeroed; or
+/// what goes through it per second.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
     /// Connections scheduled.
@@ -78,6 +79,8 @@ pub struct ServiceView {
     pub persistence: Option<Persistence>,
     /// Sums over its servers, those removed since included.
     pub traffic: Traffic,
+    /// Per second, averaged as IPVS averages.
+    pub rate: Traffic,
     /// In the order of the desired state: oldest first.
     pub servers: Vec<ServerView>,
 }
@@ -103,6 +106,8 @@ pub struct ServerView {
     pub counts: ConnectionCounts,
     /// What went through.
     pub traffic: Traffic,
+    /// Per second, averaged as IPVS averages.
+    pub rate: Traffic,
 }
 
 /// A connection or persistence template.

@@ -32,7 +32,7 @@ const RECORDINGS: &[(&str, usize)] = &[
     ("sched_sh", 897),
     ("sched_wlc", 921),
     ("sched_wrr", 921),
-    ("stats", 15),
+    ("stats", 19),
     ("tcp_states", 1710),
     ("timeouts", 50),
     ("udp_ops", 16),

@@ -76,6 +76,10 @@ BUSY is the share of time a worker spent on bursts that had packets; polling emp
         /// Packets as well as bytes
         #[arg(long)]
         stats: bool,
+
+        /// Per second instead of since the start, averaged over some eight seconds as IPVS does
+        #[arg(long, conflicts_with = "stats")]
+        rate: bool,
     },
 
     /// Connections in the table

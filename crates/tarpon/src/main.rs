@@ -45,9 +45,9 @@ fn words() -> Vec<OsString> {
 fn run(global: &Global, command: Command) -> Result<ExitCode, Failure> {
     match command {
         Command::Status => query::show(global, Ask::Status, show::status)?,
-        Command::Services { stats } => {
+        Command::Services { stats, rate } => {
             query::show(global, Ask::Services, |s: &Vec<api::Service>| {
-                show::services(s, stats)
+                show::services(s, show::Figures::of(stats, rate))
             })?;
         }
         Command::Connections(args) => query::connections(global, &args)?,

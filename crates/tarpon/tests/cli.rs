@@ -124,6 +124,7 @@ fn tables_are_as_recorded() {
         ("status.txt", &["status"][..]),
         ("services.txt", &["services"]),
         ("services-stats.txt", &["services", "--stats"]),
+        ("services-rate.txt", &["services", "--rate"]),
         ("connections.txt", &["connections"]),
         ("ports.txt", &["ports"]),
         ("neighbours.txt", &["neighbours"]),

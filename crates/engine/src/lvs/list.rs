@@ -23,15 +23,13 @@ impl Roll {
         roster: &Roster,
         read: &dyn Fn(ServerId) -> Traffic,
     ) -> Vec<ServiceView> {
-        let mut sums: HashMap<ServiceId, Traffic> = HashMap::new();
-        for record in self.servers.values() {
-            *sums.entry(record.service).or_default() += read(record.id) - record.base;
-        }
+        let sums = self.sums(read);
         let view = |key: ServiceKey| {
             let service = self.services.get(&key)?;
             let id = service.compiled.id;
             let mut traffic = service.retired;
             traffic += sums.get(&id).copied().unwrap_or_default();
+            let rate = service.estimator.rate();
             let servers = service.servers.iter().filter_map(|server| {
                 let record = self.servers.get(&(key, server.address))?;
                 Some(server_view(record, roster, read))
@@ -43,10 +41,34 @@ impl Roll {
                 flags: service.compiled.flags,
                 persistence: service.compiled.persistence,
                 traffic,
+                rate,
                 servers: servers.collect(),
             })
         };
         keys.filter_map(view).collect()
+    }
+
+    /// What went through the present servers of each service, and those not yet forgotten.
+    fn sums(&self, read: &dyn Fn(ServerId) -> Traffic) -> HashMap<ServiceId, Traffic> {
+        let mut sums: HashMap<ServiceId, Traffic> = HashMap::new();
+        for record in self.servers.values() {
+            *sums.entry(record.service).or_default() += read(record.id) - record.base;
+        }
+        sums
+    }
+
+    /// Takes the rates' next step.
+    pub fn estimate(&mut self, read: &dyn Fn(ServerId) -> Traffic) {
+        let sums = self.sums(read);
+        for service in self.services.values_mut() {
+            let mut counted = service.retired;
+            counted += sums.get(&service.compiled.id).copied().unwrap_or_default();
+            service.estimator.step(counted);
+        }
+        // A removed server's rates stand still, in case it returns.
+        for record in self.servers.values_mut().filter(|r| r.removed.is_none()) {
+            record.estimator.step(read(record.id) - record.base);
+        }
     }
 
     /// Starts the figures of one service, or of all, from zero.
@@ -56,15 +78,20 @@ impl Roll {
         read: &dyn Fn(ServerId) -> Traffic,
     ) -> bool {
         let mut found = service.is_none();
+        let sums = self.sums(read);
         for (key, record) in &mut self.services {
             if service.is_none_or(|wanted| wanted == key) {
-                record.retired = Traffic::default();
+                let mut counted = std::mem::take(&mut record.retired);
+                counted += sums.get(&record.compiled.id).copied().unwrap_or_default();
+                record.estimator.zero(counted);
                 found = true;
             }
         }
         for ((key, _), record) in &mut self.servers {
             if service.is_none_or(|wanted| wanted == key) {
-                record.base = read(record.id);
+                let counted = read(record.id);
+                record.estimator.zero(counted - record.base);
+                record.base = counted;
             }
         }
         found
@@ -92,6 +119,7 @@ fn server_view(
         overloaded: state.is_some_and(|s| s.overloaded()),
         counts: state.map(|s| s.view()).unwrap_or_default(),
         traffic: read(record.id) - record.base,
+        rate: record.estimator.rate(),
     }
 }
 

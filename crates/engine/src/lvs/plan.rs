@@ -4,6 +4,7 @@
 use super::{
     check::normalised,
     error::ServiceError,
+    estimate::Estimator,
     roll::{Removal, Roll, ServerRecord, ServiceRecord},
     roster::Roster,
     schedule::folded,
@@ -182,6 +183,7 @@ impl Plan {
             compiled: Arc::clone(&compiled),
             servers,
             retired: before.map(|b| b.retired).unwrap_or_default(),
+            estimator: before.map(|b| b.estimator).unwrap_or_default(),
         };
         self.roll.services.insert(wanted.key, record);
         Ok(compiled)
@@ -212,6 +214,7 @@ impl Plan {
                 model: *wanted,
                 last_weight: wanted.weight,
                 base: read(id),
+                estimator: Estimator::default(),
                 removed: None,
             };
             self.roll.servers.insert((*key, wanted.address), record);
@@ -222,6 +225,7 @@ impl Plan {
             // Its service was deleted meanwhile: connections come back, traffic starts anew (as IPVS does).
             record.service = service;
             record.base = read(record.id);
+            record.estimator = Estimator::default();
         }
         let edited = record.model != *wanted;
         record.model = *wanted;

@@ -1,6 +1,7 @@
 //! Control's book of services and servers: which slot is whose, who was removed but is still referred to.
 
 use super::{
+    estimate::Estimator,
     roster::Roster,
     services::{ServerPort, Service},
 };
@@ -22,6 +23,8 @@ pub(crate) struct ServiceRecord {
     pub servers: Arc<[model::Server]>,
     /// What went through servers whose slots were given back.
     pub retired: Traffic,
+    /// Its rates.
+    pub estimator: Estimator,
 }
 
 /// A server, present or removed.
@@ -37,6 +40,8 @@ pub(crate) struct ServerRecord {
     pub last_weight: Weight,
     /// What the slot's counters held when this server began, or was zeroed.
     pub base: Traffic,
+    /// Its rates.
+    pub estimator: Estimator,
     /// When it was removed. It goes once no worker can meet it any more and no connection refers to it.
     pub removed: Option<Removal>,
 }

@@ -14,6 +14,18 @@ struct Cell {
     bytes_out: Counter,
 }
 
+impl Cell {
+    fn traffic(&self) -> Traffic {
+        Traffic {
+            connections: self.connections.get(),
+            packets_in: self.packets_in.get(),
+            packets_out: self.packets_out.get(),
+            bytes_in: self.bytes_in.get(),
+            bytes_out: self.bytes_out.get(),
+        }
+    }
+}
+
 /// One worker's counters, by server slot. A slot's counters never go back: who reuses a slot starts from what it holds.
 #[derive(Debug)]
 pub(crate) struct TrafficCells(Box<[Cell]>);
@@ -49,16 +61,19 @@ impl TrafficCells {
         }
     }
 
+    /// What all slots hold.
+    pub fn sum(&self) -> Traffic {
+        let mut sum = Traffic::default();
+        for cell in &self.0 {
+            sum += cell.traffic();
+        }
+        sum
+    }
+
     /// What the slot holds.
     pub fn read(&self, server: ServerId) -> Traffic {
         self.0
             .get(server.index())
-            .map_or_else(Traffic::default, |cell| Traffic {
-                connections: cell.connections.get(),
-                packets_in: cell.packets_in.get(),
-                packets_out: cell.packets_out.get(),
-                bytes_in: cell.bytes_in.get(),
-                bytes_out: cell.bytes_out.get(),
-            })
+            .map_or_else(Traffic::default, Cell::traffic)
     }
 }

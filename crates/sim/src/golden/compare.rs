@@ -118,6 +118,7 @@ pub(super) fn listing(
     let columns = match opt.trim() {
         "" => Columns::Counts,
         "--stats --exact" => Columns::Traffic,
+        "--rate" => Columns::Rate,
         "--persistent-conn" => Columns::Persistent,
         other => return Err(format!("not supported: ipvsadm -Ln {other}")),
     };
@@ -137,6 +138,7 @@ pub(super) fn listing(
         };
         found.push(match columns {
             Columns::Traffic => format!("{name} {}", traffic(&service.traffic)),
+            Columns::Rate => format!("{name} {}", traffic(&service.rate)),
             Columns::Counts | Columns::Persistent => {
                 let mut line = format!("{name} {}", service.scheduler);
                 if let Some(p) = service.persistence {
@@ -150,6 +152,7 @@ pub(super) fn listing(
             let (active, inactive) = (server.counts.active, server.counts.inactive);
             found.push(match columns {
                 Columns::Traffic => format!("-> {address} {}", traffic(&server.traffic)),
+                Columns::Rate => format!("-> {address} {}", traffic(&server.rate)),
                 Columns::Counts => {
                     let method = method(server.method);
                     format!("-> {address} {method} {weight} {active} {inactive}")
@@ -170,6 +173,7 @@ pub(super) fn listing(
 enum Columns {
     Counts,
     Traffic,
+    Rate,
     Persistent,
 }
 

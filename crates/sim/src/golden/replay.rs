@@ -193,10 +193,17 @@ fn command(world: &mut World, cmd: &str, rc: i32, output: &str) -> Result<Looked
         let found = format!("Timeout (tcp tcpfin udp): {tcp} {fin} {udp}");
         return Ok(Looked::at(&output, &found.as_str()));
     }
-    if matches!(
-        words.as_slice(),
-        ["ipvsadm", "-Sn" | "-L", ..] | ["cat", ..]
-    ) {
+    if words == ["cat", "/proc/net/ip_vs_stats"] {
+        return Ok(Looked::at(&output, &world.stats().as_str()));
+    }
+    if words == ["ipvsadm", "-Sn"] {
+        let (expected, found) = world.saved(output).map_err(|why| Unsupported {
+            why,
+            harmless: true,
+        })?;
+        return Ok(Looked::at(&expected, &found));
+    }
+    if matches!(words.as_slice(), ["ipvsadm", "-L", ..] | ["cat", ..]) {
         return Err(Unsupported {
             why: format!("not supported: {cmd}"),
             harmless: true,

@@ -9,8 +9,8 @@ use super::{
 use crate::{Recorder, Sent, VecFrame};
 use arrayvec::ArrayVec;
 use engine::{
-    Capacity, Director, ServiceView, Worker,
-    model::{Desired, Interface, Offloads, Route, Settings},
+    Capacity, Director, ServiceView, Traffic, Worker,
+    model::{Desired, Interface, Offloads, Route, Server, Service, Settings},
 };
 use std::net::IpAddr;
 use types::{InterfaceId, IpNet, MacAddr, PortId, Tick, WorkerId};
@@ -59,6 +59,7 @@ impl World {
             out: Recorder::default(),
             late: Vec::new(),
         };
+        world.director.estimate(now);
         world.apply().expect("the topology itself is valid");
         world.permanent_neighbours(topology);
         world
@@ -119,11 +120,65 @@ impl World {
         self.director.services()
     }
 
+    /// `/proc/net/ip_vs_stats`, but for the end of its last line.
+    pub fn stats(&self) -> String {
+        let (all, rate) = self.director.traffic();
+        let row = |t: Traffic| {
+            format!(
+                "{:8X} {:8X} {:8X} {:16X} {:16X}",
+                t.connections, t.packets_in, t.packets_out, t.bytes_in, t.bytes_out
+            )
+        };
+        format!(
+            "   Total Incoming Outgoing         Incoming         Outgoing\n   Conns  Packets  Packets            Bytes            Bytes\n{}\n\n Conns/s   Pkts/s   Pkts/s          Bytes/s          Bytes/s\n{}",
+            row(all),
+            row(rate)
+        )
+    }
+
+    /// What `ipvsadm -Sn` printed, and what is in force, as sorted lines: services and servers in words of our own, but for
+    /// thresholds, which ipvsadm forgets.
+    pub fn saved(&self, output: &str) -> Result<(Vec<String>, Vec<String>), String> {
+        let mut restored = Table::default();
+        for line in output.lines() {
+            let line = line.replace(" --tun-type ipip", "");
+            let words: Vec<&str> = line.split_whitespace().collect();
+            restored
+                .run(&words, &mut self.settings.clone())
+                .map_err(|e| format!("{line}: {e}"))?;
+        }
+        let lines = |table: &Table| {
+            let mut lines = Vec::new();
+            for service in &table.services {
+                let bare = Service {
+                    servers: Vec::new(),
+                    ..service.clone()
+                };
+                lines.push(format!("{bare:?}"));
+                for server in &service.servers {
+                    let server = Server {
+                        upper_threshold: 0,
+                        lower_threshold: 0,
+                        ..*server
+                    };
+                    lines.push(format!("{:?} {server:?}", service.key));
+                }
+            }
+            lines.sort();
+            lines
+        };
+        Ok((lines(&restored), lines(&self.table)))
+    }
+
     /// Carries a command out; the message says why not.
     pub fn command(&mut self, words: &[&str]) -> Result<(), String> {
         let unsupported = || format!("not supported: {}", words.join(" "));
         let before = (self.table.clone(), self.desired.clone());
         match *words {
+            ["ipvsadm", "-Z"] => {
+                self.director.zero(None);
+                return Ok(());
+            }
             ["ipvsadm", ref rest @ ..] => self
                 .table
                 .run(rest, &mut self.settings)
@@ -207,6 +262,7 @@ impl World {
                 assert_conserved(worker);
             }
             self.director.reclaim();
+            self.director.estimate(self.now);
         }
         self.late.append(&mut self.out.sent);
     }

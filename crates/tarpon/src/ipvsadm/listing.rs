@@ -13,6 +13,7 @@ use types::{Family, ForwardingMethod, Protocol};
 pub enum Columns {
     Default,
     Stats,
+    Rate,
     Thresholds,
     PersistentConnections,
     TunnelInfo,
@@ -77,6 +78,9 @@ const fn heads(columns: Columns) -> &'static str {
         Columns::Stats => {
             "Prot LocalAddress:Port               Conns   InPkts  OutPkts  InBytes OutBytes\n  -> RemoteAddress:Port\n"
         }
+        Columns::Rate => {
+            "Prot LocalAddress:Port                 CPS    InPPS   OutPPS    InBPS   OutBPS\n  -> RemoteAddress:Port\n"
+        }
         Columns::Thresholds => {
             "Prot LocalAddress:Port            Uthreshold Lthreshold ActiveConn InActConn \n  -> RemoteAddress:Port\n"
         }
@@ -100,8 +104,13 @@ fn service(service: &Service, style: Style) -> String {
             Family::Ipv6 => format!("FWM  {} IPv6", mark.0),
         },
     };
-    if style.columns == Columns::Stats {
-        return format!("{name:<33}{}", traffic(&service.traffic, style.exact));
+    let figures = match style.columns {
+        Columns::Stats => Some(&service.traffic),
+        Columns::Rate => Some(&service.rate),
+        _ => None,
+    };
+    if let Some(figures) = figures {
+        return format!("{name:<33}{}", traffic(figures, style.exact));
     }
     let mut text = format!("{name} {}", service.scheduler);
     let flags: Vec<String> = service
@@ -142,11 +151,12 @@ fn server(server: &Server, transport: Transport, style: Style) -> String {
     };
     let tail = match style.columns {
         Columns::Default => format!("{forward:<7} {:<6} {active:<10} {inactive:<10}", weight.0),
-        Columns::Stats => {
-            return format!(
-                "  -> {address:<28}{}",
-                traffic(&server.traffic, style.exact)
-            );
+        Columns::Stats | Columns::Rate => {
+            let figures = match style.columns {
+                Columns::Rate => &server.rate,
+                _ => &server.traffic,
+            };
+            return format!("  -> {address:<28}{}", traffic(figures, style.exact));
         }
         Columns::Thresholds => format!(
             "{:<10} {:<10} {active:<10} {inactive:<10}",
@@ -247,6 +257,8 @@ impl Columns {
     pub fn wanted(has: impl Fn(Opt) -> bool) -> Self {
         if has(Opt::Stats) {
             Self::Stats
+        } else if has(Opt::Rate) {
+            Self::Rate
         } else if has(Opt::Thresholds) {
             Self::Thresholds
         } else if has(Opt::PersistentConnections) {

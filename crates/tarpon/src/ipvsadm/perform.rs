@@ -122,9 +122,6 @@ fn list(client: &mut Client, line: &Line) -> Done {
         let _: ConnectionsEnd = client.stream_items(Command::Connections(filter), show)?;
         return Ok(());
     }
-    if line.has(Opt::Rate) {
-        return refuse(Refusal::unsupported("--rate"));
-    }
     let style = Style {
         columns: Columns::wanted(|option| line.has(option)),
         numeric,

@@ -107,6 +107,7 @@ fn service(protocol: Protocol, address: &str, scheduler: Scheduler) -> Service {
         scheduler_flags: Vec::new(),
         persistence: None,
         traffic: Traffic::default(),
+        rate: Traffic::default(),
         servers: Vec::new(),
     }
 }
@@ -124,6 +125,7 @@ fn server(address: &str, method: ForwardingMethod, weight: u32) -> Server {
         inactive: 0,
         templates: 0,
         traffic: Traffic::default(),
+        rate: Traffic::default(),
     }
 }
 
@@ -275,6 +277,35 @@ fn figures_are_shortened_as_ipvsadm_does() {
     ] {
         assert_eq!(line(in_packets, in_bytes, exact), expected);
     }
+}
+
+/// As in the recording `stats`, step 22.
+#[test]
+fn rates_are_printed_as_ipvsadm_prints_them() {
+    let rate = Traffic {
+        in_bytes: 32,
+        out_bytes: 35,
+        ..Traffic::default()
+    };
+    let mut web = service(Protocol::Tcp, "10.0.0.100:80", Scheduler::Rr);
+    let mut first = server("10.1.0.11:8080", ForwardingMethod::Masq, 1);
+    (web.rate, first.rate) = (rate, rate);
+    web.servers = vec![first];
+    let style = Style {
+        columns: Columns::Rate,
+        numeric: true,
+        exact: false,
+        sorted: true,
+    };
+    assert_eq!(
+        listing::services(&[web], style),
+        "\
+Prot LocalAddress:Port                 CPS    InPPS   OutPPS    InBPS   OutBPS
+  -> RemoteAddress:Port
+TCP  10.0.0.100:80                       0        0        0       32       35
+  -> 10.1.0.11:8080                      0        0        0       32       35
+"
+    );
 }
 
 #[test]

@@ -12,7 +12,7 @@ use api::{
 
 pub use counters::counters;
 pub use ports::ports;
-pub use services::services;
+pub use services::{Figures, services};
 pub use status::status;
 
 const NEIGHBOUR_STATES: [(NeighbourState, &str); 4] = [

@@ -6,23 +6,55 @@ use crate::{
 };
 use api::{Server, Service, ServiceRef, Traffic};
 
-pub fn services(services: &[Service], stats: bool) -> String {
+/// Which figures of the traffic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Figures {
+    /// Connections and bytes so far.
+    Short,
+    /// Packets too.
+    All,
+    /// All of them per second.
+    Rate,
+}
+
+impl Figures {
+    pub const fn of(stats: bool, rate: bool) -> Self {
+        match (rate, stats) {
+            (true, _) => Self::Rate,
+            (false, true) => Self::All,
+            (false, false) => Self::Short,
+        }
+    }
+
+    fn columns(self) -> &'static [&'static str] {
+        match self {
+            Self::Short => &[">CONNECTIONS", ">BYTES IN", ">BYTES OUT"],
+            Self::All => &[
+                ">CONNECTIONS",
+                ">PACKETS IN",
+                ">PACKETS OUT",
+                ">BYTES IN",
+                ">BYTES OUT",
+            ],
+            Self::Rate => &[
+                ">CONNECTIONS/S",
+                ">PACKETS IN/S",
+                ">PACKETS OUT/S",
+                ">BYTES IN/S",
+                ">BYTES OUT/S",
+            ],
+        }
+    }
+}
+
+pub fn services(services: &[Service], figures: Figures) -> String {
     if services.is_empty() {
         return "no services: add one with `tarpon service add`, or in the configuration file\n"
             .into();
     }
-    let mut names = vec![
-        "SERVICE",
-        "METHOD",
-        ">WEIGHT",
-        ">ACTIVE",
-        ">INACTIVE",
-        ">CONNECTIONS",
-    ];
-    if stats {
-        names.extend([">PACKETS IN", ">PACKETS OUT"]);
-    }
-    names.extend([">BYTES IN", ">BYTES OUT", ""]);
+    let mut names = vec!["SERVICE", "METHOD", ">WEIGHT", ">ACTIVE", ">INACTIVE"];
+    names.extend(figures.columns());
+    names.push("");
     let mut table = Table::new(&names);
     for service in services {
         let mut row = vec![
@@ -37,7 +69,7 @@ pub fn services(services: &[Service], stats: bool) -> String {
             count(service.servers.iter().map(|s| s.active).sum()),
             count(service.servers.iter().map(|s| s.inactive).sum()),
         ];
-        traffic(&mut row, &service.traffic, stats);
+        traffic(&mut row, &service.traffic, &service.rate, figures);
         row.push(service_notes(service));
         table.row(row);
         for server in &service.servers {
@@ -52,7 +84,7 @@ pub fn services(services: &[Service], stats: bool) -> String {
                 count(server.active),
                 count(server.inactive),
             ];
-            traffic(&mut row, &server.traffic, stats);
+            traffic(&mut row, &server.traffic, &server.rate, figures);
             row.push(server_notes(server));
             table.row(row);
         }
@@ -60,9 +92,13 @@ pub fn services(services: &[Service], stats: bool) -> String {
     table.to_string()
 }
 
-fn traffic(row: &mut Vec<String>, traffic: &Traffic, stats: bool) {
+fn traffic(row: &mut Vec<String>, total: &Traffic, rate: &Traffic, figures: Figures) {
+    let traffic = match figures {
+        Figures::Rate => rate,
+        Figures::Short | Figures::All => total,
+    };
     row.push(count(traffic.connections));
-    if stats {
+    if figures != Figures::Short {
         row.extend([count(traffic.in_packets), count(traffic.out_packets)]);
     }
     row.extend([bytes(traffic.in_bytes), bytes(traffic.out_bytes)]);

@@ -2,7 +2,7 @@
 
 use crate::{
     table::Table,
-    units::{count, duration, plural, share},
+    units::{bytes, count, duration, plural, share},
 };
 use api::{Fill, Status};
 
@@ -36,6 +36,18 @@ pub fn status(s: &Status) -> String {
             "{}, with {}",
             count(s.services),
             plural(s.servers, "server")
+        ),
+    );
+    let rate = &s.rate;
+    line(
+        "rate",
+        format!(
+            "{}/s, {}/s in ({}/s), {} out ({}/s)",
+            plural(rate.connections, "connection"),
+            plural(rate.in_packets, "packet"),
+            bytes(rate.in_bytes),
+            count(rate.out_packets),
+            bytes(rate.out_bytes)
         ),
     );
     let fill = |f: &Fill| {

@@ -48,6 +48,14 @@ pub fn status() -> Status {
         },
         services: 2,
         servers: 3,
+        traffic: Traffic::default(),
+        rate: Traffic {
+            connections: 1_250,
+            in_packets: 9_001,
+            out_packets: 8_765,
+            in_bytes: 1_288_490,
+            out_bytes: 15_032_385,
+        },
         ports_up: 1,
         ports: 2,
         edits: vec!["service tcp 192.0.2.10:80: server 10.1.0.12:8080: weight 1 -> 0".into()],
@@ -68,6 +76,7 @@ fn server(address: &str, method: ForwardingMethod, weight: u32) -> Server {
         inactive: 0,
         templates: 0,
         traffic: Traffic::default(),
+        rate: Traffic::default(),
     }
 }
 
@@ -78,6 +87,13 @@ pub fn services() -> Vec<Service> {
         out_packets: 8_765_432,
         in_bytes: 1_288_490_188,
         out_bytes: 15_032_385_536,
+    };
+    let rate = Traffic {
+        connections: 1_250,
+        in_packets: 9_001,
+        out_packets: 8_765,
+        in_bytes: 1_288_490,
+        out_bytes: 15_032_385,
     };
     vec![
         Service {
@@ -93,6 +109,7 @@ pub fn services() -> Vec<Service> {
                 netmask: "255.255.255.0".into(),
             }),
             traffic,
+            rate,
             servers: vec![
                 Server {
                     active: 1000,
@@ -120,6 +137,7 @@ pub fn services() -> Vec<Service> {
                 netmask: "128".into(),
             }),
             traffic: Traffic::default(),
+            rate: Traffic::default(),
             servers: vec![server("[2001:db8:1::53]:0", ForwardingMethod::Route, 1)],
         },
     ]

@@ -81,6 +81,7 @@ pub fn status(control: &Control) -> Status {
         .zip(&control.cpus)
         .zip(&control.rates.shown)
         .zip(0..);
+    let (all, rate) = control.director.traffic();
     let mut limitations = Vec::new();
     if let dpdk::MemoryMode::Ordinary { why, .. } = &control.memory {
         limitations.push(why.clone());
@@ -111,6 +112,8 @@ pub fn status(control: &Control) -> Status {
         connections6: fill(v6, capacity.connections6),
         services: config.services.len() as u64,
         servers: config.services.iter().map(|s| s.servers.len() as u64).sum(),
+        traffic: traffic(all),
+        rate: traffic(rate),
         ports_up: control.ports.iter().filter(|p| p.port.link().up).count() as u64,
         ports: control.ports.len() as u64,
         edits: control.edits(),
@@ -157,6 +160,7 @@ fn shown(control: &Control, service: &config::Service, view: &ServiceView) -> Se
             netmask: persistence.netmask.to_string(),
         }),
         traffic: traffic(view.traffic),
+        rate: traffic(view.rate),
         servers: view
             .servers
             .iter()
@@ -181,6 +185,7 @@ fn server_shown(view: &ServerView) -> Server {
         inactive: view.counts.inactive.into(),
         templates: view.counts.persistent.into(),
         traffic: traffic(view.traffic),
+        rate: traffic(view.rate),
     }
 }
 

@@ -28,7 +28,7 @@ pub use state::Control;
 
 /// Clients at once.
 const CLIENTS: usize = 64;
-/// Between chores: reclaiming, gauges, drains.
+/// Between chores: reclaiming, gauges, drains. (Rates have a clock of their own.)
 const CHORES: Duration = Duration::from_secs(1);
 /// How soon a capture looks for more frames.
 const CAPTURE_POLL: Duration = Duration::from_millis(5);
@@ -49,6 +49,7 @@ pub fn run(
         } else {
             next_chores.saturating_duration_since(Instant::now())
         };
+        let wait = wait.min(control.estimate());
         wait_for_something(listener, signals, &clients, wait);
 
         let received = signals.take();

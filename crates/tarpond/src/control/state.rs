@@ -13,7 +13,13 @@ use api::{Applied, Effect, Error, ErrorCode};
 use config::{Config, ServiceKey};
 use dpdk::MemoryMode;
 use engine::Director;
-use std::{collections::HashSet, net::SocketAddr, path::PathBuf, sync::Arc, time::Instant};
+use std::{
+    collections::HashSet,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 /// The control thread's own.
 pub struct Control {
@@ -161,6 +167,13 @@ impl Control {
     pub fn chores(&mut self) {
         self.director.reclaim();
         self.rates.sample(&self.gauges);
+    }
+
+    /// Takes the rates' next step if it is due; how long until the one after.
+    pub fn estimate(&mut self) -> Duration {
+        let now = self.clock.now();
+        let due = self.director.estimate(now);
+        Duration::from_millis(due.0.saturating_sub(now.0))
     }
 
     /// Whether every worker has come round since this was last asked.
