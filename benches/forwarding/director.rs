@@ -258,6 +258,7 @@ fn desired(path: Path) -> Result<Desired> {
     let route = |to: &str, is_ipv6| -> Result<Route> {
         Ok(Route {
             to: to.parse()?,
+            unreachable: false,
             via: Some(gateway(is_ipv6)),
             interface: None,
         })
@@ -287,6 +288,7 @@ fn desired(path: Path) -> Result<Desired> {
             },
             scheduler: Scheduler::Rr,
             flags: types::SchedulerFlags::default(),
+            one_packet: false,
             persistence: None,
             servers: (0..SERVERS).map(server).collect(),
         }],

@@ -173,6 +173,9 @@ pub struct ServiceAdd {
     /// Clients of one network count as one: an IPv4 mask (`255.255.255.0`) or an IPv6 prefix length (`64`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub netmask: Option<String>,
+    /// Each datagram is scheduled by itself (UDP, or by mark); default false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub one_packet: Option<bool>,
     /// Forwarding method of servers added without one; default route.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub method: Option<ForwardingMethod>,
@@ -199,6 +202,9 @@ pub struct ServiceEdit {
     /// As in [`ServiceAdd`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub netmask: Option<String>,
+    /// As in [`ServiceAdd`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub one_packet: Option<bool>,
     /// Forwarding method of servers added without one from now on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub method: Option<ForwardingMethod>,

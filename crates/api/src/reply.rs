@@ -189,6 +189,9 @@ pub struct Service {
     /// Persistence by client address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub persistence: Option<Persistence>,
+    /// Each datagram is scheduled by itself.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub one_packet: bool,
     /// Its traffic.
     pub traffic: Traffic,
     /// Per second, averaged as IPVS does (`ipvsadm -L --rate`).

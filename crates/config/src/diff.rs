@@ -207,8 +207,13 @@ fn routes(changes: &mut Changes, old: &Config, new: &Config) {
         let via = route.via.map(|via| format!(" via {via}"));
         let on = route.interface.as_ref().map(|name| format!(" on {name}"));
         format!(
-            "{}{}{}",
+            "{}{}{}{}",
             route.to,
+            if route.unreachable {
+                " unreachable"
+            } else {
+                ""
+            },
             via.unwrap_or_default(),
             on.unwrap_or_default()
         )
@@ -233,6 +238,7 @@ fn services(changes: &mut Changes, old: &[Service], new: &[Service]) {
         if let (Some(pa), Some(pb)) = (a.persistence, b.persistence) {
             changes.value(e, &of("netmask"), pa.netmask, pb.netmask);
         }
+        changes.value(e, &of("one_packet"), a.one_packet, b.one_packet);
         changes.value(e, &of("method of new servers"), a.method, b.method);
         servers(changes, b, &a.servers);
     });
@@ -293,6 +299,18 @@ fn settings(changes: &mut Changes, old: &Settings, new: &Settings) {
         new.conn_reuse_mode,
     );
     changes.value(e, "settings: sloppy_tcp", old.sloppy_tcp, new.sloppy_tcp);
+    changes.value(
+        e,
+        "settings: schedule_icmp",
+        old.schedule_icmp,
+        new.schedule_icmp,
+    );
+    changes.value(
+        e,
+        "settings: cache_bypass",
+        old.cache_bypass,
+        new.cache_bypass,
+    );
     changes.value(
         e,
         "settings: nat_icmp_send",

@@ -236,6 +236,8 @@ pub struct Route {
     pub to: IpNet,
     /// The gateway; `None`: on link.
     pub via: Option<IpAddr>,
+    /// Leads nowhere: packets to it are refused, whatever wider route there is.
+    pub unreachable: bool,
     /// The interface, by name; `None`: the one whose prefix has `via`.
     pub interface: Option<String>,
 }
@@ -253,6 +255,8 @@ pub struct Service {
     pub scheduler_flags: Vec<SchedulerFlag>,
     /// Persistence by client address.
     pub persistence: Option<Persistence>,
+    /// Each datagram is scheduled by itself, without a connection; UDP, or by mark.
+    pub one_packet: bool,
     /// Forwarding method of servers that name none.
     pub method: ForwardingMethod,
     /// Real servers, oldest first.
@@ -269,6 +273,7 @@ impl Service {
             scheduler: Scheduler::Wlc,
             scheduler_flags: Vec::new(),
             persistence: None,
+            one_packet: false,
             method: ForwardingMethod::Route,
             servers: Vec::new(),
         }
@@ -614,6 +619,7 @@ impl Config {
             IpNet::new(any, 0).ok().map(|to| Route {
                 to,
                 via: Some(via),
+                unreachable: false,
                 interface: Some(interface.to_owned()),
             })
         };

@@ -13,6 +13,10 @@ pub struct Settings {
     pub conn_reuse_mode: u8,
     /// Schedule any TCP packet, not only SYN.
     pub sloppy_tcp: bool,
+    /// An ICMP error about a connection nobody knows of makes one, if a service has such.
+    pub schedule_icmp: bool,
+    /// A service by mark without usable servers lets its packets through to where they were going.
+    pub cache_bypass: bool,
     /// Answer stray packets from a real server's service port with port unreachable.
     pub nat_icmp_send: bool,
     /// Honour the path MTU in tunnels.
@@ -41,6 +45,8 @@ impl Settings {
             expire_quiescent_template: false,
             conn_reuse_mode: 1,
             sloppy_tcp: false,
+            schedule_icmp: false,
+            cache_bypass: false,
             nat_icmp_send: false,
             pmtu_disc: true,
             tcp_timeout: 900,

@@ -93,6 +93,8 @@ struct RouteTable<'c> {
     to: IpNet,
     #[serde(skip_serializing_if = "Option::is_none")]
     via: Option<String>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    unreachable: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     interface: Option<&'c str>,
 }
@@ -139,6 +141,7 @@ struct ServiceTable<'c> {
     persistent: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     netmask: Option<NumberOrText>,
+    one_packet: bool,
     method: &'static str,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     server: Vec<ServerTable>,
@@ -160,6 +163,8 @@ struct SettingsTable {
     expire_quiescent_template: bool,
     conn_reuse_mode: u8,
     sloppy_tcp: bool,
+    schedule_icmp: bool,
+    cache_bypass: bool,
     nat_icmp_send: bool,
     pmtu_disc: bool,
     tcp_timeout: u32,
@@ -226,6 +231,7 @@ fn file(config: &Config) -> File<'_> {
             .map(|r| RouteTable {
                 to: r.to,
                 via: r.via.map(|via| via.to_string()),
+                unreachable: r.unreachable,
                 interface: r.interface.as_deref(),
             })
             .collect(),
@@ -293,6 +299,7 @@ fn service(service: &Service) -> ServiceTable<'_> {
             Netmask::V4(mask) => NumberOrText::Text(mask.to_string()),
             Netmask::V6(prefix) => NumberOrText::Number(prefix.into()),
         }),
+        one_packet: service.one_packet,
         method: service.method.name(),
         server: service
             .servers
@@ -315,6 +322,8 @@ fn settings(s: &Settings) -> SettingsTable {
         expire_quiescent_template: s.expire_quiescent_template,
         conn_reuse_mode: s.conn_reuse_mode,
         sloppy_tcp: s.sloppy_tcp,
+        schedule_icmp: s.schedule_icmp,
+        cache_bypass: s.cache_bypass,
         nat_icmp_send: s.nat_icmp_send,
         pmtu_disc: s.pmtu_disc,
         tcp_timeout: s.tcp_timeout,

@@ -153,6 +153,7 @@ fn configs() -> impl Strategy<Value = Config> {
                     timeout_s,
                     netmask: Netmask::V4(mask.max(1).into()),
                 }),
+                one_packet: udp && scheduler % 2 == 1,
                 servers,
                 ..Service::new(ServiceKey::Address {
                     protocol,
@@ -224,7 +225,14 @@ fn configs() -> impl Strategy<Value = Config> {
                 config.routes.push(Route {
                     to: "10.9.0.0/16".parse().unwrap(),
                     via: Some("10.1.0.9".parse().unwrap()),
+                    unreachable: false,
                     interface: promiscuous.then(|| "lan".into()),
+                });
+                config.routes.push(Route {
+                    to: "10.55.0.0/16".parse().unwrap(),
+                    via: None,
+                    unreachable: true,
+                    interface: None,
                 });
             }
             let mut names = std::collections::BTreeSet::new();
@@ -238,6 +246,8 @@ fn configs() -> impl Strategy<Value = Config> {
             let (on, mode, timeout, icmp_rate) = settings;
             config.settings = Settings {
                 sloppy_tcp: on,
+                schedule_icmp: !on,
+                cache_bypass: on && mode > 1,
                 conn_reuse_mode: mode,
                 tcp_timeout: timeout,
                 icmp_rate,

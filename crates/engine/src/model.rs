@@ -70,6 +70,8 @@ pub struct Route {
     pub to: IpNet,
     /// The gateway; `None`: on link.
     pub via: Option<IpAddr>,
+    /// Leads nowhere, whatever wider route there is: `via` and `interface` do not count.
+    pub unreachable: bool,
     /// Index into [`Desired::interfaces`]; may be left to the connected route that covers `via`.
     pub interface: Option<types::InterfaceId>,
 }
@@ -110,6 +112,8 @@ pub struct Service {
     pub flags: SchedulerFlags,
     /// Persistence by client address.
     pub persistence: Option<Persistence>,
+    /// Each datagram of UDP is scheduled by itself, and no connection kept (`-o`).
+    pub one_packet: bool,
     /// Real servers, oldest first (IPVS walks them newest first).
     pub servers: Vec<Server>,
 }
@@ -153,6 +157,10 @@ pub struct Settings {
     pub conn_reuse_mode: u8,
     /// Schedule any TCP packet, not only SYN.
     pub sloppy_tcp: bool,
+    /// An ICMP error about a connection nobody knows of makes one, if a service has such.
+    pub schedule_icmp: bool,
+    /// A service by mark without usable servers lets its packets through to where they were going.
+    pub cache_bypass: bool,
     /// Answer stray packets from a real server's service port with port unreachable.
     pub nat_icmp_send: bool,
     /// Honour path MTU in tunnels (DF copied to the outer header).
@@ -182,6 +190,8 @@ impl Settings {
             expire_quiescent_template: false,
             conn_reuse_mode: 1,
             sloppy_tcp: false,
+            schedule_icmp: false,
+            cache_bypass: false,
             nat_icmp_send: false,
             pmtu_disc: true,
             timeout_tcp_s: 900,

@@ -91,6 +91,7 @@ pub(crate) fn desired() -> Desired {
     let default = |to: &str, via: &str| Route {
         to: to.parse().unwrap(),
         via: Some(ip(via)),
+        unreachable: false,
         interface: None,
     };
     Desired {

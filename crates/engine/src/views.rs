@@ -77,6 +77,8 @@ pub struct ServiceView {
     pub flags: SchedulerFlags,
     /// Persistence, if any.
     pub persistence: Option<Persistence>,
+    /// Each datagram is scheduled by itself.
+    pub one_packet: bool,
     /// Sums over its servers, those removed since included.
     pub traffic: Traffic,
     /// Per second, averaged as IPVS averages.

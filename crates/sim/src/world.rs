@@ -34,6 +34,7 @@ pub fn network() -> Desired {
     };
     let route = |to: &str, via: &str| Route {
         to: to.parse().expect("a prefix"),
+        unreachable: false,
         via: Some(via.parse().expect("an address")),
         interface: None,
     };
@@ -73,6 +74,7 @@ pub fn service(
         },
         scheduler,
         flags: SchedulerFlags::default(),
+        one_packet: false,
         persistence: None,
         servers: servers.iter().map(server).collect(),
     }

@@ -11,8 +11,8 @@ const RECORDINGS: &[(&str, usize)] = &[
     ("conn_reuse", 688),
     ("edit_live", 38),
     ("hash_maps", 8064),
-    ("icmp_errors", 48),
-    ("no_dest", 125),
+    ("icmp_errors", 62),
+    ("no_dest", 137),
     ("no_service", 39),
     ("persist_fwmark", 72),
     ("persist_port0", 38),
@@ -35,7 +35,7 @@ const RECORDINGS: &[(&str, usize)] = &[
     ("stats", 19),
     ("tcp_states", 1710),
     ("timeouts", 50),
-    ("udp_ops", 16),
+    ("udp_ops", 93),
 ];
 
 fn folder() -> PathBuf {

@@ -79,6 +79,7 @@ fn service(
         },
         scheduler,
         flags: types::SchedulerFlags::default(),
+        one_packet: false,
         persistence: (scheduler == Scheduler::Wlc).then_some(Persistence {
             timeout_s: 30,
             netmask,
@@ -124,11 +125,13 @@ fn desired() -> Desired {
         routes: vec![
             Route {
                 to: "0.0.0.0/0".parse().unwrap(),
+                unreachable: false,
                 via: Some("10.0.0.254".parse().unwrap()),
                 interface: None,
             },
             Route {
                 to: "::/0".parse().unwrap(),
+                unreachable: false,
                 via: Some("fd00::fe".parse().unwrap()),
                 interface: None,
             },

@@ -318,6 +318,10 @@ pub struct ServiceOptions {
     #[arg(long, short = 'M', value_name = "MASK")]
     pub netmask: Option<String>,
 
+    /// Schedule each datagram by itself and keep no connection (UDP services, and UDP of services by mark) [with =false: no more]
+    #[arg(long, short = 'o', value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub one_packet: Option<bool>,
+
     /// Forwarding method of servers added without one: masq, route, tunnel [default for a new one: route]
     #[arg(long, value_parser = ForwardingMethod::from_str)]
     pub method: Option<ForwardingMethod>,

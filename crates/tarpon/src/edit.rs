@@ -34,6 +34,7 @@ pub fn service(global: &Global, command: &ServiceCommand) -> Result<(), Failure>
             scheduler_flags: options.scheduler_flags.clone().map(|list| list.0),
             persistent: options.persistent,
             netmask: options.netmask.clone(),
+            one_packet: options.one_packet,
             method: options.method,
         }),
         ServiceCommand::Edit { service, options } => Command::ServiceEdit(ServiceEdit {
@@ -43,6 +44,7 @@ pub fn service(global: &Global, command: &ServiceCommand) -> Result<(), Failure>
             scheduler_flags: options.scheduler_flags.clone().map(|list| list.0),
             persistent: options.persistent,
             netmask: options.netmask.clone(),
+            one_packet: options.one_packet,
             method: options.method,
         }),
         ServiceCommand::Delete { service } => Command::ServiceDelete(ServiceDelete {

@@ -199,7 +199,8 @@ fn commands_carry_what_was_typed() {
             "rr",
             "--persistent",
             "--netmask",
-            "255.255.0.0"
+            "255.255.0.0",
+            "--one-packet"
         ]),
         Command::ServiceAdd(ServiceAdd {
             service: web,
@@ -208,6 +209,7 @@ fn commands_carry_what_was_typed() {
             scheduler_flags: None,
             persistent: Some(300),
             netmask: Some("255.255.0.0".into()),
+            one_packet: Some(true),
             method: None,
         })
     );

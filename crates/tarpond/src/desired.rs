@@ -113,6 +113,7 @@ fn routes(config: &Config) -> Vec<Route> {
         .map(|route| Route {
             to: route.to,
             via: route.via,
+            unreachable: route.unreachable,
             interface: route.interface.as_deref().and_then(id),
         })
         .collect()
@@ -127,6 +128,7 @@ fn service(service: &config::Service) -> Service {
             timeout_s: persistence.timeout_s,
             netmask: persistence.netmask.bits(),
         }),
+        one_packet: service.one_packet,
         servers: service.servers.iter().map(server).collect(),
     }
 }
@@ -150,6 +152,8 @@ const fn settings(config: &Config) -> Settings {
         expire_quiescent_template: from.expire_quiescent_template,
         conn_reuse_mode: from.conn_reuse_mode,
         sloppy_tcp: from.sloppy_tcp,
+        schedule_icmp: from.schedule_icmp,
+        cache_bypass: from.cache_bypass,
         nat_icmp_send: from.nat_icmp_send,
         pmtu_disc: from.pmtu_disc,
         timeout_tcp_s: from.tcp_timeout,

@@ -26,7 +26,7 @@ pub(super) fn check(
                 "write a prefix of addresses that hosts have",
             );
         }
-        if route.via.is_none() && route.interface.is_none() {
+        if route.via.is_none() && route.interface.is_none() && !route.unreachable {
             problems.add(
                 format!("route[{index}]"),
                 format!("the route to {} leads nowhere", route.to),

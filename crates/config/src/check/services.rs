@@ -6,9 +6,9 @@ use super::{
     reach::Reach,
     repeated,
 };
-use crate::{Config, Netmask, Server, Service};
+use crate::{Config, Netmask, Server, Service, ServiceKey};
 use std::net::SocketAddr;
-use types::{Family, ForwardingMethod, Weight};
+use types::{Family, ForwardingMethod, Protocol, Weight};
 
 pub(super) fn check(
     config: &Config,
@@ -87,6 +87,15 @@ fn each_service(index: usize, service: &Service, problems: &mut Problems) {
                 family(service.address_or_any().ip())
             ),
             "write a mask like 255.255.255.0 for IPv4, a prefix length like 64 for IPv6",
+        );
+    }
+    if let (true, ServiceKey::Address { protocol, .. }) = (service.one_packet, service.key)
+        && protocol != Protocol::Udp
+    {
+        problems.add(
+            format!("service[{index}].one_packet"),
+            format!("{protocol} cannot be scheduled packet by packet: it has connections"),
+            "leave it out, or make it a service of UDP or by mark",
         );
     }
     for (again, _) in repeated(service.servers.iter().map(|s| s.address)) {

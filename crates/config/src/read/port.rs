@@ -109,9 +109,21 @@ pub(super) fn route(reader: &mut Reader, section: &mut Section<'_>) -> Option<Ro
         "the name of a [[port]] or [[vlan]], like \"lan\"",
         text,
     );
+    let unreachable = section
+        .get(reader, "unreachable", "true or false", flag)
+        .unwrap_or(false);
+    if unreachable && (via.is_some() || interface.is_some()) {
+        reader.report(
+            section.position_of("unreachable"),
+            &format!("{}.unreachable", section.path()),
+            "an unreachable route has neither `via` nor `interface`",
+            "leave them out, or `unreachable`",
+        );
+    }
     Some(Route {
         to: to?,
         via,
+        unreachable,
         interface,
     })
 }

@@ -3,7 +3,7 @@
 use super::{
     mark,
     section::{Reader, Section, Wrong},
-    value::{alternatives, integer, parsed, text},
+    value::{alternatives, flag, integer, parsed, text},
 };
 use crate::{Netmask, Persistence, Server, Service, model::any};
 use std::net::{IpAddr, SocketAddr};
@@ -72,6 +72,9 @@ pub(super) fn service(reader: &mut Reader, section: &mut Section<'_>) -> Option<
             }
         },
     );
+    let one_packet = section
+        .get(reader, "one_packet", "true or false", flag)
+        .unwrap_or(false);
     let method = section
         .get(reader, "method", METHODS, method)
         .unwrap_or(ForwardingMethod::Route);
@@ -99,6 +102,7 @@ pub(super) fn service(reader: &mut Reader, section: &mut Section<'_>) -> Option<
         scheduler: scheduler.unwrap_or(Scheduler::Wlc),
         scheduler_flags,
         persistence,
+        one_packet,
         method,
         servers,
     })

@@ -21,6 +21,8 @@ pub(super) fn read(reader: &mut Reader, section: &mut Section<'_>, compat_ipvs: 
     let expire_nodest_conn = on("expire_nodest_conn", d.expire_nodest_conn);
     let expire_quiescent_template = on("expire_quiescent_template", d.expire_quiescent_template);
     let sloppy_tcp = on("sloppy_tcp", d.sloppy_tcp);
+    let schedule_icmp = on("schedule_icmp", d.schedule_icmp);
+    let cache_bypass = on("cache_bypass", d.cache_bypass);
     let nat_icmp_send = on("nat_icmp_send", d.nat_icmp_send);
     let pmtu_disc = on("pmtu_disc", d.pmtu_disc);
     let mut seconds = |key, default: u32| {
@@ -74,6 +76,8 @@ pub(super) fn read(reader: &mut Reader, section: &mut Section<'_>, compat_ipvs: 
         expire_quiescent_template,
         conn_reuse_mode,
         sloppy_tcp,
+        schedule_icmp,
+        cache_bypass,
         nat_icmp_send,
         pmtu_disc,
         tcp_timeout,

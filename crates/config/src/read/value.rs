@@ -144,7 +144,6 @@ const OTHER_KERNEL_SETTINGS: &[&str] = &[
     "am_droprate",
     "amemthresh",
     "backup_only",
-    "cache_bypass",
     "conntrack",
     "drop_entry",
     "drop_packet",
@@ -152,7 +151,6 @@ const OTHER_KERNEL_SETTINGS: &[&str] = &[
     "est_nice",
     "ignore_tunneled",
     "run_estimation",
-    "schedule_icmp",
     "secure_tcp",
     "sloppy_sctp",
     "snat_reroute",
@@ -189,6 +187,7 @@ fn well_known(kind: &str, key: &str) -> Option<(String, String)> {
         }
         ("service", "persistence_granularity" | "persistence_mask") => is_called("netmask"),
         ("service", "vip" | "virtual" | "virtual_server") => is_called("address"),
+        ("service", "ops" | "one_packet_scheduling" | "one-packet") => is_called("one_packet"),
         ("service", "fwmark") => is_called("mark"),
         ("mark", "dport" | "dports" | "destination_ports" | "port") => is_called("ports"),
         ("mark", "sport" | "sports") => is_called("source_ports"),

@@ -132,6 +132,15 @@ fn give_up<F: Frame, O: Output<F>>(cx: &mut Context<'_, F, O>, at: usize) {
         {
             // What NAT did to it is undone first: the client is to see neither in source nor quote where the server is.
             let undone = lvs::undo_nat(cx, &mut frame, &about);
+            let destination = about.addresses.destination();
+            if undone.is_none()
+                && !cx.snapshot.settings.compat_ipvs
+                && cx.snapshot.services.is_server(destination, cx.now)
+            {
+                // Rewritten, but of no connection any more, or never of one (one-packet scheduling).
+                cx.drop(frame, DropReason::NeighbourUnreachable);
+                continue;
+            }
             let net = &cx.snapshot.net;
             let client = about.addresses.source();
             let towards = net

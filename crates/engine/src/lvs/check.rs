@@ -7,7 +7,7 @@ use crate::{
 };
 use hashbrown::HashSet;
 use std::net::{IpAddr, SocketAddr};
-use types::{Family, ForwardingMethod, Mark, Weight};
+use types::{Family, ForwardingMethod, Mark, Protocol, Weight};
 
 /// The virtual addresses of the services, each once.
 pub(crate) fn vips(desired: &Desired) -> Vec<IpAddr> {
@@ -77,6 +77,11 @@ fn check_service(service: &Service, errors: &mut Vec<ServiceError>) {
         }
         ServiceKey::Mark { mark: Mark(0), .. } => errors.push(ServiceError::MarkZero),
         ServiceKey::Address { .. } | ServiceKey::Mark { .. } => {}
+    }
+    if let (true, ServiceKey::Address { protocol, .. }) = (service.one_packet, service.key)
+        && protocol != Protocol::Udp
+    {
+        errors.push(ServiceError::OnePacket { service: name });
     }
     if service.persistence.is_some_and(|p| p.timeout_s == 0) {
         errors.push(ServiceError::PersistenceTimeout { service: name });

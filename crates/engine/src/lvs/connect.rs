@@ -3,7 +3,7 @@
 use super::{
     entry, family,
     family::Ip,
-    known, persist,
+    known, one_packet, persist,
     schedule::{self, Asker},
     services::{Service, Standing, Target},
     state,
@@ -13,6 +13,7 @@ use crate::{
     context::Context,
     forward,
     icmp::{self, IcmpError},
+    model::ServiceKey,
     packet::{Addresses, Fragment, Packet, is_martian},
     pipeline,
     shared::Shared,
@@ -25,7 +26,7 @@ use wire::{Frame, protocol, tcp};
 /// Tries of a packet that meets other workers' insertions before it is dropped: its sender will try again.
 const TRIES: u8 = 16;
 /// The port FTP servers open data connections from: such a packet is never a new connection to a service.
-const FTP_DATA: u16 = 20;
+pub(super) const FTP_DATA: u16 = 20;
 
 /// A packet of no known connection: makes one if it is for a service, else it goes on as a packet of nobody's.
 pub(crate) fn packet<I: Ip, F: Frame, O: Output<F>>(
@@ -58,12 +59,26 @@ pub(crate) fn packet<I: Ip, F: Frame, O: Output<F>>(
         pipeline::not_ours(cx, frame, packet);
         return;
     }
+    if service.one_packet && packet.protocol == protocol::UDP {
+        return match one_packet::datagram::<I, F, O>(cx, frame, packet, service) {
+            Ok(()) => {}
+            Err((frame, NotAssigned::NoServer)) => no_server(cx, frame, packet, service),
+            Err((frame, NotAssigned::Busy)) => retry(cx, port, frame, packet, tries),
+            Err((frame, NotAssigned::Refused(reason))) => cx.drop(frame, reason),
+        };
+    }
+    let Some(tuple) = family::tuple::<I>(packet, Side::Virtual) else {
+        cx.drop(frame, DropReason::IpMalformed);
+        return;
+    };
+    let bypass = is_bypassed(snapshot, packet, service);
     match connect::<I>(
         cx.shared,
         cx.snapshot,
         &cx.local.traffic,
-        packet,
+        &tuple,
         service,
+        bypass,
         cx.now,
     ) {
         Outcome::Found(slot) => {
@@ -73,19 +88,39 @@ pub(crate) fn packet<I: Ip, F: Frame, O: Output<F>>(
                 retry(cx, port, frame, packet, tries);
             }
         }
-        Outcome::NoServer => {
-            // From the address that was asked for, though it may be the director's by a mark only.
-            let asked = packet.addresses.destination();
-            icmp::error(cx, &frame, packet, IcmpError::PortUnreachable, Some(asked));
-            cx.drop(frame, DropReason::NoServer);
-        }
+        Outcome::NoServer => no_server(cx, frame, packet, service),
         Outcome::Busy => retry(cx, port, frame, packet, tries),
         Outcome::Refused(reason) => cx.drop(frame, reason),
     }
 }
 
+/// A packet for a service that has no server to take it.
+fn no_server<F: Frame, O: Output<F>>(
+    cx: &mut Context<'_, F, O>,
+    frame: F,
+    packet: &Packet,
+    service: &Service,
+) {
+    if is_bypassed(cx.snapshot, packet, service) {
+        forward::route(cx, frame, packet);
+        return;
+    }
+    // From the address that was asked for, though it may be the director's by a mark only.
+    let asked = packet.addresses.destination();
+    icmp::error(cx, &frame, packet, IcmpError::PortUnreachable, Some(asked));
+    cx.drop(frame, DropReason::NoServer);
+}
+
+/// Whether the packet goes on to where it was going when there is no server for it (`cache_bypass`).
+fn is_bypassed(snapshot: &Snapshot, packet: &Packet, service: &Service) -> bool {
+    snapshot.settings.cache_bypass
+        && matches!(service.key, ServiceKey::Mark { .. })
+        && !packet.link_group
+        && snapshot.net.local(packet.addresses.destination()).is_none()
+}
+
 /// The packet's firewall mark. As with Linux, in compat it only counts on packets that are for the director itself.
-fn mark_of<F: Frame>(snapshot: &Snapshot, frame: &F, packet: &Packet) -> Mark {
+pub(super) fn mark_of<F: Frame>(snapshot: &Snapshot, frame: &F, packet: &Packet) -> Mark {
     if snapshot.marks.is_empty() {
         return Mark(0);
     }
@@ -157,7 +192,12 @@ fn stray<F: Frame, O: Output<F>>(cx: &mut Context<'_, F, O>, mut frame: F, packe
 
 /// The protocol, if services can have it.
 pub(crate) const fn protocol_of(packet: &Packet) -> Option<Protocol> {
-    match packet.protocol {
+    protocol_numbered(packet.protocol)
+}
+
+/// The protocol of that number, if services can have it.
+pub(super) const fn protocol_numbered(number: u8) -> Option<Protocol> {
+    match number {
         protocol::TCP => Some(Protocol::Tcp),
         protocol::UDP => Some(Protocol::Udp),
         _ => None,
@@ -171,7 +211,7 @@ const fn starts_a_connection(packet: &Packet, sloppy_tcp: bool) -> bool {
         || (flags & tcp::RST == 0 && (sloppy_tcp || flags & tcp::SYN != 0))
 }
 
-enum Outcome {
+pub(super) enum Outcome {
     /// The connection, made now or by another worker.
     Found(Slot),
     /// No usable server.
@@ -197,50 +237,32 @@ pub(crate) enum NotAssigned {
     Refused(DropReason),
 }
 
-fn connect<I: Ip>(
+/// Makes the connection `tuple` to `service`. `bypass`: if there is no server, one without.
+pub(super) fn connect<I: Ip>(
     shared: &Shared,
     snapshot: &Snapshot,
     traffic: &super::TrafficCells,
-    packet: &Packet,
+    tuple: &Tuple<I::Addr>,
     service: &Service,
+    bypass: bool,
     now: Tick,
 ) -> Outcome {
     let table = I::table(shared);
-    let Some(tuple) = family::tuple::<I>(packet, Side::Virtual) else {
-        return Outcome::Refused(DropReason::IpMalformed);
-    };
     let hash = table.hash(tuple.protocol, tuple.client, tuple.client_port);
     let mut settle = |e: flowtable::Entry<'_, I>| entry::expired(table, &shared.roster, &e, now);
     // Claimed before a server is chosen: a loser must not advance the schedulers.
-    let embryo = match table.claim(hash, &tuple, false, now, &mut settle) {
+    let embryo = match table.claim(hash, tuple, false, now, &mut settle) {
         Claim::Won(embryo) => embryo,
         Claim::Exists(slot) => return Outcome::Found(slot),
         Claim::Busy => return Outcome::Busy,
         Claim::Full => return Outcome::Refused(DropReason::TableFull),
         Claim::ClientFull => return Outcome::Refused(DropReason::EndpointLimit),
     };
-    let assigned = match service.persistence {
-        Some(persistence) => {
-            let wanted = persist::Wanted {
-                service,
-                persistence,
-                tuple: &tuple,
-            };
-            persist::assign::<I>(shared, snapshot, &wanted, now)
-        }
-        None => schedule::choose(service, &shared.roster, &asker::<I>(&tuple))
-            .and_then(|chosen| {
-                let target = snapshot.services.target(chosen.id)?;
-                Some(Assigned {
-                    server: chosen.id,
-                    port: or(target.port, tuple.other_port),
-                    template: None,
-                })
-            })
-            .ok_or(NotAssigned::NoServer),
-    };
-    let assigned = match assigned {
+    let assigned = match assign::<I>(shared, snapshot, tuple, service, now) {
         Ok(assigned) => assigned,
+        Err(NotAssigned::NoServer) if bypass => {
+            return Outcome::Found(embryo.publish(&without_server::<I>()));
+        }
         Err(NotAssigned::NoServer) => return Outcome::NoServer,
         Err(NotAssigned::Busy) => return Outcome::Busy,
         Err(NotAssigned::Refused(reason)) => return Outcome::Refused(reason),
@@ -249,10 +271,38 @@ fn connect<I: Ip>(
         return Outcome::NoServer;
     };
     if target.method == ForwardingMethod::Masq {
-        supersede::<I>(shared, &tuple, &assigned, target, now);
+        supersede::<I>(shared, tuple, &assigned, target, now);
     }
     traffic.connection(assigned.server);
-    Outcome::Found(publish::<I>(embryo, &tuple, &assigned, target))
+    Outcome::Found(publish::<I>(embryo, tuple, &assigned, target))
+}
+
+/// A server for a new connection: the template's, or the scheduler's choice.
+pub(super) fn assign<I: Ip>(
+    shared: &Shared,
+    snapshot: &Snapshot,
+    tuple: &Tuple<I::Addr>,
+    service: &Service,
+    now: Tick,
+) -> Result<Assigned, NotAssigned> {
+    if let Some(persistence) = service.persistence {
+        let wanted = persist::Wanted {
+            service,
+            persistence,
+            tuple,
+        };
+        return persist::assign::<I>(shared, snapshot, &wanted, now);
+    }
+    schedule::choose(service, &shared.roster, &asker::<I>(tuple))
+        .and_then(|chosen| {
+            let target = snapshot.services.target(chosen.id)?;
+            Some(Assigned {
+                server: chosen.id,
+                port: or(target.port, tuple.other_port),
+                template: None,
+            })
+        })
+        .ok_or(NotAssigned::NoServer)
 }
 
 /// What schedulers go by.
@@ -329,6 +379,23 @@ fn publish<I: Ip>(
         },
         next_hop: 0,
     })
+}
+
+/// A connection that only goes on to where it was going.
+fn without_server<I: Ip>() -> New<I::Addr> {
+    New {
+        daddr: I::number(0),
+        dport: 0,
+        server: ServerId(u32::MAX),
+        flags: entry::BYPASS,
+        state: 0,
+        state_flags: StateFlags::default(),
+        timeout_ms: state::NEW_MS,
+        template: None,
+        mark: Mark(0),
+        deltas: Deltas::default(),
+        next_hop: 0,
+    }
 }
 
 /// Whether packets to this server are served at all: configured, not merely remembered.

@@ -16,11 +16,19 @@ pub(crate) const fn flags(method: ForwardingMethod) -> u8 {
     }
 }
 
+/// The static flags of a connection without a server, whose packets go on to where they were going (`cache_bypass`).
+pub(crate) const BYPASS: u8 = 3;
+
+/// Whether it is one of those.
+pub(crate) const fn is_bypass(flags: u8) -> bool {
+    flags & 3 == BYPASS
+}
+
 /// See [`flags`].
 #[inline]
 pub(crate) const fn method(flags: u8) -> ForwardingMethod {
     match flags & 3 {
-        1 => ForwardingMethod::Route,
+        1 | BYPASS => ForwardingMethod::Route,
         2 => ForwardingMethod::Tunnel,
         _ => ForwardingMethod::Masq,
     }

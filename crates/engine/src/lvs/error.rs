@@ -35,6 +35,14 @@ pub enum ServiceError {
         /// The service.
         service: ServiceName,
     },
+    /// One-packet scheduling of anything but UDP.
+    #[error(
+        "service {service} has connections, so it cannot be scheduled packet by packet; make it a service of UDP or by mark, or leave one_packet out"
+    )]
+    OnePacket {
+        /// The service.
+        service: ServiceName,
+    },
     /// Mark 0.
     #[error("a service cannot catch the mark 0, which means \"no mark\"; use 1 or more")]
     MarkZero,

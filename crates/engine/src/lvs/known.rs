@@ -2,13 +2,13 @@
 
 use super::{
     connect,
-    entry::{assure, ended},
+    entry::{assure, ended, is_bypass},
     family::Ip,
     send,
     services::Standing,
     state::{TcpEvent, TcpState, TcpView},
 };
-use crate::{DropReason, Output, context::Context, packet::Packet};
+use crate::{DropReason, Output, context::Context, forward, packet::Packet};
 use flowtable::{Entry, Side, StateFlags, StateWord};
 use types::{ForwardingMethod, PortId};
 use wire::{Frame, protocol, tcp};
@@ -44,8 +44,7 @@ fn from_client<I: Ip, F: Frame, O: Output<F>>(
     let server = entry.server();
     let snapshot = cx.snapshot;
     let Some(target) = snapshot.services.target(server) else {
-        cx.drop(frame, DropReason::ServerRemoved);
-        return Ok(());
+        return bypass::<I, F, O>(cx, frame, packet, entry, word);
     };
     let reused = packet.tcp_flags & tcp::SYN != 0
         && packet.protocol == protocol::TCP
@@ -61,9 +60,32 @@ fn from_client<I: Ip, F: Frame, O: Output<F>>(
     }
     cx.local.traffic.incoming(server, packet.ip_len.into());
     advance::<I, F, O>(cx, packet.protocol, packet.tcp_flags, entry, Side::Virtual);
-    send::to_server::<I, F, O>(cx, frame, packet, entry, target, |frame, key| {
+    send::to_server::<I, F, O>(cx, frame, packet, &entry.key(), target, |frame, key| {
         super::rewrite::to_server::<I, F>(frame, packet, key, entry.deltas());
     });
+    Ok(())
+}
+
+/// A packet of a connection without a server (`cache_bypass`): on to where it was going.
+#[cold]
+fn bypass<I: Ip, F: Frame, O: Output<F>>(
+    cx: &mut Context<'_, F, O>,
+    frame: F,
+    packet: &Packet,
+    entry: &Entry<'_, I>,
+    word: StateWord,
+) -> Result<(), F> {
+    if !is_bypass(entry.key().flags) {
+        cx.drop(frame, DropReason::ServerRemoved);
+        return Ok(());
+    }
+    let is_syn = packet.protocol == protocol::TCP && packet.tcp_flags & tcp::SYN != 0;
+    if is_syn && is_to_be_made_anew(cx, entry, word, 1) {
+        end::<I, F, O>(cx, entry, word);
+        return Err(frame);
+    }
+    advance::<I, F, O>(cx, packet.protocol, packet.tcp_flags, entry, Side::Virtual);
+    forward::route(cx, frame, packet);
     Ok(())
 }
 

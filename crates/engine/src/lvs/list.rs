@@ -40,6 +40,7 @@ impl Roll {
                 scheduler: service.compiled.scheduler,
                 flags: service.compiled.flags,
                 persistence: service.compiled.persistence,
+                one_packet: service.compiled.one_packet,
                 traffic,
                 rate,
                 servers: servers.collect(),

@@ -18,6 +18,7 @@ mod known;
 mod list;
 mod lookup;
 mod marks;
+mod one_packet;
 mod persist;
 mod plan;
 mod related;

@@ -3,6 +3,7 @@
 //! The layer-4 checksum in the quote is left as it is, as Linux leaves it: a quote is not verified, and mostly cut off.
 
 use super::{
+    connect::{self, Outcome},
     entry::method,
     family::{self, Ip, Quoted},
     send,
@@ -135,8 +136,17 @@ fn to_server<I: Ip, F: Frame, O: Output<F>>(
         other: quoted.source,
         other_port: source_port,
     };
-    let Some(entry) = find::<I, F, O>(cx, &tuple, Side::Virtual) else {
-        return Err(frame);
+    let found = find::<I, F, O>(cx, &tuple, Side::Virtual);
+    let entry = match found {
+        Some(entry) => entry,
+        None => match schedule::<I, F, O>(cx, &frame, packet, &tuple) {
+            Ok(entry) => entry,
+            Err(None) => return Err(frame),
+            Err(Some(reason)) => {
+                cx.drop(frame, reason);
+                return Ok(());
+            }
+        },
     };
     if !localstack::icmp_checksum_is_right(&frame, packet) {
         cx.drop(frame, DropReason::IcmpChecksum);
@@ -150,10 +160,38 @@ fn to_server<I: Ip, F: Frame, O: Output<F>>(
         return Ok(());
     };
     cx.local.traffic.incoming(server, packet.ip_len.into());
-    send::to_server::<I, F, O>(cx, frame, packet, &entry, target, |frame, key| {
+    send::to_server::<I, F, O>(cx, frame, packet, &entry.key(), target, |frame, key| {
         translate::<I, F>(frame, packet, key, Side::Virtual);
     });
     Ok(())
+}
+
+/// With `schedule_icmp`, an error about a connection nobody knows of makes one if a service has such: perhaps another
+/// director had it before. It has three seconds to show itself. `Err(None)`: there is no service for it.
+fn schedule<'c, I: Ip, F: Frame, O: Output<F>>(
+    cx: &Context<'c, F, O>,
+    frame: &F,
+    packet: &Packet,
+    tuple: &Tuple<I::Addr>,
+) -> Result<Entry<'c, I>, Option<DropReason>> {
+    let snapshot = cx.snapshot;
+    if !snapshot.settings.schedule_icmp || tuple.client_port == connect::FTP_DATA {
+        return Err(None);
+    }
+    let protocol = connect::protocol_numbered(tuple.protocol).ok_or(None)?;
+    let mark = connect::mark_of(snapshot, frame, packet);
+    let (ip, port) = (I::ip(tuple.other), tuple.other_port);
+    let service = snapshot
+        .services
+        .find(mark, protocol, ip, port)
+        .ok_or(None)?;
+    let traffic = &cx.local.traffic;
+    match connect::connect::<I>(cx.shared, snapshot, traffic, tuple, service, false, cx.now) {
+        Outcome::Found(slot) => Ok(I::table(cx.shared).entry(slot)),
+        Outcome::NoServer => Err(Some(DropReason::NoServer)),
+        Outcome::Busy => Err(Some(DropReason::ConnectionBusy)),
+        Outcome::Refused(reason) => Err(Some(reason)),
+    }
 }
 
 /// From the servers' side, about a packet NAT has sent there: on to the client, with the virtual service as its source,

@@ -12,7 +12,7 @@ use crate::{
     packet::{Addresses, Packet},
     transmit,
 };
-use flowtable::{Entry, Key};
+use flowtable::Key;
 use std::net::IpAddr;
 use types::ForwardingMethod;
 use wire::{Frame, FromBytes, Ipv4};
@@ -28,7 +28,7 @@ pub(crate) fn to_server<I: Ip, F: Frame, O: Output<F>>(
     cx: &mut Context<'_, F, O>,
     mut frame: F,
     packet: &Packet,
-    entry: &Entry<'_, I>,
+    key: &Key<I::Addr>,
     target: &Target,
     nat: impl FnOnce(&mut F, &Key<I::Addr>),
 ) {
@@ -55,7 +55,6 @@ pub(crate) fn to_server<I: Ip, F: Frame, O: Output<F>>(
     }
     forward::decrement(&mut frame, packet);
     // The method is the connection's own: an edited server keeps the connections it has as they are.
-    let key = entry.key();
     let method = super::entry::method(key.flags);
     if method == ForwardingMethod::Tunnel {
         tunnel::send(cx, frame, packet, target, next);
@@ -68,7 +67,7 @@ pub(crate) fn to_server<I: Ip, F: Frame, O: Output<F>>(
         return;
     }
     if method == ForwardingMethod::Masq {
-        nat(&mut frame, &key);
+        nat(&mut frame, key);
     }
     let way = Way {
         next,

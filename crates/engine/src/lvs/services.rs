@@ -28,6 +28,8 @@ pub(crate) struct Service {
     pub flags: SchedulerFlags,
     /// Persistence, if any.
     pub persistence: Option<Persistence>,
+    /// Each datagram is scheduled by itself.
+    pub one_packet: bool,
     /// Newest first, as they are walked.
     pub servers: Box<[Candidate]>,
     /// Of a hashing scheduler: places of servers in `servers`.
@@ -60,6 +62,7 @@ impl Service {
             scheduler: wanted.scheduler,
             flags: wanted.flags,
             persistence: wanted.persistence,
+            one_packet: wanted.one_packet,
             table: schedule::table(wanted.scheduler, &servers),
             servers,
             weight_step: 1,
@@ -293,6 +296,7 @@ mod tests {
             scheduler: Scheduler::Rr,
             flags: SchedulerFlags::default(),
             persistence: None,
+            one_packet: false,
             servers: Vec::new(),
         };
         let candidates = servers.iter().map(|&id| Candidate {

@@ -8,6 +8,9 @@ use std::{
 };
 use types::{InterfaceId, IpNet};
 
+/// The place of a hop there is not.
+const NOWHERE: u32 = u32::MAX;
+
 /// The routes as they are collected.
 pub(super) struct Routes {
     pub prefixes4: Vec<Prefix<u32>>,
@@ -53,8 +56,12 @@ impl Routes {
     }
 
     fn put(&mut self, to: IpNet, hop: Hop) {
-        let value = u32::try_from(self.hops.len()).unwrap_or(u32::MAX);
+        let value = u32::try_from(self.hops.len()).unwrap_or(NOWHERE);
         self.hops.push(hop);
+        self.put_value(to, value);
+    }
+
+    fn put_value(&mut self, to: IpNet, value: u32) {
         match to.address() {
             IpAddr::V4(ip) => self.prefixes4.push(Prefix {
                 address: ip.to_bits(),
@@ -67,6 +74,20 @@ impl Routes {
                 value,
             }),
         }
+    }
+
+    fn add_unreachable(&mut self, to: IpNet) -> Result<(), ModelError> {
+        let seen = self.seen.entry(to.network()).or_default();
+        if let Some((_, earlier)) = seen.first() {
+            return Err(ModelError::DuplicateRoute {
+                to: to.network(),
+                first: earlier.clone(),
+                second: "unreachable".to_owned(),
+            });
+        }
+        seen.push((InterfaceId(u16::MAX), "unreachable".to_owned()));
+        self.put_value(to, NOWHERE);
+        Ok(())
     }
 
     pub fn add(&mut self, route: &Route, interfaces: &[InterfaceNet]) -> Result<(), ModelError> {
@@ -89,6 +110,9 @@ impl Routes {
         };
         if let Some(what) = what {
             return Err(ModelError::RouteDestination { to, what });
+        }
+        if route.unreachable {
+            return self.add_unreachable(to);
         }
         let interface = match (route.via, route.interface) {
             (None, None) => return Err(ModelError::RouteNowhere { to }),

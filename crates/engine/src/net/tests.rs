@@ -15,6 +15,7 @@ fn route(to: &str, via: Option<&str>, interface: Option<u16>) -> Route {
     Route {
         to: to.parse().unwrap(),
         via: via.map(ip),
+        unreachable: false,
         interface: interface.map(InterfaceId),
     }
 }

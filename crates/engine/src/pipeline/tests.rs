@@ -55,6 +55,7 @@ fn service(
         },
         scheduler: Scheduler::Rr,
         flags: types::SchedulerFlags::default(),
+        one_packet: false,
         persistence: address.ends_with(":53").then_some(Persistence {
             timeout_s: 30,
             netmask: u128::MAX >> if address.starts_with('[') { 0 } else { 96 },

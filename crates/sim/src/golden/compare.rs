@@ -144,6 +144,9 @@ pub(super) fn listing(
                 if let Some(p) = service.persistence {
                     let _ = write!(line, " persistent {}", p.timeout_s);
                 }
+                if service.one_packet {
+                    line.push_str(" ops");
+                }
                 line
             }
         });

@@ -38,6 +38,7 @@ struct Line<'a> {
     flags: Option<&'a str>,
     persistence_s: Option<u32>,
     netmask: Option<&'a str>,
+    one_packet: bool,
     method: Option<ForwardingMethod>,
     weight: Option<u32>,
     upper: u32,
@@ -112,6 +113,7 @@ impl Table {
             scheduler,
             flags: flags(scheduler, line.flags)?,
             persistence: persistence(&key, line)?,
+            one_packet: line.one_packet,
             servers: Vec::new(),
         });
         Ok(())
@@ -123,6 +125,7 @@ impl Table {
         service.scheduler = scheduler(line.scheduler.unwrap_or("wlc"))?;
         service.flags = flags(service.scheduler, line.flags)?;
         service.persistence = persistence(&service.key, line)?;
+        service.one_packet = line.one_packet;
         Ok(())
     }
 
@@ -235,6 +238,7 @@ fn parse<'a>(words: &[&'a str]) -> Result<Line<'a>, CommandError> {
         flags: None,
         persistence_s: None,
         netmask: None,
+        one_packet: false,
         method: None,
         weight: None,
         upper: 0,
@@ -273,6 +277,7 @@ fn parse<'a>(words: &[&'a str]) -> Result<Line<'a>, CommandError> {
                 }
                 line.persistence_s = Some(given.unwrap_or(300));
             }
+            "-o" | "--ops" => line.one_packet = true,
             "-M" => line.netmask = Some(value()?),
             "-m" => line.method = Some(ForwardingMethod::Masq),
             "-g" => line.method = Some(ForwardingMethod::Route),
@@ -349,7 +354,7 @@ mod tests {
         run(&mut table, "-D -t 10.0.0.100:80").unwrap();
         assert!(table.services.is_empty());
         assert!(matches!(
-            run(&mut table, "-A -t 10.0.0.100:80 -s rr --ops"),
+            run(&mut table, "-A -t 10.0.0.100:80 -s rr --pe sip"),
             Err(CommandError::Unsupported(_))
         ));
     }

@@ -12,7 +12,7 @@ use engine::{
     Capacity, Director, ServiceView, Traffic, Worker,
     model::{Desired, Interface, Offloads, Route, Server, Service, Settings},
 };
-use std::net::IpAddr;
+use std::{collections::BTreeSet, net::IpAddr};
 use types::{InterfaceId, IpNet, MacAddr, PortId, Tick, WorkerId};
 
 /// How often, in milliseconds of virtual time, the workers' housekeeping runs while time passes.
@@ -29,6 +29,9 @@ pub(super) struct World {
     /// As wanted, but for services and settings, which change.
     desired: Desired,
     settings: Settings,
+    /// Tables `ip rule` sends marked packets to, and those of them in which everything is local.
+    rules: BTreeSet<String>,
+    local_tables: BTreeSet<String>,
     out: Recorder,
     late: Vec<Sent>,
 }
@@ -56,6 +59,8 @@ impl World {
             table: Table::default(),
             desired: desired(topology),
             settings,
+            rules: BTreeSet::new(),
+            local_tables: BTreeSet::new(),
             out: Recorder::default(),
             late: Vec::new(),
         };
@@ -86,11 +91,15 @@ impl World {
     }
 
     fn apply(&mut self) -> Result<(), String> {
-        let desired = Desired {
+        let mut desired = Desired {
             services: self.table.services.clone(),
             settings: self.settings.clone(),
             ..self.desired.clone()
         };
+        if self.rules.intersection(&self.local_tables).next().is_some() {
+            let all: [IpNet; 2] = ["0.0.0.0/0", "::/0"].map(|net| net.parse().expect("a prefix"));
+            desired.local.extend(all);
+        }
         let applied = self.director.apply(self.now, &desired);
         applied.map(drop).map_err(|errors| {
             let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
@@ -190,8 +199,42 @@ impl World {
                     .ok_or_else(unsupported)?;
                 interface.mtu = mtu.parse().map_err(|_| unsupported())?;
             }
+            ["ip", "link", "set", name, "down"] => {
+                // Its addresses stay the director's; nothing is reached through it any more.
+                let mut interfaces = self.desired.interfaces.iter_mut();
+                let interface = interfaces
+                    .find(|i| i.name == name)
+                    .ok_or_else(unsupported)?;
+                self.desired
+                    .vips
+                    .extend(interface.addresses.drain(..).map(|net| net.address()));
+            }
+            ["ip", "rule", "add", "fwmark", _, "lookup", table] => {
+                self.rules.insert(table.to_owned());
+            }
+            ["ip", "rule", "del", "fwmark", _] => self.rules.clear(),
+            [
+                "ip",
+                "route",
+                "add",
+                "local",
+                "default",
+                "dev",
+                "lo",
+                "table",
+                table,
+            ] if self.rules.contains(table) => {
+                self.local_tables.insert(table.to_owned());
+            }
+            ["ip", "route", "add", "unreachable", to] => self.desired.routes.push(Route {
+                to: to.parse().map_err(|_| unsupported())?,
+                via: None,
+                unreachable: true,
+                interface: None,
+            }),
             ["ip", "route", "add", to, "via", via] => self.desired.routes.push(Route {
                 to: to.parse().map_err(|_| unsupported())?,
+                unreachable: false,
                 via: Some(via.parse().map_err(|_| unsupported())?),
                 interface: None,
             }),
@@ -244,10 +287,12 @@ impl World {
             "expire_quiescent_template" => self.settings.expire_quiescent_template = on,
             "conn_reuse_mode" => self.settings.conn_reuse_mode = number,
             "sloppy_tcp" => self.settings.sloppy_tcp = on,
+            "schedule_icmp" => self.settings.schedule_icmp = on,
+            "cache_bypass" => self.settings.cache_bypass = on,
             "nat_icmp_send" => self.settings.nat_icmp_send = on,
             "pmtu_disc" => self.settings.pmtu_disc = on,
             // As it is.
-            "secure_tcp" | "schedule_icmp" if !on => {}
+            "secure_tcp" if !on => {}
             _ => return Err(unsupported()),
         }
         self.apply()
@@ -371,6 +416,7 @@ fn desired(topology: &Topology) -> Desired {
             .into_iter()
             .map(|(to, via)| Route {
                 to: to.parse().expect("a prefix"),
+                unreachable: false,
                 via: Some(via.parse().expect("address in the topology")),
                 interface: None,
             })

@@ -127,6 +127,9 @@ fn service(service: &Service, style: Style) -> String {
             let _ = write!(text, " mask {mask}");
         }
     }
+    if service.one_packet {
+        text.push_str(" ops");
+    }
     text
 }
 

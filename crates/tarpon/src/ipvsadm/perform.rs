@@ -204,6 +204,7 @@ fn command(line: &Line) -> Result<Command, Stop> {
             scheduler_flags: Some(line.scheduler_flags.clone()),
             persistent: line.persistent,
             netmask: netmask(line, service),
+            one_packet: Some(line.has(Opt::Ops)),
             method: None,
         }),
         Verb::EditService => Command::ServiceEdit(ServiceEdit {
@@ -213,6 +214,7 @@ fn command(line: &Line) -> Result<Command, Stop> {
             scheduler_flags: Some(line.scheduler_flags.clone()),
             persistent: Some(line.persistent.unwrap_or(0)),
             netmask: netmask(line, service),
+            one_packet: Some(line.has(Opt::Ops)),
             method: None,
         }),
         Verb::DeleteService => Command::ServiceDelete(ServiceDelete { service }),
@@ -258,9 +260,6 @@ fn reference(target: Target) -> Result<ServiceRef, Stop> {
 }
 
 fn scheduler(line: &Line) -> Result<Scheduler, Stop> {
-    if line.has(Opt::Ops) {
-        return refuse(Refusal::unsupported("one-packet scheduling"));
-    }
     match line.engine.as_deref() {
         None => {}
         Some("sip") => return refuse(Refusal::unsupported("the persistence engine sip")),
@@ -300,7 +299,7 @@ fn server(line: &Line) -> Result<SocketAddr, Stop> {
 }
 
 const HELP: &str = "\
-usage: ipvsadm -A|-E SERVICE [-s SCHEDULER] [-p [SECONDS]] [-M NETMASK] [-b FLAGS]
+usage: ipvsadm -A|-E SERVICE [-s SCHEDULER] [-p [SECONDS]] [-M NETMASK] [-b FLAGS] [-o]
        ipvsadm -D SERVICE
        ipvsadm -a|-e SERVICE -r SERVER [-g|-i|-m] [-w WEIGHT] [-x UPPER] [-y LOWER]
        ipvsadm -d SERVICE -r SERVER

@@ -41,6 +41,9 @@ pub fn saved(services: &[Service], numeric: bool) -> String {
         if !flags.is_empty() {
             let _ = write!(text, " -b {}", flags.join(","));
         }
+        if service.one_packet {
+            text.push_str(" -o");
+        }
         text.push('\n');
         for server in ordered(&service.servers, true, |s| s.address) {
             let address = names::shown(server.address, transport, numeric);

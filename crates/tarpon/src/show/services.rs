@@ -118,7 +118,8 @@ fn service_notes(service: &Service) -> String {
         format!("persistent {} s{mask}", p.timeout_s)
     });
     let empty = service.servers.is_empty().then(|| "no servers".to_owned());
-    join([name, flags, persistence, empty])
+    let one_packet = service.one_packet.then(|| "one packet".to_owned());
+    join([name, flags, persistence, one_packet, empty])
 }
 
 fn server_notes(server: &Server) -> String {

@@ -19,6 +19,7 @@ pub fn service_add(control: &mut Control, add: ServiceAdd) -> Changes {
         if let Some(method) = add.method {
             service.method = method;
         }
+        service.one_packet = add.one_packet.unwrap_or(false);
         service.set_persistence(add.persistent, add.netmask.as_deref())?;
         config.add_service(service)
     })
@@ -34,6 +35,9 @@ pub fn service_edit(control: &mut Control, edit_: ServiceEdit) -> Changes {
         service.set_scheduler(edit_.scheduler, edit_.scheduler_flags.as_deref());
         if let Some(method) = edit_.method {
             service.method = method;
+        }
+        if let Some(one_packet) = edit_.one_packet {
+            service.one_packet = one_packet;
         }
         service.set_persistence(edit_.persistent, edit_.netmask.as_deref())
     })

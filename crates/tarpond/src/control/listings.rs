@@ -159,6 +159,7 @@ fn shown(control: &Control, service: &config::Service, view: &ServiceView) -> Se
             timeout_s: persistence.timeout_s,
             netmask: persistence.netmask.to_string(),
         }),
+        one_packet: service.one_packet,
         traffic: traffic(view.traffic),
         rate: traffic(view.rate),
         servers: view

@@ -129,6 +129,7 @@ mod testing {
             scheduler,
             flags: SchedulerFlags::default(),
             persistence: None,
+            one_packet: false,
             servers: Vec::new(),
         };
         Service::new(ServiceId(0), &wanted, candidates(weights).into())
