@@ -4,6 +4,7 @@ mod check;
 mod frames;
 mod injector;
 mod probe;
+mod who_has;
 mod wire;
 
 pub use check::{CheckOptions, check};
