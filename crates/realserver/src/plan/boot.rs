@@ -54,9 +54,10 @@ pub(super) fn carrier(requests: &[&Request], facts: &Facts, plan: &mut Plan) -> 
 pub(super) struct Unit {
     pub name: &'static str,
     pub what: &'static str,
-    /// Before the network is started, rather than once it is.
+    /// Without waiting for the network: before it is started, or, where interfaces must exist (which the network's own service may
+    /// create: bonds, VLANs), beside it. Else once it is up.
     pub early: bool,
-    /// Interfaces that must exist.
+    /// Interfaces that must exist; waited for.
     pub devices: Vec<String>,
     /// Units that must have succeeded before.
     pub requires: Vec<String>,
@@ -260,17 +261,18 @@ fn service(unit: &Unit) -> String {
         unit.what
     );
     let mut after: Vec<String> = unit.requires.clone();
-    for device in &unit.devices {
-        let device = format!("sys-subsystem-net-devices-{}.device", escape(device));
-        text.push_str(&format!("BindsTo={device}\n"));
-        after.push(device);
-    }
     for other in &unit.requires {
         text.push_str(&format!("Requires={other}\n"));
     }
     if unit.early {
         // systemd's own defaults would put it after basic.target, when network services may be running already.
-        text.push_str("DefaultDependencies=no\nConflicts=shutdown.target\nWants=network-pre.target\nBefore=network-pre.target shutdown.target\n");
+        text.push_str("DefaultDependencies=no\nConflicts=shutdown.target\n");
+        // What waits for an interface must not hold up the service that may be about to create it.
+        text.push_str(if unit.devices.is_empty() {
+            "Wants=network-pre.target\nBefore=network-pre.target shutdown.target\n"
+        } else {
+            "Before=network.target network-online.target shutdown.target\n"
+        });
         // After whatever flushes or replaces the rules of its own table.
         after.extend(
             [
@@ -292,6 +294,15 @@ fn service(unit: &Unit) -> String {
         "After={}\n\n[Service]\nType=oneshot\nRemainAfterExit=yes\n",
         after.join(" ")
     ));
+    // Not by systemd's device units: without udev, as in a container, there are none.
+    for device in &unit.devices {
+        text.push_str(&format!(
+            "ExecStart=/bin/sh -c 'until test -e /sys/class/net/{device}; do sleep 0.1; done'\n"
+        ));
+    }
+    if !unit.devices.is_empty() {
+        text.push_str("TimeoutStartSec=90\n");
+    }
     for line in &unit.start {
         text.push_str(&format!("ExecStart={line}\n"));
     }
@@ -300,20 +311,6 @@ fn service(unit: &Unit) -> String {
     }
     text.push_str("\n[Install]\nWantedBy=multi-user.target\n");
     text
-}
-
-/// systemd.unit(5), "string escaping for inclusion in unit names".
-fn escape(name: &str) -> String {
-    name.bytes()
-        .enumerate()
-        .map(|(i, b)| {
-            if b.is_ascii_alphanumeric() || matches!(b, b':' | b'_') || (b == b'.' && i > 0) {
-                char::from(b).to_string()
-            } else {
-                format!("\\x{b:02x}")
-            }
-        })
-        .collect()
 }
 
 /// S09 is before the network (S10) and after arptables and iptables (S08); S11 is after it.

@@ -25,7 +25,9 @@ fn parse(name: &str, text: &str) -> Unit {
         name: name.into(),
         after: all("After="),
         requires: all("Requires="),
-        early: all("Before=").iter().any(|u| u == "network-pre.target"),
+        early: all("Before=")
+            .iter()
+            .any(|u| u == "network-pre.target" || u == "network.target"),
         start: text
             .lines()
             .filter_map(|l| l.strip_prefix("ExecStart="))
