@@ -359,3 +359,33 @@ fn init_script(unit: &Unit) -> String {
         stop = body(&unit.stop, true),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// bond0 is made by the network's own service, and a container has no device units.
+    #[test]
+    fn a_unit_that_waits_for_an_interface_does_not_hold_up_who_makes_it() {
+        let text = service(&Unit {
+            name: "sysctl",
+            what: "a test",
+            early: true,
+            devices: vec!["bond0".into()],
+            requires: vec![],
+            guards: vec![],
+            start: vec!["@ip@ addr replace 192.0.2.10/32 dev lo".into()],
+            stop: vec![],
+        });
+        assert!(!text.contains("network-pre.target"), "{text}");
+        assert!(!text.contains(".device"), "{text}");
+        assert!(text.contains("Before=network.target "), "{text}");
+        let mut starts = text.lines().filter(|l| l.starts_with("ExecStart="));
+        assert!(
+            starts
+                .next()
+                .is_some_and(|l| l.contains("/sys/class/net/bond0"))
+        );
+        assert!(starts.next().is_some_and(|l| l.contains("192.0.2.10")));
+    }
+}
