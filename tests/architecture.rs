@@ -17,6 +17,7 @@ const LEVELS: &[(&str, u8)] = &[
     ("config", 2),
     ("api", 2),
     ("realserver", 2),
+    ("vrrp", 2),
     ("engine", 3),
     ("dpdk-sys", 3),
     ("sim", 4),
@@ -37,6 +38,7 @@ const CLOCKLESS: &[&str] = &[
     "flowtable",
     "config",
     "api",
+    "vrrp",
     "engine",
 ];
 

@@ -1,0 +1,251 @@
+//! Whole Ethernet frames: advertisements in and out, gratuitous ARP and unsolicited neighbour advertisements out.
+
+use crate::{Advertisement, Checksum, GROUP4, GROUP6, PROTOCOL, ParseError, TTL};
+use std::net::{IpAddr, Ipv6Addr};
+use types::{MacAddr, VlanId};
+use wire::{
+    Arp, Ethernet, FromBytes as _, IntoBytes as _, Ipv4, Ipv6, Sum, U16, U32, VlanTag, arp,
+    checksum, ethernet, icmp, ipv4, nd, protocol,
+};
+
+/// Internetwork control: VRRP is sent before other traffic.
+const TOS: u8 = 0xc0;
+const ALL_NODES: u128 = 0xff02_0000_0000_0000_0000_0000_0000_0001;
+
+/// Where frames go out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// The MAC they are sent from, and that has the virtual addresses.
+    pub mac: MacAddr,
+    /// The tag they carry.
+    pub vlan: Option<VlanId>,
+}
+
+/// A received advertisement with what the frame says of its sender.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// Who sent it.
+    pub source: IpAddr,
+    /// The group, or this director.
+    pub destination: IpAddr,
+    /// The 802.1Q tag in the bytes, if there is one.
+    pub vlan: Option<u16>,
+    /// What it says.
+    pub advertisement: Advertisement,
+}
+
+impl Received {
+    /// Reads an Ethernet frame.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn parse(frame: &[u8]) -> Result<Self, ParseError> {
+        let (ether, mut body) =
+            Ethernet::ref_from_prefix(frame).map_err(|_| ParseError::Truncated)?;
+        let mut ethertype = ether.ethertype.get();
+        let mut vlan = None;
+        if ethertype == ethernet::VLAN {
+            let (tag, behind) =
+                VlanTag::ref_from_prefix(body).map_err(|_| ParseError::Truncated)?;
+            vlan = Some(ethernet::vlan_id(tag.control.get()));
+            ethertype = tag.ethertype.get();
+            body = behind;
+        }
+        let (source, destination, message) = match ethertype {
+            ethernet::IPV4 => inside4(body)?,
+            ethernet::IPV6 => inside6(body)?,
+            _ => return Err(ParseError::NotVrrp),
+        };
+        if source.is_unspecified() || source.is_multicast() || source.is_loopback() {
+            return Err(ParseError::Source(source));
+        }
+        Ok(Self {
+            source,
+            destination,
+            vlan,
+            advertisement: Advertisement::parse(message, source, destination)?,
+        })
+    }
+}
+
+type Inside<'a> = (IpAddr, IpAddr, &'a [u8]);
+
+fn inside4(body: &[u8]) -> Result<Inside<'_>, ParseError> {
+    let (ip, _) = Ipv4::ref_from_prefix(body).map_err(|_| ParseError::Truncated)?;
+    if ip.protocol != PROTOCOL {
+        return Err(ParseError::NotVrrp);
+    }
+    let (header, total) = (ip.header_len(), usize::from(ip.total_len.get()));
+    if ip.version() != 4 || header < ipv4::LEN || total < header {
+        return Err(ParseError::IpHeader);
+    }
+    let packet = body.get(..total).ok_or(ParseError::Truncated)?;
+    let (head, message) = packet
+        .split_at_checked(header)
+        .ok_or(ParseError::Truncated)?;
+    if checksum::of(head) != 0 {
+        return Err(ParseError::IpHeader);
+    }
+    if ip.fragment.get() & (ipv4::MORE_FRAGMENTS | ipv4::OFFSET_MASK) != 0 {
+        return Err(ParseError::Fragment);
+    }
+    if ip.ttl != TTL {
+        return Err(ParseError::Ttl(ip.ttl));
+    }
+    let ends = (ip.source.get(), ip.destination.get());
+    Ok((
+        std::net::Ipv4Addr::from_bits(ends.0).into(),
+        std::net::Ipv4Addr::from_bits(ends.1).into(),
+        message,
+    ))
+}
+
+fn inside6(body: &[u8]) -> Result<Inside<'_>, ParseError> {
+    let (ip, behind) = Ipv6::ref_from_prefix(body).map_err(|_| ParseError::Truncated)?;
+    if ip.next_header != PROTOCOL {
+        return Err(ParseError::NotVrrp);
+    }
+    if ip.version() != 6 {
+        return Err(ParseError::IpHeader);
+    }
+    if ip.hop_limit != TTL {
+        return Err(ParseError::Ttl(ip.hop_limit));
+    }
+    let message = behind
+        .get(..usize::from(ip.payload_len.get()))
+        .ok_or(ParseError::Truncated)?;
+    Ok((
+        Ipv6Addr::from(ip.source).into(),
+        Ipv6Addr::from(ip.destination).into(),
+        message,
+    ))
+}
+
+/// The frame of an advertisement; `to` with its MAC: one peer, else the group.
+#[must_use]
+pub fn advertisement(
+    link: Link,
+    source: IpAddr,
+    to: Option<(IpAddr, MacAddr)>,
+    advertisement: &Advertisement,
+    checksum: Checksum,
+) -> Vec<u8> {
+    let (destination, mac) = to.unwrap_or_else(|| match source {
+        IpAddr::V4(_) => (GROUP4.into(), MacAddr([0x01, 0x00, 0x5e, 0x00, 0x00, 0x12])),
+        IpAddr::V6(_) => (GROUP6.into(), MacAddr(nd::multicast_mac(GROUP6.to_bits()))),
+    });
+    let message = advertisement.emit(source, destination, checksum);
+    match (source, destination) {
+        (IpAddr::V4(from), IpAddr::V4(to)) => {
+            let mut frame = link_header(link, mac, ethernet::IPV4);
+            frame.extend(header4((from.to_bits(), to.to_bits()), message.len()));
+            frame.extend(message);
+            frame
+        }
+        (from, to) => {
+            let ends = (bits6(from), bits6(to));
+            packet6(link, mac, ends, PROTOCOL, &message)
+        }
+    }
+}
+
+/// What tells the segment that `address` is at `link` now: gratuitous ARP as a request and as a reply, since some listen to one
+/// and some to the other, or one unsolicited neighbour advertisement.
+#[must_use]
+pub fn announcements(link: Link, address: IpAddr) -> Vec<Vec<u8>> {
+    match address {
+        IpAddr::V4(ip) => {
+            let ip = ip.to_bits();
+            let arp = |operation, target_mac| {
+                let mut frame = link_header(link, MacAddr::BROADCAST, ethernet::ARP);
+                let arp = Arp::new(operation, (link.mac.0, ip), (target_mac, ip));
+                frame.extend(arp.as_bytes());
+                frame
+            };
+            vec![arp(arp::REQUEST, [0; 6]), arp(arp::REPLY, link.mac.0)]
+        }
+        IpAddr::V6(ip) => {
+            let mut message = nd::Neighbour {
+                kind: icmp::v6::NEIGHBOUR_ADVERTISEMENT,
+                code: 0,
+                checksum: U16::new(0),
+                flags: U32::new(nd::ROUTER | nd::OVERRIDE),
+                target: ip.octets(),
+            }
+            .as_bytes()
+            .to_vec();
+            let option = nd::LinkLayerOption {
+                kind: nd::TARGET_LINK_LAYER,
+                len: 1,
+                mac: link.mac.0,
+            };
+            message.extend(option.as_bytes());
+            // From an address that is there only with the virtual one: itself.
+            let ends = (ip.to_bits(), ALL_NODES);
+            let len = u32::try_from(message.len()).unwrap_or(u32::MAX);
+            let mut sum = Sum::pseudo6(ends.0, ends.1, protocol::ICMPV6, len);
+            sum.add(&message);
+            let sum = sum.finish().to_be_bytes();
+            if let Some(field) = message.get_mut(2..4) {
+                field.copy_from_slice(&sum);
+            }
+            let mac = MacAddr(nd::multicast_mac(ALL_NODES));
+            vec![packet6(link, mac, ends, protocol::ICMPV6, &message)]
+        }
+    }
+}
+
+fn link_header(link: Link, to: MacAddr, ethertype: u16) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(128);
+    bytes.extend(to.0);
+    bytes.extend(link.mac.0);
+    if let Some(vlan) = link.vlan {
+        bytes.extend(ethernet::VLAN.to_be_bytes());
+        // Priority 6, internetwork control.
+        bytes.extend((6 << 13 | vlan.get()).to_be_bytes());
+    }
+    bytes.extend(ethertype.to_be_bytes());
+    bytes
+}
+
+fn header4((from, to): (u32, u32), payload: usize) -> Vec<u8> {
+    let total = u16::try_from(ipv4::LEN + payload).unwrap_or(u16::MAX);
+    let mut header = vec![0x45, TOS];
+    header.extend(total.to_be_bytes());
+    header.extend([0, 0, 0, 0, TTL, PROTOCOL, 0, 0]);
+    header.extend(from.to_be_bytes());
+    header.extend(to.to_be_bytes());
+    let sum = checksum::of(&header).to_be_bytes();
+    if let Some(field) = header.get_mut(10..12) {
+        field.copy_from_slice(&sum);
+    }
+    header
+}
+
+fn packet6(
+    link: Link,
+    mac: MacAddr,
+    (from, to): (u128, u128),
+    next_header: u8,
+    message: &[u8],
+) -> Vec<u8> {
+    let mut frame = link_header(link, mac, ethernet::IPV6);
+    frame.extend((6 << 28 | u32::from(TOS) << 20).to_be_bytes());
+    frame.extend(
+        u16::try_from(message.len())
+            .unwrap_or(u16::MAX)
+            .to_be_bytes(),
+    );
+    frame.extend([next_header, TTL]);
+    frame.extend(from.to_be_bytes());
+    frame.extend(to.to_be_bytes());
+    frame.extend(message);
+    frame
+}
+
+const fn bits6(ip: IpAddr) -> u128 {
+    match ip {
+        IpAddr::V4(ip) => ip.to_ipv6_mapped().to_bits(),
+        IpAddr::V6(ip) => ip.to_bits(),
+    }
+}
