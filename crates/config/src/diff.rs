@@ -313,6 +313,18 @@ fn settings(changes: &mut Changes, old: &Settings, new: &Settings) {
     );
     changes.value(
         e,
+        "settings: lblc_expiration",
+        old.lblc_expiration,
+        new.lblc_expiration,
+    );
+    changes.value(
+        e,
+        "settings: lblcr_expiration",
+        old.lblcr_expiration,
+        new.lblcr_expiration,
+    );
+    changes.value(
+        e,
         "settings: nat_icmp_send",
         old.nat_icmp_send,
         new.nat_icmp_send,

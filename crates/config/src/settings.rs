@@ -17,6 +17,10 @@ pub struct Settings {
     pub schedule_icmp: bool,
     /// A service by mark without usable servers lets its packets through to where they were going.
     pub cache_bypass: bool,
+    /// lblc: seconds after which a destination nobody has asked for is forgotten.
+    pub lblc_expiration: u32,
+    /// lblcr: likewise, and after which a destination's set of servers that has not changed loses one.
+    pub lblcr_expiration: u32,
     /// Answer stray packets from a real server's service port with port unreachable.
     pub nat_icmp_send: bool,
     /// Honour the path MTU in tunnels.
@@ -47,6 +51,8 @@ impl Settings {
             sloppy_tcp: false,
             schedule_icmp: false,
             cache_bypass: false,
+            lblc_expiration: 86_400,
+            lblcr_expiration: 86_400,
             nat_icmp_send: false,
             pmtu_disc: true,
             tcp_timeout: 900,

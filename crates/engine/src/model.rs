@@ -161,6 +161,10 @@ pub struct Settings {
     pub schedule_icmp: bool,
     /// A service by mark without usable servers lets its packets through to where they were going.
     pub cache_bypass: bool,
+    /// lblc: seconds after which a destination nobody has asked for is forgotten.
+    pub lblc_expiration_s: u32,
+    /// lblcr: likewise, and after which a destination's set of servers that has not changed loses one.
+    pub lblcr_expiration_s: u32,
     /// Answer stray packets from a real server's service port with port unreachable.
     pub nat_icmp_send: bool,
     /// Honour path MTU in tunnels (DF copied to the outer header).
@@ -192,6 +196,8 @@ impl Settings {
             sloppy_tcp: false,
             schedule_icmp: false,
             cache_bypass: false,
+            lblc_expiration_s: 86_400,
+            lblcr_expiration_s: 86_400,
             nat_icmp_send: false,
             pmtu_disc: true,
             timeout_tcp_s: 900,

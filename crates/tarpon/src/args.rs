@@ -302,7 +302,7 @@ pub struct ServiceOptions {
     #[arg(long)]
     pub name: Option<String>,
 
-    /// How connections are spread: rr, wrr, lc, wlc, sed, nq, fo, ovf, sh, dh, mh, twos [default for a new one: wlc]
+    /// How connections are spread: rr, wrr, lc, wlc, lblc, lblcr, sed, nq, fo, ovf, sh, dh, mh, twos [default for a new one: wlc]
     #[arg(long, short = 's', value_parser = Scheduler::from_str)]
     pub scheduler: Option<Scheduler>,
 

@@ -154,6 +154,8 @@ const fn settings(config: &Config) -> Settings {
         sloppy_tcp: from.sloppy_tcp,
         schedule_icmp: from.schedule_icmp,
         cache_bypass: from.cache_bypass,
+        lblc_expiration_s: from.lblc_expiration,
+        lblcr_expiration_s: from.lblcr_expiration,
         nat_icmp_send: from.nat_icmp_send,
         pmtu_disc: from.pmtu_disc,
         timeout_tcp_s: from.tcp_timeout,

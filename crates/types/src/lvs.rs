@@ -58,6 +58,10 @@ pub enum Scheduler {
     Lc,
     /// Weighted least connection (ipvsadm's default).
     Wlc,
+    /// Locality-based least connection: a destination's last server, else the least loaded.
+    Lblc,
+    /// The same with replication: a destination collects a set of servers.
+    Lblcr,
     /// Shortest expected delay.
     Sed,
     /// Never queue: an idle server at once, else the shortest expected delay.
@@ -171,6 +175,8 @@ names!(
     Wrr = "wrr",
     Lc = "lc",
     Wlc = "wlc",
+    Lblc = "lblc",
+    Lblcr = "lblcr",
     Sed = "sed",
     Nq = "nq",
     Fo = "fo",

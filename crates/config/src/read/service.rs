@@ -16,9 +16,6 @@ const DEFAULT_PERSISTENT_S: u32 = 300;
 /// Persistence at most: 31 days, where `ipvsadm` stops.
 const MAX_PERSISTENT_S: u32 = 31 * 24 * 3600;
 
-/// Schedulers of IPVS that this version does not have.
-const OTHER_SCHEDULERS: &[&str] = &["lblc", "lblcr"];
-
 pub(super) fn service(reader: &mut Reader, section: &mut Section<'_>) -> Option<Service> {
     let name = section.get(reader, "name", "a text, like \"web\"", text);
     let key = key(reader, section);
@@ -27,14 +24,7 @@ pub(super) fn service(reader: &mut Reader, section: &mut Section<'_>) -> Option<
         reader,
         "scheduler",
         &alternatives(Scheduler::ALL.iter().map(|s| s.name())),
-        |v| {
-            let text = v.as_str().ok_or(None)?;
-            text.parse::<Scheduler>().map_err(|_| {
-                OTHER_SCHEDULERS
-                    .contains(&text)
-                    .then(|| format!("the scheduler {text:?} is not available yet"))
-            })
-        },
+        parsed::<Scheduler>,
     );
     let flags = alternatives(SchedulerFlag::ALL.iter().map(|f| f.name()));
     let wanted = (flags.as_str(), "\"sh-port\"");

@@ -34,6 +34,8 @@ pub(super) fn read(reader: &mut Reader, section: &mut Section<'_>, compat_ipvs: 
     };
     let tcp_timeout = seconds("tcp_timeout", d.tcp_timeout);
     let tcp_fin_timeout = seconds("tcp_fin_timeout", d.tcp_fin_timeout);
+    let lblc_expiration = seconds("lblc_expiration", d.lblc_expiration);
+    let lblcr_expiration = seconds("lblcr_expiration", d.lblcr_expiration);
     let udp_timeout = seconds("udp_timeout", d.udp_timeout);
     let conn_reuse_mode = section
         .get(
@@ -78,6 +80,8 @@ pub(super) fn read(reader: &mut Reader, section: &mut Section<'_>, compat_ipvs: 
         sloppy_tcp,
         schedule_icmp,
         cache_bypass,
+        lblc_expiration,
+        lblcr_expiration,
         nat_icmp_send,
         pmtu_disc,
         tcp_timeout,

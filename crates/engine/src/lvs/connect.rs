@@ -13,7 +13,7 @@ use crate::{
     context::Context,
     forward,
     icmp::{self, IcmpError},
-    model::ServiceKey,
+    model::{ServiceKey, Settings},
     packet::{Addresses, Fragment, Packet, is_martian},
     pipeline,
     shared::Shared,
@@ -293,24 +293,34 @@ pub(super) fn assign<I: Ip>(
         };
         return persist::assign::<I>(shared, snapshot, &wanted, now);
     }
-    schedule::choose(service, &shared.roster, &asker::<I>(tuple))
-        .and_then(|chosen| {
-            let target = snapshot.services.target(chosen.id)?;
-            Some(Assigned {
-                server: chosen.id,
-                port: or(target.port, tuple.other_port),
-                template: None,
-            })
+    schedule::choose(
+        service,
+        &shared.roster,
+        &asker::<I>(tuple, &snapshot.settings, now),
+    )
+    .and_then(|chosen| {
+        let target = snapshot.services.target(chosen.id)?;
+        Some(Assigned {
+            server: chosen.id,
+            port: or(target.port, tuple.other_port),
+            template: None,
         })
-        .ok_or(NotAssigned::NoServer)
+    })
+    .ok_or(NotAssigned::NoServer)
 }
 
 /// What schedulers go by.
-pub(crate) fn asker<I: Ip>(tuple: &Tuple<I::Addr>) -> Asker {
+pub(crate) fn asker<'s, I: Ip>(
+    tuple: &Tuple<I::Addr>,
+    settings: &'s Settings,
+    now: Tick,
+) -> Asker<'s> {
     Asker {
         client: I::ip(tuple.client),
         client_port: tuple.client_port,
         destination: I::ip(tuple.other),
+        now,
+        settings,
     }
 }
 

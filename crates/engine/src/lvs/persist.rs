@@ -47,7 +47,7 @@ pub(crate) fn assign<I: Ip>(
     // Twice: a template that does not hold any more is given up, and another made.
     for _ in 0..2 {
         match table.claim(hash, &key, true, now, &mut settle) {
-            Claim::Won(embryo) => return make::<I>(shared, snapshot, wanted, embryo),
+            Claim::Won(embryo) => return make::<I>(shared, snapshot, wanted, embryo, now),
             Claim::Exists(slot) => {
                 if let Some(assigned) = follow::<I>(shared, snapshot, wanted, slot, now) {
                     return Ok(assigned);
@@ -133,9 +133,10 @@ fn make<I: Ip>(
     snapshot: &Snapshot,
     wanted: &Wanted<'_, I::Addr>,
     embryo: Embryo<'_, I>,
+    now: Tick,
 ) -> Result<Assigned, NotAssigned> {
     let none = NotAssigned::NoServer;
-    let asker = asker::<I>(wanted.tuple);
+    let asker = asker::<I>(wanted.tuple, &snapshot.settings, now);
     let Some(chosen) = schedule::choose(wanted.service, &shared.roster, &asker) else {
         return Err(none);
     };

@@ -7,7 +7,7 @@ use super::{
     estimate::Estimator,
     roll::{Removal, Roll, ServerRecord, ServiceRecord},
     roster::Roster,
-    schedule::folded,
+    schedule::{Locality, folded},
     services::{Candidate, Service, Standing, Target, server_ports},
 };
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
 use hashbrown::HashMap;
 use rcu::Domain;
 use std::sync::Arc;
-use types::{ForwardingMethod, ServerId, ServiceId, Tick};
+use types::{ForwardingMethod, Scheduler, ServerId, ServiceId, Tick};
 
 /// How long a removed NAT server's packets are kept from the clients: an established connection's default timeout.
 const REMEMBERED_MS: u64 = 900_000;
@@ -68,7 +68,7 @@ impl Roll {
         plan.remove_missing(now, desired);
         let mut list = Vec::with_capacity(desired.services.len());
         for service in &desired.services {
-            list.push(plan.place(self, service, desired.services.len(), read)?);
+            list.push(plan.place(now, self, service, desired.services.len(), read)?);
         }
         plan.list = list.into();
         plan.fill_targets(net, pins);
@@ -126,6 +126,7 @@ impl Plan {
 
     fn place(
         &mut self,
+        now: Tick,
         old: &Roll,
         wanted: &model::Service,
         total: usize,
@@ -171,7 +172,14 @@ impl Plan {
                 spread: folded(server.address.ip()).wrapping_add(server.address.port().into()),
             })
         });
-        let compiled = Arc::new(Service::new(id, wanted, candidates.collect()));
+        let locality = match wanted.scheduler {
+            Scheduler::Lblc | Scheduler::Lblcr => before
+                .filter(|b| b.compiled.scheduler == wanted.scheduler)
+                .and_then(|b| b.compiled.locality.clone())
+                .or_else(|| Some(Arc::new(Locality::new(now)))),
+            _ => None,
+        };
+        let compiled = Arc::new(Service::new(id, wanted, candidates.collect(), locality));
         match before {
             Some(_) => self.applied.services_changed += 1,
             None => self.applied.services_added += 1,

@@ -1,6 +1,6 @@
 //! Virtual services and real servers as one snapshot has them.
 
-use super::schedule;
+use super::schedule::{self, Locality};
 use crate::{
     model::{self, Persistence, ServiceKey},
     neighbour::NeighbourId,
@@ -34,6 +34,8 @@ pub(crate) struct Service {
     pub servers: Box<[Candidate]>,
     /// Of a hashing scheduler: places of servers in `servers`.
     pub table: Box<[u32]>,
+    /// What lblc and lblcr remember.
+    pub locality: Option<Arc<Locality>>,
     /// Greatest common divisor of the weights.
     pub weight_step: u32,
     /// Where a round of weighted round robin starts.
@@ -54,8 +56,13 @@ pub(crate) struct Candidate {
 }
 
 impl Service {
-    /// The service `wanted` is to be; its `servers` are given newest first.
-    pub fn new(id: ServiceId, wanted: &model::Service, servers: Box<[Candidate]>) -> Self {
+    /// The service `wanted` is to be; its `servers` are given newest first, with what lblc or lblcr is to remember them in.
+    pub fn new(
+        id: ServiceId,
+        wanted: &model::Service,
+        servers: Box<[Candidate]>,
+        locality: Option<Arc<Locality>>,
+    ) -> Self {
         let mut service = Self {
             id,
             key: wanted.key,
@@ -65,6 +72,7 @@ impl Service {
             one_packet: wanted.one_packet,
             table: schedule::table(wanted.scheduler, &servers),
             servers,
+            locality,
             weight_step: 1,
             weight_top: 0,
         };
@@ -305,7 +313,7 @@ mod tests {
             last_weight: Weight(1),
             spread: 0,
         });
-        Service::new(ServiceId(0), &wanted, candidates.collect())
+        Service::new(ServiceId(0), &wanted, candidates.collect(), None)
     }
 
     #[test]

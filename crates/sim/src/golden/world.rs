@@ -280,14 +280,18 @@ impl World {
     pub fn set(&mut self, key: &str, value: &str) -> Result<(), String> {
         let name = key.rsplit('/').next().unwrap_or(key);
         let unsupported = || format!("not supported: {name}={value}");
-        let number: u8 = value.parse().map_err(|_| unsupported())?;
+        let number: u32 = value.parse().map_err(|_| unsupported())?;
         let on = number != 0;
         match name {
             "expire_nodest_conn" => self.settings.expire_nodest_conn = on,
             "expire_quiescent_template" => self.settings.expire_quiescent_template = on,
-            "conn_reuse_mode" => self.settings.conn_reuse_mode = number,
+            "conn_reuse_mode" => {
+                self.settings.conn_reuse_mode = u8::try_from(number).map_err(|_| unsupported())?;
+            }
             "sloppy_tcp" => self.settings.sloppy_tcp = on,
             "schedule_icmp" => self.settings.schedule_icmp = on,
+            "lblc_expiration" => self.settings.lblc_expiration_s = number,
+            "lblcr_expiration" => self.settings.lblcr_expiration_s = number,
             "cache_bypass" => self.settings.cache_bypass = on,
             "nat_icmp_send" => self.settings.nat_icmp_send = on,
             "pmtu_disc" => self.settings.pmtu_disc = on,

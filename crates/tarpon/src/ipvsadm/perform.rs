@@ -265,12 +265,7 @@ fn scheduler(line: &Line) -> Result<Scheduler, Stop> {
         Some("sip") => return refuse(Refusal::unsupported("the persistence engine sip")),
         Some(_) => return refuse(no_scheduler()),
     }
-    line.scheduler
-        .parse()
-        .or_else(|_| match line.scheduler.as_str() {
-            "lblc" | "lblcr" => refuse(Refusal::unsupported("this scheduler")),
-            _ => refuse(no_scheduler()),
-        })
+    line.scheduler.parse().or_else(|_| refuse(no_scheduler()))
 }
 
 fn no_scheduler() -> Refusal {

@@ -40,7 +40,7 @@ pub(super) fn table(servers: &[Candidate], turn: Turn) -> Box<[u32]> {
 pub(super) fn by_source<'s>(
     service: &'s Service,
     roster: &Roster,
-    asker: &Asker,
+    asker: &Asker<'_>,
 ) -> Option<&'s Candidate> {
     let hash = hash::multiplicative::<BITS>(asker.source(service.flags));
     let at = |bucket: usize| admitted(service, roster, bucket % BUCKETS);
@@ -55,7 +55,7 @@ pub(super) fn by_source<'s>(
 pub(super) fn by_destination<'s>(
     service: &'s Service,
     roster: &Roster,
-    asker: &Asker,
+    asker: &Asker<'_>,
 ) -> Option<&'s Candidate> {
     let bucket = hash::multiplicative::<BITS>(hash::folded(asker.destination));
     admitted(service, roster, bucket)

@@ -75,7 +75,7 @@ fn walkers(servers: &[Candidate]) -> Vec<Walker> {
 pub(super) fn choose<'s>(
     service: &'s Service,
     roster: &Roster,
-    asker: &Asker,
+    asker: &Asker<'_>,
 ) -> Option<&'s Candidate> {
     let source = asker.source(service.flags);
     let place = |offset: u32| hash::sip(source.wrapping_add(offset), FIRST) % PLACES;

@@ -8,6 +8,7 @@
 mod buckets;
 mod hash;
 mod load;
+mod locality;
 mod maglev;
 mod priority;
 mod rr;
@@ -15,28 +16,34 @@ mod twos;
 mod wrr;
 
 pub(super) use hash::folded;
+pub(super) use locality::Locality;
 pub(super) use wrr::weight_steps;
 
 use super::{
     roster::{Roster, ServerState, ServiceState},
     services::{Candidate, Service},
 };
+use crate::model::Settings;
 use load::Weighing;
 use std::net::IpAddr;
-use types::{Scheduler, SchedulerFlags};
+use types::{Scheduler, SchedulerFlags, Tick};
 
 /// Who asks for a server, and for what: the hashing schedulers go by it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Asker {
+pub(crate) struct Asker<'s> {
     /// The client.
     pub client: IpAddr,
     /// Its port.
     pub client_port: u16,
     /// The address it asks for.
     pub destination: IpAddr,
+    /// When.
+    pub now: Tick,
+    /// Settings of schedulers.
+    pub settings: &'s Settings,
 }
 
-impl Asker {
+impl Asker<'_> {
     /// The client, and its port if that is wanted, as one number.
     fn source(&self, flags: SchedulerFlags) -> u32 {
         let port = if flags.port { self.client_port } else { 0 };
@@ -48,7 +55,7 @@ impl Asker {
 pub(crate) fn choose<'s>(
     service: &'s Service,
     roster: &Roster,
-    asker: &Asker,
+    asker: &Asker<'_>,
 ) -> Option<&'s Candidate> {
     let state = roster.service(service.id)?;
     match service.scheduler {
@@ -56,6 +63,8 @@ pub(crate) fn choose<'s>(
         Scheduler::Wrr => wrr::choose(service, state, roster),
         Scheduler::Lc => load::choose(service, roster, Weighing::Equal),
         Scheduler::Wlc => load::choose(service, roster, Weighing::ByWeight),
+        Scheduler::Lblc => locality::choose(service, roster, asker),
+        Scheduler::Lblcr => locality::choose_of_set(service, roster, asker),
         Scheduler::Sed => load::choose(service, roster, Weighing::Delay),
         Scheduler::Nq => load::choose(service, roster, Weighing::NeverQueue),
         Scheduler::Fo => priority::failover(service, roster),
@@ -132,7 +141,7 @@ mod testing {
             one_packet: false,
             servers: Vec::new(),
         };
-        Service::new(ServiceId(0), &wanted, candidates(weights).into())
+        Service::new(ServiceId(0), &wanted, candidates(weights).into(), None)
     }
 
     /// Servers of these weights: 10.1.0.11:80 and so on.
