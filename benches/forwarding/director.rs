@@ -272,6 +272,7 @@ fn desired(path: Path) -> Result<Desired> {
         address: SocketAddr::new(flows::server(number, path.is_ipv6), port),
         method: path.method,
         weight: Weight(1),
+        tunnel: types::Tunnel::Ipip,
         upper_threshold: 0,
         lower_threshold: 0,
     };

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
-use types::{ForwardingMethod, IpNet, Protocol, Scheduler, SchedulerFlag, Weight};
+use types::{ForwardingMethod, IpNet, Protocol, Scheduler, SchedulerFlag, Tunnel, Weight};
 
 macro_rules! commands {
     ($($(#[doc = $doc:literal])+ $variant:ident $(($args:ty))? = $name:literal),+ $(,)?) => {
@@ -229,6 +229,9 @@ pub struct ServerAdd {
     /// Absent: the service's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub method: Option<ForwardingMethod>,
+    /// What packets are wrapped in, with the method `tunnel`; absent: ipip.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tunnel: Option<Tunnel>,
     /// Default 1; 0 quiesces.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight: Option<Weight>,
@@ -251,6 +254,9 @@ pub struct ServerEdit {
     /// The forwarding method.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub method: Option<ForwardingMethod>,
+    /// What packets are wrapped in, with the method `tunnel`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tunnel: Option<Tunnel>,
     /// 0 quiesces.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight: Option<Weight>,

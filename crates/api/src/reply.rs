@@ -4,8 +4,8 @@ use crate::Bytes;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
 use types::{
-    ForwardingMethod, IpNet, MacAddr, Mark, Protocol, Scheduler, SchedulerFlag, ServiceKey, VlanId,
-    Weight,
+    ForwardingMethod, IpNet, MacAddr, Mark, Protocol, Scheduler, SchedulerFlag, ServiceKey, Tunnel,
+    VlanId, Weight,
 };
 
 /// What `ok` holds: which one follows from the command.
@@ -233,6 +233,9 @@ pub struct Server {
     pub address: SocketAddr,
     /// How packets get there.
     pub method: ForwardingMethod,
+    /// What they are wrapped in, with the method `tunnel`.
+    #[serde(default)]
+    pub tunnel: Tunnel,
     /// Its weight; 0 takes no new connections.
     pub weight: Weight,
     /// No new connections at this many; 0 is off.

@@ -45,6 +45,7 @@ fn every_kind_of_argument() -> Vec<Command> {
             server: "[2001:db8::11]:8080".parse().unwrap(),
             method: None,
             weight: Some(types::Weight(3)),
+            tunnel: None,
             upper_threshold: None,
             lower_threshold: None,
         }),

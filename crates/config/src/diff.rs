@@ -259,6 +259,7 @@ fn servers(changes: &mut Changes, service: &Service, old: &[Server]) {
         |changes, a, b| {
             let of = |field: &str| format!("{what}{}: {field}", b.address);
             changes.value(e, &of("method"), a.method, b.method);
+            changes.value(e, &of("tunnel"), a.tunnel, b.tunnel);
             changes.value(e, &of("weight"), a.weight.0, b.weight.0);
             changes.value(
                 e,

@@ -9,7 +9,7 @@ use std::{
 };
 use types::{
     Family, ForwardingMethod, IpNet, MacAddr, Mark, Protocol, Scheduler, SchedulerFlag, ServiceKey,
-    VlanId, Weight,
+    Tunnel, VlanId, Weight,
 };
 
 /// A whole configuration.
@@ -536,6 +536,8 @@ pub struct Server {
     pub address: SocketAddr,
     /// How packets get there.
     pub method: ForwardingMethod,
+    /// What they are wrapped in, with `Tunnel`.
+    pub tunnel: Tunnel,
     /// 0 quiesces.
     pub weight: Weight,
     /// No new connections at this many (active and inactive); 0 is off.
@@ -551,6 +553,7 @@ impl Server {
         Self {
             address,
             method,
+            tunnel: Tunnel::Ipip,
             weight: Weight(1),
             upper_threshold: 0,
             lower_threshold: 0,

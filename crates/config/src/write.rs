@@ -5,7 +5,7 @@ use crate::{
 };
 use serde::Serialize;
 use std::net::{Ipv4Addr, Ipv6Addr};
-use types::{IpNet, MacAddr};
+use types::{IpNet, MacAddr, Tunnel};
 
 impl Config {
     /// The file that says this: every key written out, comments and order of keys are lost. [`Config::parse`] reads it to
@@ -151,6 +151,8 @@ struct ServiceTable<'c> {
 struct ServerTable {
     address: String,
     method: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tunnel: Option<String>,
     weight: u32,
     upper_threshold: u32,
     lower_threshold: u32,
@@ -309,6 +311,7 @@ fn service(service: &Service) -> ServiceTable<'_> {
             .map(|s| ServerTable {
                 address: s.address.to_string(),
                 method: s.method.name(),
+                tunnel: (s.tunnel != Tunnel::Ipip).then(|| s.tunnel.to_string()),
                 weight: s.weight.0,
                 upper_threshold: s.upper_threshold,
                 lower_threshold: s.lower_threshold,

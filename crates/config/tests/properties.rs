@@ -6,7 +6,7 @@ use config::{
     Server, Service, Settings, diff,
 };
 use proptest::prelude::*;
-use types::{ForwardingMethod, Protocol, Scheduler, SchedulerFlag, ServiceKey, Weight};
+use types::{ForwardingMethod, Protocol, Scheduler, SchedulerFlag, ServiceKey, Tunnel, Weight};
 
 const WHOLE: &str = include_str!("../../../dpdk-config/tarpon.toml");
 
@@ -111,6 +111,8 @@ proptest! {
     }
 }
 
+const TUNNELS: [&str; 4] = ["ipip", "gre:csum", "gue:6080", "gue:1:remcsum"];
+
 /// A configuration that makes sense, with most of its fields at will.
 fn configs() -> impl Strategy<Value = Config> {
     let server = (2u8..100, 1u16..9999, 0u32..5, 0usize..3, 0u32..100).prop_map(
@@ -121,8 +123,14 @@ fn configs() -> impl Strategy<Value = Config> {
             } else {
                 80
             };
+            let tunnel = match method {
+                ForwardingMethod::Tunnel => TUNNELS[host as usize % TUNNELS.len()].parse(),
+                _ => Ok(Tunnel::Ipip),
+            };
+            let tunnel = tunnel.unwrap();
             Server {
                 weight: Weight(weight),
+                tunnel,
                 upper_threshold: upper,
                 lower_threshold: upper / 2,
                 ..Server::new(format!("10.1.0.{host}:{port}").parse().unwrap(), method)

@@ -53,6 +53,8 @@ drop_reasons! {
     L4Checksum = "l4_checksum",
     /// An ICMP or ICMPv6 packet with a wrong checksum.
     IcmpChecksum = "icmp_checksum",
+    /// An ICMP error about a tunnel's outer header, told to the client as one about its own packet where it concerns it.
+    TunnelError = "tunnel_error",
     /// A neighbour discovery packet that fails RFC 4861's validation.
     NdMalformed = "nd_malformed",
     /// An ICMP error or message about nothing we know, for the director itself.

@@ -44,12 +44,22 @@ pub(crate) enum IcmpError {
         /// What the way out takes.
         mtu: u16,
     },
+    /// What another router has said, in the words of the packet's own family.
+    Relayed {
+        /// Type.
+        kind: u8,
+        /// Code.
+        code: u8,
+        /// The rest of the header.
+        rest: u32,
+    },
 }
 
 impl IcmpError {
     /// Type, code and the rest of the header. `next_header_at`: where the packet names its protocol.
     fn header(self, ipv4: bool, next_header_at: u32) -> (u8, u8, u32) {
         match (self, ipv4) {
+            (Self::Relayed { kind, code, rest }, _) => (kind, code, rest),
             (Self::NetUnreachable, true) => (v4::UNREACHABLE, 0, 0),
             (Self::HostUnreachable, true) => (v4::UNREACHABLE, 1, 0),
             (Self::ProtocolUnreachable, true) => (v4::UNREACHABLE, 2, 0),

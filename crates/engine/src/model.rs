@@ -10,7 +10,7 @@ use std::{
 pub use types::ServiceKey;
 use types::{
     ForwardingMethod, InterfaceId, InterfaceName, IpNet, MacAddr, Mark, PortId, Protocol,
-    Scheduler, SchedulerFlags, VlanId, Weight,
+    Scheduler, SchedulerFlags, Tunnel, VlanId, Weight,
 };
 
 /// The whole desired state.
@@ -134,6 +134,8 @@ pub struct Server {
     pub address: SocketAddr,
     /// How packets get there.
     pub method: ForwardingMethod,
+    /// What they are wrapped in, with `Tunnel`.
+    pub tunnel: Tunnel,
     /// Weight; 0 quiesces.
     pub weight: Weight,
     /// No new connections at this many or more (active + inactive); 0 is off.

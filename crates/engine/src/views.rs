@@ -3,7 +3,8 @@
 use crate::model::{Persistence, ServiceKey};
 use std::net::{IpAddr, SocketAddr};
 use types::{
-    ForwardingMethod, InterfaceId, IpNet, Scheduler, SchedulerFlags, ServerId, ServiceId, Weight,
+    ForwardingMethod, InterfaceId, IpNet, Scheduler, SchedulerFlags, ServerId, ServiceId, Tunnel,
+    Weight,
 };
 
 /// Connections of a server, as IPVS counts them.
@@ -96,6 +97,8 @@ pub struct ServerView {
     pub address: SocketAddr,
     /// How packets get there.
     pub method: ForwardingMethod,
+    /// What they are wrapped in, with `Tunnel`.
+    pub tunnel: Tunnel,
     /// Weight now.
     pub weight: Weight,
     /// Upper threshold, 0 is off.

@@ -64,6 +64,7 @@ pub fn service(
         address: text.parse().expect("a server's address"),
         method,
         weight: Weight(1),
+        tunnel: types::Tunnel::Ipip,
         upper_threshold: 0,
         lower_threshold: 0,
     };

@@ -90,6 +90,7 @@ fn service(
                 address: s.parse().unwrap(),
                 method,
                 weight: Weight(2),
+                tunnel: types::Tunnel::Ipip,
                 upper_threshold: 0,
                 lower_threshold: 0,
             })

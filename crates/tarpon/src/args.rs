@@ -6,7 +6,7 @@ use std::{
     path::PathBuf,
     str::FromStr,
 };
-use types::{Family, ForwardingMethod, IpNet, Mark, Protocol, Scheduler, SchedulerFlag};
+use types::{Family, ForwardingMethod, IpNet, Mark, Protocol, Scheduler, SchedulerFlag, Tunnel};
 
 /// Where the daemon listens unless its configuration says otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/tarpon/control.sock";
@@ -445,9 +445,13 @@ impl FromStr for ServerAddress {
 
 #[derive(Debug, Args)]
 pub struct ServerOptions {
-    /// How packets get there: masq (NAT), route (direct routing), tunnel (IP in IP) [default for a new one: the service's]
+    /// How packets get there: masq (NAT), route (direct routing), tunnel [default for a new one: the service's]
     #[arg(long, value_parser = ForwardingMethod::from_str)]
     pub method: Option<ForwardingMethod>,
+
+    /// What packets are wrapped in, with the method tunnel: ipip, gre, gre:csum, gue:PORT, gue:PORT:csum, gue:PORT:remcsum [default for a new one: ipip]
+    #[arg(long, value_parser = Tunnel::from_str)]
+    pub tunnel: Option<Tunnel>,
 
     /// Its share of connections; 0 takes no new ones [default for a new one: 1]
     #[arg(long, short = 'w', value_parser = clap::value_parser!(u32).range(0..=2_147_483_647))]

@@ -219,6 +219,7 @@ fn commands_carry_what_was_typed() {
         server: "10.1.0.13:80".parse().unwrap(),
         method: Some(ForwardingMethod::Masq),
         weight: Some(Weight(5)),
+        tunnel: None,
         upper_threshold: None,
         lower_threshold: None,
     };

@@ -137,6 +137,7 @@ const fn server(server: &config::Server) -> Server {
     Server {
         address: server.address,
         method: server.method,
+        tunnel: server.tunnel,
         weight: server.weight,
         upper_threshold: server.upper_threshold,
         lower_threshold: server.lower_threshold,

@@ -7,6 +7,7 @@ mod address;
 mod id;
 mod lvs;
 mod tick;
+mod tunnel;
 
 pub use address::{InterfaceName, IpNet, IpNetError, MacAddr, MacAddrError, VlanId};
 pub use id::{InterfaceId, PortId, ServerId, ServiceId, WorkerId};
@@ -15,3 +16,4 @@ pub use lvs::{
     Weight,
 };
 pub use tick::Tick;
+pub use tunnel::{GueChecksum, Tunnel};

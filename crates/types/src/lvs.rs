@@ -42,7 +42,7 @@ pub enum ForwardingMethod {
     Masq,
     /// Direct routing: only the destination MAC changes (`ipvsadm -g`).
     Route,
-    /// IP-in-IP tunnel (`ipvsadm -i`).
+    /// Through a tunnel (`ipvsadm -i`); see [`crate::Tunnel`].
     Tunnel,
 }
 

@@ -50,6 +50,8 @@ pub mod protocol {
     pub const IPV6: u8 = 41;
     /// IPv6 fragment header.
     pub const FRAGMENT: u8 = 44;
+    /// Generic routing encapsulation.
+    pub const GRE: u8 = 47;
     /// ICMPv6.
     pub const ICMPV6: u8 = 58;
     /// IPv6: nothing follows.

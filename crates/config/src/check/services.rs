@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{Config, Netmask, Server, Service, ServiceKey};
 use std::net::SocketAddr;
-use types::{Family, ForwardingMethod, Protocol, Weight};
+use types::{Family, ForwardingMethod, Protocol, Tunnel, Weight};
 
 pub(super) fn check(
     config: &Config,
@@ -155,6 +155,13 @@ fn each_server(service: &Service, server: &Server, path: &str, problems: &mut Pr
                 family(service.address_or_any().ip())
             ),
             "write an address of the service's family, or method = \"tunnel\", which alone leads to the other",
+        );
+    }
+    if server.tunnel != Tunnel::Ipip && server.method != ForwardingMethod::Tunnel {
+        problems.add(
+            format!("{path}.tunnel"),
+            format!("`tunnel` does nothing with the method {}", server.method),
+            "write method = \"tunnel\", or leave `tunnel` out",
         );
     }
     let service_port = service.key.port();

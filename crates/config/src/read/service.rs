@@ -8,7 +8,9 @@ use super::{
 use crate::{Netmask, Persistence, Server, Service, model::any};
 use std::net::{IpAddr, SocketAddr};
 use toml::de::DeValue;
-use types::{Family, ForwardingMethod, Protocol, Scheduler, SchedulerFlag, ServiceKey, Weight};
+use types::{
+    Family, ForwardingMethod, Protocol, Scheduler, SchedulerFlag, ServiceKey, Tunnel, Weight,
+};
 
 /// `persistent = true`, as `ipvsadm -p` without a value.
 const DEFAULT_PERSISTENT_S: u32 = 300;
@@ -169,6 +171,12 @@ fn server(
     let method = section
         .get(reader, "method", METHODS, method)
         .unwrap_or(default_method);
+    let tunnel = section.get(
+        reader,
+        "tunnel",
+        "\"ipip\", \"gre\", \"gre:csum\", \"gue:6080\", \"gue:6080:csum\" or \"gue:6080:remcsum\"",
+        |v| v.as_str().ok_or(None)?.parse::<Tunnel>().map_err(Some),
+    );
     let weight = section.get(
         reader,
         "weight",
@@ -181,13 +189,14 @@ fn server(
     Some(Server {
         address: address?,
         method,
+        tunnel: tunnel.unwrap_or_default(),
         weight: weight.map_or_else(Weight::default, Weight),
         upper_threshold: upper.unwrap_or(0),
         lower_threshold: lower.unwrap_or(0),
     })
 }
 
-const METHODS: &str = "\"masq\" (NAT), \"route\" (direct routing) or \"tunnel\" (IP in IP)";
+const METHODS: &str = "\"masq\" (NAT), \"route\" (direct routing) or \"tunnel\"";
 
 fn method(value: &DeValue<'_>) -> Result<ForwardingMethod, Wrong> {
     parsed(value)

@@ -114,6 +114,7 @@ fn server_view(
         id: record.id,
         address: record.model.address,
         method: record.model.method,
+        tunnel: record.model.tunnel,
         weight: record.model.weight,
         upper_threshold: record.model.upper_threshold,
         lower_threshold: record.model.lower_threshold,

@@ -19,6 +19,8 @@ mod list;
 mod lookup;
 mod marks;
 mod one_packet;
+mod outer;
+mod paths;
 mod persist;
 mod plan;
 mod related;
@@ -32,6 +34,7 @@ mod state;
 mod straight;
 mod traffic;
 mod tunnel;
+mod wrap;
 
 pub(crate) use age::{Hands, age};
 pub(crate) use busy::Busy;

@@ -19,7 +19,7 @@ use crate::{
 use hashbrown::HashMap;
 use rcu::Domain;
 use std::sync::Arc;
-use types::{ForwardingMethod, Scheduler, ServerId, ServiceId, Tick};
+use types::{ForwardingMethod, Scheduler, ServerId, ServiceId, Tick, Tunnel};
 
 /// How long a removed NAT server's packets are kept from the clients: an established connection's default timeout.
 const REMEMBERED_MS: u64 = 900_000;
@@ -261,8 +261,12 @@ impl Plan {
             let next = net.route(address);
             let interface = next.and_then(|next| net.interface(next.interface));
             let local = net.local(address).is_some();
-            let straight = next.filter(|_| record.removed.is_none() && !local);
+            let tunnel = record.model.tunnel;
+            // GRE and GUE take the long way.
+            let plain = record.model.method != ForwardingMethod::Tunnel || tunnel == Tunnel::Ipip;
+            let straight = next.filter(|_| record.removed.is_none() && !local && plain);
             *target = Target {
+                id: record.id,
                 standing: match record.removed {
                     Some(_) => Standing::Removed,
                     None => Standing::Serving,
@@ -275,9 +279,9 @@ impl Plan {
                 next,
                 neighbour: next.and_then(|next| pins.slot(next)),
                 mtu: interface.map_or(0, |i| i.mtu),
-                tunnel_source: next
-                    .filter(|_| record.model.method == ForwardingMethod::Tunnel)
-                    .and_then(|next| net.source_for(address, next)),
+                tunnel,
+                // Connections keep the method they were made with: one may be in a tunnel yet.
+                tunnel_source: next.and_then(|next| net.source_for(address, next)),
                 exit: straight.map_or(Exit::NONE, |next| net.exit(next, pins)),
             };
         }

@@ -6,7 +6,7 @@ use super::{
     connect::{self, Outcome},
     entry::method,
     family::{self, Ip, Quoted},
-    send,
+    outer, send,
     services::Standing,
 };
 use crate::{
@@ -21,7 +21,7 @@ use types::ForwardingMethod;
 use wire::{Frame, FromBytes, Icmp, Sum, Tcp, icmp, protocol};
 
 /// Bytes of ports in a quoted header: all of it that is needed.
-const PORTS: usize = 4;
+pub(super) const PORTS: usize = 4;
 
 /// An ICMP packet: given back unless it is an error about a connection.
 #[cold]
@@ -33,6 +33,9 @@ pub(crate) fn icmp<F: Frame, O: Output<F>>(
     if packet.fragment != Fragment::No || packet.link_group {
         return Err(frame);
     }
+    let Err(frame) = outer::icmp(cx, frame, packet) else {
+        return Ok(());
+    };
     match packet.addresses {
         Addresses::V4 { .. } => about::<V4, F, O>(cx, frame, packet),
         Addresses::V6 { .. } => about::<V6, F, O>(cx, frame, packet),
@@ -232,7 +235,7 @@ fn to_client<I: Ip, F: Frame, O: Output<F>>(
     Ok(())
 }
 
-fn find<'c, I: Ip, F: Frame, O: Output<F>>(
+pub(super) fn find<'c, I: Ip, F: Frame, O: Output<F>>(
     cx: &Context<'c, F, O>,
     tuple: &Tuple<I::Addr>,
     side: Side,

@@ -126,6 +126,7 @@ impl Roll {
             {
                 service.retired += read(record.id) - record.base;
             }
+            roster.paths.forget(record.id);
             slots.free.push(record.id.0);
             false
         });

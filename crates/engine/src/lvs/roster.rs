@@ -3,6 +3,7 @@
 //! Fixed-size slabs, indexed by the stable ids. Control hands slots out and takes them back once no snapshot names them
 //! and no connection refers to them; workers only touch these lines for new connections and changes of activity.
 
+use super::paths::Paths;
 use crate::views::ConnectionCounts;
 use std::sync::atomic::{
     AtomicBool, AtomicU32, AtomicU64,
@@ -176,6 +177,8 @@ impl ServerState {
 pub(crate) struct Roster {
     services: Box<[ServiceState]>,
     servers: Box<[ServerState]>,
+    /// What the ways to servers take.
+    pub paths: Paths,
 }
 
 impl Roster {
@@ -184,6 +187,7 @@ impl Roster {
         Self {
             services: (0..services).map(|_| ServiceState::default()).collect(),
             servers: (0..servers).map(|_| ServerState::default()).collect(),
+            paths: Paths::new(servers),
         }
     }
 

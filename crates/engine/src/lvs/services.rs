@@ -12,7 +12,8 @@ use std::{
     sync::Arc,
 };
 use types::{
-    ForwardingMethod, Mark, Protocol, Scheduler, SchedulerFlags, ServerId, ServiceId, Tick, Weight,
+    ForwardingMethod, Mark, Protocol, Scheduler, SchedulerFlags, ServerId, ServiceId, Tick, Tunnel,
+    Weight,
 };
 
 /// A virtual service, shared by every snapshot in which it is the same.
@@ -118,6 +119,8 @@ pub(crate) enum Standing {
 /// What the packet path needs of a server, by its slot.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Target {
+    /// Its slot.
+    pub id: ServerId,
     /// Whether packets go there at all.
     pub standing: Standing,
     /// How new connections get there; those that stand keep theirs.
@@ -136,7 +139,9 @@ pub(crate) struct Target {
     pub neighbour: Option<NeighbourId>,
     /// Bytes of an IP packet the way takes.
     pub mtu: u16,
-    /// Source address of tunnel packets to it.
+    /// What tunnel packets to it are wrapped in.
+    pub tunnel: Tunnel,
+    /// Their source address.
     pub tunnel_source: Option<IpAddr>,
     /// The straight way there.
     pub exit: Exit,
@@ -145,6 +150,7 @@ pub(crate) struct Target {
 impl Target {
     /// A slot of which this snapshot knows nothing.
     pub const VACANT: Self = Self {
+        id: ServerId(0),
         standing: Standing::Vacant,
         method: ForwardingMethod::Masq,
         weight: Weight(0),
@@ -154,6 +160,7 @@ impl Target {
         next: None,
         neighbour: None,
         mtu: 0,
+        tunnel: Tunnel::Ipip,
         tunnel_source: None,
         exit: Exit::NONE,
     };

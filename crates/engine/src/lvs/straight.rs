@@ -133,6 +133,9 @@ fn into_tunnel<I: Headers, F: Frame, O: Output<F>>(
         return Straight::Unusual;
     };
     let overhead = tunnel::overhead(source);
+    if cx.shared.roster.paths.is_known(server) {
+        return Straight::Unusual;
+    }
     // What does not fit is refused or goes on in pieces; the first to be touched is the room in front.
     if len > exit.mtu.saturating_sub(overhead) || !frame.prepend(overhead.into()) {
         return Straight::Unusual;

@@ -1,10 +1,10 @@
-//! IP in IP: the packet goes to the real server inside another, whatever the families of the two.
+//! Tunnels: the packet goes to the real server inside another, whatever the families of the two: IP in IP, GRE or GUE.
 //!
 //! Outer header as Linux 6.1 writes it: TOS of the inner one, except that "congestion experienced" inside becomes ECT(0)
 //! outside (RFC 6040's initial marking is left to the sender's own layer); TTL of the inner one after its decrement;
 //! "don't fragment" copied if `pmtu_disc`; identification 0 when that is set, else counted.
 
-use super::services::Target;
+use super::{services::Target, wrap};
 use crate::{
     DropReason, Output,
     context::Context,
@@ -15,7 +15,7 @@ use crate::{
     transmit,
 };
 use std::net::IpAddr;
-use wire::{Frame, FromBytes, IntoBytes, Ipv4, Ipv6, RxChecksum, U16, U32, ipv4, ipv6, protocol};
+use wire::{Frame, FromBytes, IntoBytes, Ipv4, Ipv6, RxChecksum, U16, U32, ipv4, protocol};
 
 /// What of the inner header the outer one is made from.
 #[derive(Clone, Copy)]
@@ -26,7 +26,7 @@ pub(crate) struct Inner {
     pub protocol: u8,
 }
 
-/// Bytes of the outer header between these addresses.
+/// Bytes of the outer IP header between these addresses.
 #[inline]
 pub(super) const fn overhead(source: IpAddr) -> u16 {
     if source.is_ipv4() { 20 } else { 40 }
@@ -50,12 +50,9 @@ pub(crate) fn send<F: Frame, O: Output<F>>(
         cx.drop(frame, DropReason::NoRoute);
         return;
     };
-    let outer_len = if source.is_ipv4() {
-        ipv4::LEN
-    } else {
-        ipv6::LEN
-    };
-    let mtu = target.mtu.saturating_sub(overhead(source));
+    let between = target.tunnel.header_len();
+    let path = cx.shared.roster.paths.mtu(target.id, target.mtu, cx.now);
+    let mtu = path.saturating_sub(overhead(source) + between);
     // Only an IPv4 packet that may be fragmented, or whose sender's wish is not honoured, goes on in pieces.
     let whole = inner.protocol == protocol::IPV6
         || (inner.dont_fragment && cx.snapshot.settings.pmtu_disc)
@@ -70,28 +67,28 @@ pub(crate) fn send<F: Frame, O: Output<F>>(
         transmit::complete_checksum(&mut frame, packet.l3);
     }
     frame.truncate(usize::from(packet.l3) + usize::from(packet.ip_len));
-    if !frame.prepend(outer_len) {
+    if !frame.prepend(usize::from(overhead(source) + between)) {
         cx.drop(frame, DropReason::NoRoom);
         return;
     }
     let fragment = fragment_fields(cx, &inner);
     let at = usize::from(packet.l3);
-    let written = frame.head_mut().get_mut(at..).is_some_and(|bytes| {
-        write_outer(
-            bytes,
-            &inner,
-            packet.ip_len,
-            (source, target.address),
-            fragment,
-        )
+    let ends = (source, target.address);
+    let middle = at + usize::from(overhead(source));
+    let outer = wrap::write(&mut frame, middle, target.tunnel, &inner, packet, ends);
+    let written = outer.is_some_and(|protocol| {
+        let inner = Inner { protocol, ..inner };
+        let bytes = frame.head_mut().get_mut(at..).unwrap_or_default();
+        let len = packet.ip_len.saturating_add(between);
+        write_outer(bytes, &inner, len, ends, fragment)
     });
     if !written {
         cx.drop(frame, DropReason::NoRoom);
         return;
     }
     match reparse(&frame, packet.l3, next.interface) {
-        Some(outer) if outer.ip_len > target.mtu => {
-            fragment_out::send(cx, frame, &outer, target.mtu, next);
+        Some(outer) if outer.ip_len > path => {
+            fragment_out::send(cx, frame, &outer, path, next);
         }
         _ => transmit::send(cx, frame, packet.l3, next),
     }

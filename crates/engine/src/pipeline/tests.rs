@@ -45,6 +45,7 @@ fn service(
         address: address.parse().unwrap(),
         method,
         weight: Weight(1),
+        tunnel: types::Tunnel::Ipip,
         upper_threshold: 0,
         lower_threshold: 0,
     };

@@ -5,7 +5,7 @@
 use engine::model::{Persistence, Server, Service, ServiceKey, Settings};
 use std::net::{IpAddr, SocketAddr};
 use thiserror::Error;
-use types::{Family, ForwardingMethod, Mark, Protocol, Scheduler, SchedulerFlags, Weight};
+use types::{Family, ForwardingMethod, Mark, Protocol, Scheduler, SchedulerFlags, Tunnel, Weight};
 
 /// Why a command was not carried out.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -44,6 +44,18 @@ struct Line<'a> {
     upper: u32,
     lower: u32,
     timeouts: Option<[u32; 3]>,
+    /// Type, port and checksum option.
+    tunnel: [Option<&'a str>; 3],
+}
+
+impl Line<'_> {
+    fn tunnel(&self) -> Result<Tunnel, CommandError> {
+        let text = self.tunnel.iter().flatten().copied().collect::<Vec<_>>();
+        if text.is_empty() {
+            return Ok(Tunnel::Ipip);
+        }
+        text.join(":").parse().map_err(CommandError::Unsupported)
+    }
 }
 
 impl Table {
@@ -136,13 +148,13 @@ impl Table {
         if service.servers.iter().any(|s| s.address == address) {
             return Err(DESTINATION_EXISTS);
         }
-        service.servers.push(server(address, line));
+        service.servers.push(server(address, line)?);
         Ok(())
     }
 
     fn edit_server(&mut self, line: &Line<'_>) -> Result<(), CommandError> {
         let (service, index) = self.server(line)?;
-        service.servers[index] = server(service.servers[index].address, line);
+        service.servers[index] = server(service.servers[index].address, line)?;
         Ok(())
     }
 }
@@ -157,14 +169,15 @@ fn unsupported(words: &[&str]) -> CommandError {
     CommandError::Unsupported(format!("ipvsadm {}", words.join(" ")))
 }
 
-fn server(address: SocketAddr, line: &Line<'_>) -> Server {
-    Server {
+fn server(address: SocketAddr, line: &Line<'_>) -> Result<Server, CommandError> {
+    Ok(Server {
         address,
         method: line.method.unwrap_or(ForwardingMethod::Route),
         weight: Weight(line.weight.unwrap_or(1)),
+        tunnel: line.tunnel()?,
         upper_threshold: line.upper,
         lower_threshold: line.lower,
-    }
+    })
 }
 
 fn scheduler(name: &str) -> Result<Scheduler, CommandError> {
@@ -244,6 +257,7 @@ fn parse<'a>(words: &[&'a str]) -> Result<Line<'a>, CommandError> {
         upper: 0,
         lower: 0,
         timeouts: None,
+        tunnel: [None; 3],
     };
     let mut left = words.iter().copied().peekable();
     while let Some(word) = left.next() {
@@ -282,6 +296,11 @@ fn parse<'a>(words: &[&'a str]) -> Result<Line<'a>, CommandError> {
             "-m" => line.method = Some(ForwardingMethod::Masq),
             "-g" => line.method = Some(ForwardingMethod::Route),
             "-i" => line.method = Some(ForwardingMethod::Tunnel),
+            "--tun-type" => line.tunnel[0] = Some(value()?),
+            "--tun-port" => line.tunnel[1] = Some(value()?),
+            "--tun-nocsum" => line.tunnel[2] = Some("nocsum"),
+            "--tun-csum" => line.tunnel[2] = Some("csum"),
+            "--tun-remcsum" => line.tunnel[2] = Some("remcsum"),
             "-w" => line.weight = Some(number(value()?)?),
             "-x" => line.upper = number(value()?)?,
             "-y" => line.lower = number(value()?)?,

@@ -5,8 +5,8 @@ use super::{
     names::{self, Transport},
     options::{OPTIONS, Opt, OptionSpec, Takes, VERBS, Verb},
 };
-use std::{collections::VecDeque, net::SocketAddr};
-use types::{ForwardingMethod, SchedulerFlag};
+use std::{collections::VecDeque, net::SocketAddr, num::NonZeroU16};
+use types::{ForwardingMethod, GueChecksum, SchedulerFlag, Tunnel};
 
 /// Where the words come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,8 +48,8 @@ pub struct Line {
     pub weight: u32,
     pub upper_threshold: u32,
     pub lower_threshold: u32,
-    /// `--tun-type`, if it is another than ipip.
-    pub other_tunnel: Option<String>,
+    /// What packets are wrapped in, with the method `tunnel`.
+    pub tunnel: Tunnel,
     /// Of `--set`: tcp, tcpfin, udp; 0 stays as it is.
     pub timeouts: [u32; 3],
     given: Vec<Opt>,
@@ -70,7 +70,7 @@ impl Line {
             weight: 1,
             upper_threshold: 0,
             lower_threshold: 0,
-            other_tunnel: None,
+            tunnel: Tunnel::Ipip,
             timeouts: [0; 3],
             given: Vec::new(),
         }
@@ -247,7 +247,8 @@ struct Raw {
     server: Option<String>,
     netmask: Option<String>,
     flags: Option<String>,
-    tunnel: bool,
+    tunnel_type: Option<String>,
+    tunnel_port: Option<NonZeroU16>,
 }
 
 fn given(line: &mut Line, option: Opt) -> Result<(), Refusal> {
@@ -290,17 +291,16 @@ fn option(line: &mut Line, raw: &mut Raw, spec: &OptionSpec, value: &str) -> Res
         Opt::UpperThreshold => line.upper_threshold = count("u_threshold")?,
         Opt::LowerThreshold => line.lower_threshold = count("l_threshold")?,
         Opt::TunnelType => match value {
-            "ipip" => raw.tunnel = true,
-            "gre" | "gue" => {
-                raw.tunnel = true;
-                line.other_tunnel = Some(value.to_owned());
-            }
+            "ipip" | "gre" | "gue" => raw.tunnel_type = Some(value.to_owned()),
             _ => return Err(Refusal::usage("illegal tunnel type specified")),
         },
-        Opt::TunnelPort
-        | Opt::TunnelChecksum
-        | Opt::TunnelNoChecksum
-        | Opt::TunnelRemoteChecksum => raw.tunnel = true,
+        Opt::TunnelPort => {
+            let port = number(value, 1, u16::MAX.into()).and_then(|n| u16::try_from(n).ok());
+            raw.tunnel_port = port.and_then(NonZeroU16::new);
+            if raw.tunnel_port.is_none() {
+                return Err(Refusal::usage("illegal tunnel port specified"));
+            }
+        }
         _ => {}
     }
     Ok(())
@@ -411,22 +411,70 @@ fn finish(line: &mut Line, raw: &Raw) -> Result<(), Refusal> {
             .map(|text| netmask(line, text))
             .transpose()?;
     }
-    if raw.tunnel && line.method != ForwardingMethod::Tunnel {
-        return Err(Refusal::usage(
-            "Tunnel options conflict with forward method",
-        ));
-    }
-    if line.other_tunnel.as_deref() == Some("gue") && !line.has(Opt::TunnelPort) {
-        return Err(Refusal::usage(
-            "You need to supply the 'tun-port' option for the 'gue' tunnel type",
-        ));
-    }
+    line.tunnel = tunnel(line, raw)?;
     line.server = raw
         .server
         .as_deref()
         .map(|text| server(line, text))
         .transpose()?;
     Ok(())
+}
+
+/// What the tunnel options come to.
+fn tunnel(line: &Line, raw: &Raw) -> Result<Tunnel, Refusal> {
+    const CHECKSUMS: [Opt; 3] = [
+        Opt::TunnelNoChecksum,
+        Opt::TunnelChecksum,
+        Opt::TunnelRemoteChecksum,
+    ];
+    let mut options = [Opt::TunnelType, Opt::TunnelPort].iter().chain(&CHECKSUMS);
+    if options.any(|o| line.has(*o)) && line.method != ForwardingMethod::Tunnel {
+        return Err(Refusal::usage(
+            "Tunnel options conflict with forward method",
+        ));
+    }
+    let kind = raw.tunnel_type.as_deref().unwrap_or("ipip");
+    let refused: &[Opt] = match kind {
+        "gue" => &[],
+        "gre" => &[Opt::TunnelPort, Opt::TunnelRemoteChecksum],
+        _ => &[
+            Opt::TunnelPort,
+            Opt::TunnelNoChecksum,
+            Opt::TunnelChecksum,
+            Opt::TunnelRemoteChecksum,
+        ],
+    };
+    if let Some(option) = refused.iter().find(|o| line.has(**o)) {
+        return Err(Refusal::usage(format!(
+            "Illegal '{}' option with the '{kind}' tunnel type",
+            option.name()
+        )));
+    }
+    let given: Vec<&Opt> = CHECKSUMS.iter().filter(|o| line.has(**o)).collect();
+    if let [first, .., last] = *given.as_slice() {
+        return Err(Refusal::usage(format!(
+            "The option '{}' conflicts with the '{}' option in the '{kind}' tunnel type",
+            last.name(),
+            first.name()
+        )));
+    }
+    match (kind, raw.tunnel_port) {
+        ("gue", None) => Err(Refusal::usage(
+            "You need to supply the 'tun-port' option for the 'gue' tunnel type",
+        )),
+        ("gue", Some(port)) => Ok(Tunnel::Gue {
+            port,
+            checksum: match given.first() {
+                Some(Opt::TunnelChecksum) => GueChecksum::Full,
+                Some(Opt::TunnelRemoteChecksum) => GueChecksum::Remote,
+                _ => GueChecksum::None,
+            },
+        }),
+        ("gre", _) => Ok(Tunnel::Gre {
+            checksum: line.has(Opt::TunnelChecksum),
+        }),
+        _ => Ok(Tunnel::Ipip),
+    }
 }
 
 fn netmask(line: &Line, text: &str) -> Result<String, Refusal> {

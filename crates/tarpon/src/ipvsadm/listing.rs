@@ -6,7 +6,7 @@ use super::{
 };
 use api::{Connection, Server, Service, ServiceRef, Traffic};
 use std::{cmp::Reverse, fmt::Write as _, net::SocketAddr};
-use types::{Family, ForwardingMethod, Protocol};
+use types::{Family, ForwardingMethod, GueChecksum, Protocol, Tunnel};
 
 /// What is shown of each service and server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,9 +171,9 @@ fn server(server: &Server, transport: Transport, style: Style) -> String {
         ),
         Columns::TunnelInfo => {
             let tunnel = if server.method == ForwardingMethod::Tunnel {
-                "ipip"
+                tunnel_info(server.tunnel)
             } else {
-                "n/a"
+                "n/a".to_owned()
             };
             format!(
                 "{forward:<7} {tunnel:<13} {:<6} {active:<10} {inactive:<10}",
@@ -182,6 +182,22 @@ fn server(server: &Server, transport: Transport, style: Style) -> String {
         }
     };
     format!("  -> {address:<28} {tail}")
+}
+
+fn tunnel_info(tunnel: Tunnel) -> String {
+    match tunnel {
+        Tunnel::Ipip => "ipip".to_owned(),
+        Tunnel::Gre { checksum: false } => "gre:-c".to_owned(),
+        Tunnel::Gre { checksum: true } => "gre:+c".to_owned(),
+        Tunnel::Gue { port, checksum } => {
+            let checksum = match checksum {
+                GueChecksum::None => "-c",
+                GueChecksum::Full => "+c",
+                GueChecksum::Remote => "r+c",
+            };
+            format!("gue:{port}:{checksum}")
+        }
+    }
 }
 
 fn traffic(traffic: &Traffic, exact: bool) -> String {

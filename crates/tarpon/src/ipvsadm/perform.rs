@@ -222,6 +222,7 @@ fn command(line: &Line) -> Result<Command, Stop> {
             service,
             server: server(line)?,
             method: Some(line.method),
+            tunnel: Some(line.tunnel),
             weight: Some(Weight(line.weight)),
             upper_threshold: Some(line.upper_threshold),
             lower_threshold: Some(line.lower_threshold),
@@ -230,6 +231,7 @@ fn command(line: &Line) -> Result<Command, Stop> {
             service,
             server: server(line)?,
             method: Some(line.method),
+            tunnel: Some(line.tunnel),
             weight: Some(Weight(line.weight)),
             upper_threshold: Some(line.upper_threshold),
             lower_threshold: Some(line.lower_threshold),
@@ -283,9 +285,6 @@ fn netmask(line: &Line, service: ServiceRef) -> Option<String> {
 }
 
 fn server(line: &Line) -> Result<SocketAddr, Stop> {
-    if let Some(kind) = &line.other_tunnel {
-        return refuse(Refusal::unsupported(&format!("tunnels of type {kind}")));
-    }
     let server = line.server.ok_or(Stop::Refused(Refusal::no_command()))?;
     if line.lower_threshold > line.upper_threshold {
         return refuse(Refusal::refused("Numerical result out of range"));

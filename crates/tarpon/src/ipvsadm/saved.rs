@@ -6,7 +6,7 @@ use super::{
 };
 use api::{Server, Service, ServiceRef};
 use std::fmt::Write as _;
-use types::{Family, ForwardingMethod, Protocol};
+use types::{Family, ForwardingMethod, GueChecksum, Protocol, Tunnel};
 
 /// Every service and server, one command each. Thresholds, which the original forgets, are saved too.
 pub fn saved(services: &[Service], numeric: bool) -> String {
@@ -67,7 +67,35 @@ fn options(server: &Server) -> String {
         let _ = write!(text, " -y {}", server.lower_threshold);
     }
     if server.method == ForwardingMethod::Tunnel {
-        text.push_str(" --tun-type ipip");
+        text.push_str(match server.tunnel {
+            Tunnel::Ipip => " --tun-type ipip",
+            Tunnel::Gre { .. } => " --tun-type gre",
+            Tunnel::Gue { .. } => " --tun-type gue",
+        });
+        if let Tunnel::Gue { port, .. } = server.tunnel {
+            let _ = write!(text, " --tun-port {port}");
+        }
+        text.push_str(checksum_option(server.tunnel));
     }
     text
+}
+
+const fn checksum_option(tunnel: Tunnel) -> &'static str {
+    match tunnel {
+        Tunnel::Ipip => "",
+        Tunnel::Gre { checksum: false }
+        | Tunnel::Gue {
+            checksum: GueChecksum::None,
+            ..
+        } => " --tun-nocsum",
+        Tunnel::Gre { checksum: true }
+        | Tunnel::Gue {
+            checksum: GueChecksum::Full,
+            ..
+        } => " --tun-csum",
+        Tunnel::Gue {
+            checksum: GueChecksum::Remote,
+            ..
+        } => " --tun-remcsum",
+    }
 }

@@ -118,6 +118,7 @@ fn server(address: &str, method: ForwardingMethod, weight: u32) -> Server {
         address: address.parse().unwrap(),
         method,
         weight: Weight(weight),
+        tunnel: types::Tunnel::Ipip,
         upper_threshold: 0,
         lower_threshold: 0,
         overloaded: false,
@@ -129,6 +130,14 @@ fn server(address: &str, method: ForwardingMethod, weight: u32) -> Server {
         rate: Traffic::default(),
     }
 }
+
+const TUNNELS: [&str; 5] = [
+    "gre:csum",
+    "gue:6080",
+    "gue:6080:csum",
+    "gue:60080:remcsum",
+    "gre",
+];
 
 /// Added in the order the recorded commands added them.
 fn table() -> Vec<Service> {
@@ -145,6 +154,12 @@ fn table() -> Vec<Service> {
         server("10.1.0.13:80", ForwardingMethod::Route, 0),
         server("10.1.0.14:80", ForwardingMethod::Tunnel, 1),
     ];
+    for (n, tunnel) in (20..).zip(TUNNELS) {
+        let address = format!("10.1.0.{n}:80");
+        let mut server = server(&address, ForwardingMethod::Tunnel, 1);
+        server.tunnel = tunnel.parse().unwrap();
+        web.servers.push(server);
+    }
     if let Some(second) = web.servers.get_mut(1) {
         (second.upper_threshold, second.lower_threshold) = (100, 50);
     }
@@ -183,6 +198,11 @@ TCP  10.0.0.100:80 rr
   -> 10.1.0.12:80                 Masq    3      0          0         
   -> 10.1.0.13:80                 Route   0      0          0         
   -> 10.1.0.14:80                 Tunnel  1      0          0         
+  -> 10.1.0.20:80                 Tunnel  1      0          0         
+  -> 10.1.0.21:80                 Tunnel  1      0          0         
+  -> 10.1.0.22:80                 Tunnel  1      0          0         
+  -> 10.1.0.23:80                 Tunnel  1      0          0         
+  -> 10.1.0.24:80                 Tunnel  1      0          0         
 TCP  10.0.0.100:86 sh (sh-fallback,sh-port)
 TCP  10.0.0.100:443 wrr persistent 360
 TCP  10.0.0.101:443 wrr persistent 60 mask 255.255.255.0
@@ -209,6 +229,11 @@ TCP  10.0.0.100:80 rr
         "
   -> 10.1.0.13:80                 Route   n/a           0      0          0         
   -> 10.1.0.14:80                 Tunnel  ipip          1      0          0         
+  -> 10.1.0.20:80                 Tunnel  gre:+c        1      0          0         
+  -> 10.1.0.21:80                 Tunnel  gue:6080:-c   1      0          0         
+  -> 10.1.0.22:80                 Tunnel  gue:6080:+c   1      0          0         
+  -> 10.1.0.23:80                 Tunnel  gue:60080:r+c 1      0          0         
+  -> 10.1.0.24:80                 Tunnel  gre:-c        1      0          0         
 "
     ));
     assert!(shown(Columns::Default, false).contains(
@@ -349,6 +374,11 @@ fn what_is_saved_is_what_ipvsadm_saves_and_thresholds() {
 -a -t 10.0.0.100:80 -r 10.1.0.12:80 -m -w 3 -x 100 -y 50
 -a -t 10.0.0.100:80 -r 10.1.0.13:80 -g -w 0
 -a -t 10.0.0.100:80 -r 10.1.0.14:80 -i -w 1 --tun-type ipip
+-a -t 10.0.0.100:80 -r 10.1.0.20:80 -i -w 1 --tun-type gre --tun-csum
+-a -t 10.0.0.100:80 -r 10.1.0.21:80 -i -w 1 --tun-type gue --tun-port 6080 --tun-nocsum
+-a -t 10.0.0.100:80 -r 10.1.0.22:80 -i -w 1 --tun-type gue --tun-port 6080 --tun-csum
+-a -t 10.0.0.100:80 -r 10.1.0.23:80 -i -w 1 --tun-type gue --tun-port 60080 --tun-remcsum
+-a -t 10.0.0.100:80 -r 10.1.0.24:80 -i -w 1 --tun-type gre --tun-nocsum
 -A -t 10.0.0.100:86 -s sh -b sh-fallback,sh-port
 -A -t 10.0.0.100:443 -s wrr -p 360
 -A -t 10.0.0.101:443 -s wrr -p 60 -M 255.255.255.0

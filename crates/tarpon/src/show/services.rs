@@ -5,6 +5,7 @@ use crate::{
     units::{bytes, count},
 };
 use api::{Server, Service, ServiceRef, Traffic};
+use types::Tunnel;
 
 /// Which figures of the traffic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,7 +139,8 @@ fn server_notes(server: &Server) -> String {
     };
     let templates =
         (server.templates > 0).then(|| format!("{} templates", count(server.templates)));
-    join([quiesced, overloaded, thresholds, templates])
+    let tunnel = (server.tunnel != Tunnel::Ipip).then(|| server.tunnel.to_string());
+    join([quiesced, overloaded, tunnel, thresholds, templates])
 }
 
 fn join<const N: usize>(notes: [Option<String>; N]) -> String {

@@ -68,6 +68,7 @@ fn server(address: &str, method: ForwardingMethod, weight: u32) -> Server {
         address: address.parse().unwrap(),
         method,
         weight: Weight(weight),
+        tunnel: types::Tunnel::Ipip,
         upper_threshold: 0,
         lower_threshold: 0,
         overloaded: false,

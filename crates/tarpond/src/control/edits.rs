@@ -6,6 +6,7 @@ use api::{
     Timeouts, TimeoutsEdit, Zero,
 };
 use config::{Config, EditError, Server, Service};
+use types::{ForwardingMethod, Tunnel};
 
 /// What changed, one line each.
 type Changes = Result<Vec<String>, Error>;
@@ -53,6 +54,9 @@ pub fn server_add(control: &mut Control, add: ServerAdd) -> Changes {
     edit(control, |config| {
         let service = config.service_mut(add.service)?;
         let mut server = Server::new(add.server, add.method.unwrap_or(service.method));
+        if let Some(tunnel) = add.tunnel {
+            server.tunnel = tunnel;
+        }
         if let Some(weight) = add.weight {
             server.weight = weight;
         }
@@ -70,6 +74,12 @@ pub fn server_edit(control: &mut Control, edit_: ServerEdit) -> Changes {
             .server_mut(edit_.server)?;
         if let Some(method) = edit_.method {
             server.method = method;
+            if method != ForwardingMethod::Tunnel {
+                server.tunnel = Tunnel::Ipip;
+            }
+        }
+        if let Some(tunnel) = edit_.tunnel {
+            server.tunnel = tunnel;
         }
         if let Some(weight) = edit_.weight {
             server.weight = weight;

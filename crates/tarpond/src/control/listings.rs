@@ -177,6 +177,7 @@ fn server_shown(view: &ServerView) -> Server {
     Server {
         address: view.address,
         method: view.method,
+        tunnel: view.tunnel,
         weight: view.weight,
         upper_threshold: view.upper_threshold,
         lower_threshold: view.lower_threshold,

@@ -38,6 +38,7 @@ impl DrainJob {
                 server: drain.server,
                 method: None,
                 weight: Some(Weight(0)),
+                tunnel: None,
                 upper_threshold: None,
                 lower_threshold: None,
             },
