@@ -153,6 +153,7 @@ impl Director {
                 std::mem::take(&mut plan.list),
                 std::mem::take(&mut plan.targets),
                 plan.roll.former().filter(|_| !desired.settings.compat_ipvs),
+                desired.settings.compat_ipvs,
             ),
             marks: Arc::clone(&marks),
             local: desired.local.clone().into(),

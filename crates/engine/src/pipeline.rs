@@ -236,6 +236,9 @@ fn other<F: Frame, O: Output<F>>(cx: &mut Context<'_, F, O>, frame: F, packet: &
         if let Err(frame) = lvs::icmp(cx, frame, packet) {
             not_ours(cx, frame, packet);
         }
+    } else if packet.headless && matches!(packet.protocol, protocol::TCP | protocol::UDP) {
+        // Of no connection for want of a header, but perhaps a real server's.
+        lvs::stray(cx, frame, packet);
     } else {
         not_ours(cx, frame, packet);
     }

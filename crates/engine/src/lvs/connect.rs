@@ -162,9 +162,13 @@ fn retry<F: Frame, O: Output<F>>(
 
 /// A packet that is for no service: perhaps one from a real server whose connection is gone. Such a packet must not show
 /// the server's address to the client.
-fn stray<F: Frame, O: Output<F>>(cx: &mut Context<'_, F, O>, mut frame: F, packet: &Packet) {
+pub(crate) fn stray<F: Frame, O: Output<F>>(
+    cx: &mut Context<'_, F, O>,
+    mut frame: F,
+    packet: &Packet,
+) {
     let settings = &cx.snapshot.settings;
-    let hides = settings.nat_icmp_send || !settings.compat_ipvs;
+    let hides = settings.nat_icmp_send || !settings.compat_ipvs || packet.headless;
     let (source, port) = (packet.addresses.source(), packet.source_port);
     let services = &cx.snapshot.services;
     if !hides || !services.is_server(source, cx.now) {
@@ -172,6 +176,9 @@ fn stray<F: Frame, O: Output<F>>(cx: &mut Context<'_, F, O>, mut frame: F, packe
     } else if packet.fragment != Fragment::No && !settings.compat_ipvs {
         // Of what connection, nobody can tell.
         cx.drop(frame, DropReason::Fragment);
+    } else if packet.headless {
+        // Its connection cannot be told, though it may have one: never on, with the server's address.
+        cx.drop(frame, DropReason::L4Malformed);
     } else if !services.is_server_port(packet.protocol, source, port, cx.now) {
         pipeline::not_ours(cx, frame, packet);
     } else if packet.protocol == protocol::TCP && packet.tcp_flags & tcp::RST != 0 {

@@ -161,7 +161,8 @@ impl Ip for V6 {
         address & netmask
     }
     fn number(number: u32) -> u128 {
-        number.into()
+        // In the first word, as IPVS has it and `ipvsadm -Lnc` shows it.
+        u128::from(number) << 96
     }
     fn delta(from: u128, to: u128) -> Delta {
         Delta::between128(from, to)

@@ -39,6 +39,7 @@ mod wrap;
 pub(crate) use age::{Hands, age};
 pub(crate) use busy::Busy;
 pub(crate) use check::{check, vips};
+pub(crate) use connect::stray;
 pub use error::{ServiceError, ServiceName};
 pub(crate) use estimate::{Estimator, PERIOD_MS};
 pub(crate) use flush::Flush;

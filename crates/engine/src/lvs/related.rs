@@ -157,12 +157,15 @@ fn to_server<I: Ip, F: Frame, O: Output<F>>(
     }
     let snapshot = cx.snapshot;
     let server = entry.server();
-    let serving = |t: &&super::services::Target| t.standing == Standing::Serving;
-    let Some(target) = snapshot.services.target(server).filter(serving) else {
+    let there = |t: &&super::services::Target| t.standing != Standing::Vacant;
+    let Some(target) = snapshot.services.target(server).filter(there) else {
         cx.drop(frame, DropReason::ServerRemoved);
         return Ok(());
     };
-    cx.local.traffic.incoming(server, packet.ip_len.into());
+    // A removed server still hears what became of its packets; it only does not count any more.
+    if target.standing == Standing::Serving {
+        cx.local.traffic.incoming(server, packet.ip_len.into());
+    }
     send::to_server::<I, F, O>(cx, frame, packet, &entry.key(), target, |frame, key| {
         translate::<I, F>(frame, packet, key, Side::Virtual);
     });

@@ -196,6 +196,8 @@ pub(crate) struct Services {
     by_key: HashMap<ServiceKey, u32>,
     /// NAT servers' ports, and until when each counts as one: their stray packets are not let through as they are.
     server_ports: HashMap<ServerPort, Tick>,
+    /// A server without a port of its own counts with every port. Not in compat: for IPVS it has port 0.
+    every_port: bool,
     /// Their addresses.
     server_addresses: HashMap<IpAddr, Tick>,
     targets: Box<[Target]>,
@@ -210,6 +212,7 @@ impl Services {
         list: Box<[Arc<Service>]>,
         targets: Box<[Target]>,
         former: impl Iterator<Item = (ServerPort, Tick)>,
+        compat_ipvs: bool,
     ) -> Self {
         let by_key = list.iter().zip(0..).map(|(s, n)| (s.key, n)).collect();
         let mut ports: HashMap<ServerPort, Tick> = former.collect();
@@ -230,6 +233,7 @@ impl Services {
             list,
             by_key,
             server_ports: ports,
+            every_port: !compat_ipvs,
             server_addresses: addresses,
             exits: targets.iter().map(|t| t.exit).collect(),
             targets,
@@ -283,7 +287,7 @@ impl Services {
     pub fn is_server_port(&self, protocol: u8, address: IpAddr, port: u16, now: Tick) -> bool {
         let known = |port| self.server_ports.get(&(protocol, address, port));
         known(port)
-            .or_else(|| known(0))
+            .or_else(|| known(0).filter(|_| self.every_port))
             .is_some_and(|until| *until > now)
     }
 
@@ -336,7 +340,7 @@ mod tests {
     #[test]
     fn an_exact_port_wins_over_every_port() {
         let list: Box<[_]> = [service(0, &[]), service(80, &[])].map(Arc::new).into();
-        let services = Services::new(list, Box::new([]), std::iter::empty());
+        let services = Services::new(list, Box::new([]), std::iter::empty(), true);
         let vip = IpAddr::from([10, 0, 0, 100]);
         let port = |port| match services.find(Mark(0), Protocol::Tcp, vip, port)?.key {
             ServiceKey::Address { address, .. } => Some(address.port()),
