@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod course;
+pub mod differential;
 pub mod golden;
 pub mod mutation;
 pub mod packet;

@@ -3,8 +3,12 @@
 use super::recording::{ConnectionRow, OutFrame};
 use crate::Sent;
 use engine::{ServiceView, model::ServiceKey};
-use std::{fmt, fmt::Write, net::SocketAddr};
-use types::ForwardingMethod;
+use std::{
+    fmt,
+    fmt::Write,
+    net::{Ipv4Addr, SocketAddr},
+};
+use types::{Family, ForwardingMethod, Scheduler};
 
 /// A step whose result was not the recorded one.
 #[derive(Clone, Debug)]
@@ -86,19 +90,26 @@ pub(super) fn connections(expected: &[ConnectionRow], found: &[ConnectionRow]) -
         })
 }
 
-/// Rows for a message: one a line, sorted.
-pub(super) fn rows(rows: &[ConnectionRow]) -> String {
-    let mut lines: Vec<String> = rows
-        .iter()
-        .map(|r| {
+/// What is in one list and not in the other, for a message.
+pub(super) fn other_rows(expected: &[ConnectionRow], found: &[ConnectionRow]) -> (String, String) {
+    let missing = |rows: &[ConnectionRow], others: &[ConnectionRow]| {
+        let alone = |row: &&ConnectionRow| {
+            let one = std::slice::from_ref(*row);
+            !others
+                .iter()
+                .any(|o| connections(one, std::slice::from_ref(o)))
+        };
+        let line = |r: &ConnectionRow| {
             format!(
                 "{} {} {} {} {} {}",
                 r.proto, r.client, r.virtual_address, r.dest, r.state, r.expire
             )
-        })
-        .collect();
-    lines.sort();
-    format!("{lines:#?}")
+        };
+        let mut lines: Vec<String> = rows.iter().filter(alone).map(line).collect();
+        lines.sort();
+        format!("of {}: {lines:#?}", rows.len())
+    };
+    (missing(expected, found), missing(found, expected))
 }
 
 /// Name and counts of every server, in an order of its own (servers of several services may share a name).
@@ -134,15 +145,24 @@ pub(super) fn listing(
             ServiceKey::Address { protocol, address } => {
                 format!("{} {address}", protocol.name().to_uppercase())
             }
-            ServiceKey::Mark { mark, .. } => format!("FWM {}", mark.0),
+            ServiceKey::Mark { mark, family } => match family {
+                Family::Ipv4 => format!("FWM {}", mark.0),
+                Family::Ipv6 => format!("FWM {} IPv6", mark.0),
+            },
         };
         found.push(match columns {
             Columns::Traffic => format!("{name} {}", traffic(&service.traffic)),
             Columns::Rate => format!("{name} {}", traffic(&service.rate)),
             Columns::Counts | Columns::Persistent => {
                 let mut line = format!("{name} {}", service.scheduler);
+                if let Some(names) = flags(service) {
+                    let _ = write!(line, " ({names})");
+                }
                 if let Some(p) = service.persistence {
                     let _ = write!(line, " persistent {}", p.timeout_s);
+                    if let Some(mask) = mask(&service.key, p.netmask) {
+                        let _ = write!(line, " mask {mask}");
+                    }
                 }
                 if service.one_packet {
                     line.push_str(" ops");
@@ -170,6 +190,41 @@ pub(super) fn listing(
     expected.sort();
     found.sort();
     Ok((expected, found))
+}
+
+/// The scheduler's flags, by ipvsadm's names.
+fn flags(service: &ServiceView) -> Option<String> {
+    let scheduler = match service.scheduler {
+        Scheduler::Sh | Scheduler::Mh => service.scheduler.name(),
+        // Another scheduler keeps them, and they have numbers.
+        _ => "",
+    };
+    let name = |set: bool, word: &str, number: &str| {
+        set.then(|| match scheduler {
+            "" => format!("flag-{number}"),
+            scheduler => format!("{scheduler}-{word}"),
+        })
+    };
+    let names = [
+        name(service.flags.fallback, "fallback", "1"),
+        name(service.flags.port, "port", "2"),
+    ];
+    let names: Vec<String> = names.into_iter().flatten().collect();
+    (!names.is_empty()).then(|| names.join(","))
+}
+
+/// The mask of persistence, where it is not the whole address.
+fn mask(key: &ServiceKey, mask: u128) -> Option<String> {
+    let v4 = match key {
+        ServiceKey::Address { address, .. } => address.is_ipv4(),
+        ServiceKey::Mark { family, .. } => *family == Family::Ipv4,
+    };
+    if v4 {
+        let mask = u32::try_from(mask).ok().filter(|mask| *mask != u32::MAX)?;
+        Some(Ipv4Addr::from_bits(mask).to_string())
+    } else {
+        (mask != u128::MAX).then(|| mask.leading_ones().to_string())
+    }
 }
 
 /// What a listing shows of each server.
@@ -200,7 +255,7 @@ pub(super) fn endpoint(address: SocketAddr) -> String {
     format!("{}|{}", address.ip(), address.port())
 }
 
-pub(super) fn from_hex(text: &str) -> Option<Vec<u8>> {
+pub(crate) fn from_hex(text: &str) -> Option<Vec<u8>> {
     let digits = text.as_bytes();
     if !digits.len().is_multiple_of(2) {
         return None;
@@ -215,7 +270,7 @@ pub(super) fn from_hex(text: &str) -> Option<Vec<u8>> {
         .collect()
 }
 
-pub(super) fn to_hex(bytes: &[u8]) -> String {
+pub(crate) fn to_hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
         text

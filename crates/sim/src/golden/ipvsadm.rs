@@ -233,13 +233,20 @@ fn server_address(key: &ServiceKey, line: &Line<'_>) -> Result<SocketAddr, Comma
         ServiceKey::Address { address, .. } => address.port(),
         ServiceKey::Mark { .. } => 0,
     };
-    text.parse::<SocketAddr>()
-        .or_else(|_| {
-            text.trim_matches(['[', ']'])
-                .parse::<IpAddr>()
-                .map(|ip| SocketAddr::new(ip, port))
-        })
-        .map_err(|_| CommandError::Unsupported(format!("server {text}")))
+    // Only NAT can lead to another port than the service's: ipvsadm silently takes that one instead.
+    let fixed = matches!(key, ServiceKey::Address { .. })
+        && matches!(line.verb, "-a" | "-e")
+        && line.method != Some(ForwardingMethod::Masq);
+    let named = text.parse::<SocketAddr>().or_else(|_| {
+        text.trim_matches(['[', ']'])
+            .parse::<IpAddr>()
+            .map(|ip| SocketAddr::new(ip, port))
+    });
+    match named {
+        Ok(address) if fixed => Ok(SocketAddr::new(address.ip(), port)),
+        Ok(address) => Ok(address),
+        Err(_) => Err(CommandError::Unsupported(format!("server {text}"))),
+    }
 }
 
 fn parse<'a>(words: &[&'a str]) -> Result<Line<'a>, CommandError> {
@@ -289,7 +296,7 @@ fn parse<'a>(words: &[&'a str]) -> Result<Line<'a>, CommandError> {
                 if given.is_some() {
                     left.next();
                 }
-                line.persistence_s = Some(given.unwrap_or(300));
+                line.persistence_s = Some(given.unwrap_or(360));
             }
             "-o" | "--ops" => line.one_packet = true,
             "-M" => line.netmask = Some(value()?),
@@ -368,8 +375,13 @@ mod tests {
             Err(NO_DESTINATION)
         );
         assert_eq!(run(&mut table, "-D -u 10.0.0.100:80"), Err(NO_SERVICE));
-        run(&mut table, "-e -t 10.0.0.100:80 -r 10.1.0.11:8080 -g -w 0").unwrap();
-        assert_eq!(table.services[0].servers[0].method, ForwardingMethod::Route);
+        // Direct routing and tunnels cannot lead to another port.
+        assert_eq!(
+            run(&mut table, "-e -t 10.0.0.100:80 -r 10.1.0.11:8080 -g -w 0"),
+            Err(NO_DESTINATION)
+        );
+        run(&mut table, "-e -t 10.0.0.100:80 -r 10.1.0.12:99 -g -w 0").unwrap();
+        assert_eq!(table.services[0].servers[1].method, ForwardingMethod::Route);
         run(&mut table, "-D -t 10.0.0.100:80").unwrap();
         assert!(table.services.is_empty());
         assert!(matches!(

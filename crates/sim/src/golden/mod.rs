@@ -14,7 +14,12 @@ mod replay;
 mod world;
 
 pub use compare::Difference;
+pub(crate) use compare::{from_hex, to_hex};
+pub(crate) use describe::frame as describe;
 pub use exceptions::{Exception, Exceptions, Verdict};
 pub use ipvsadm::{CommandError, Table};
-pub use recording::{ConnectionRow, Op, OutFrame, Recording, RecordingError, Step, Topology};
-pub use replay::{Deal, Outcome, replay};
+pub use recording::{
+    ConnectionRow, DirectorInterface, Gateway, Op, OutFrame, RealServer, Recording, RecordingError,
+    Step, Topology,
+};
+pub use replay::{Deal, Looked, Outcome, Player, Unsupported, replay};

@@ -1,6 +1,6 @@
 //! The file format: JSON, plain or gzipped.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fs, io::Read, path::Path};
 use thiserror::Error;
 
@@ -26,7 +26,7 @@ pub enum RecordingError {
 }
 
 /// One recorded scenario.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Recording {
     /// Short name, as the file's.
     pub name: String,
@@ -37,18 +37,18 @@ pub struct Recording {
     /// What happened, in order.
     pub steps: Vec<Step>,
     /// The digest, which mostly repeats what the steps hold; only `hash_maps` has more in it.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
     pub table: serde_json::Value,
     /// The IPv4 clients of the digest, `address:port`.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub keys4: Vec<String>,
     /// The IPv6 ones.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub keys6: Vec<String>,
 }
 
 /// The network around the director: two interfaces, a gateway on one, real servers on the other.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Topology {
     /// Interface name ("cl0", "rs0") to MAC and addresses.
     pub director: BTreeMap<String, DirectorInterface>,
@@ -61,7 +61,7 @@ pub struct Topology {
 }
 
 /// An interface of the director.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct DirectorInterface {
     /// Its MAC.
     pub mac: String,
@@ -70,7 +70,7 @@ pub struct DirectorInterface {
 }
 
 /// The default route's next hop.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Gateway {
     /// IPv4 address.
     pub ip: String,
@@ -81,7 +81,7 @@ pub struct Gateway {
 }
 
 /// A real server.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RealServer {
     /// IPv4 address.
     pub ip: String,
@@ -92,13 +92,13 @@ pub struct RealServer {
 }
 
 /// One step.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Step {
     /// Seconds since the start.
     #[serde(default)]
     pub t: f64,
     /// A remark for people.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
     /// What happened.
     #[serde(flatten)]
@@ -106,7 +106,7 @@ pub struct Step {
 }
 
 /// What a step does or looks at.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "lowercase")]
 pub enum Op {
     /// A command line, with its exit status and output where they were recorded.
@@ -192,7 +192,7 @@ pub enum Op {
 }
 
 /// A frame the director sent.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct OutFrame {
     /// "cl" or "rs".
     #[serde(rename = "if")]
@@ -203,12 +203,12 @@ pub struct OutFrame {
     #[serde(default)]
     pub brief: String,
     /// Byte ranges that differ from run to run.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub volatile: Vec<[usize; 2]>,
 }
 
 /// A row of the connection listing.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ConnectionRow {
     /// "TCP", "UDP", "IP" (template of a mark).
     pub proto: String,

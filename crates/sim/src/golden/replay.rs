@@ -3,7 +3,7 @@
 use super::{
     compare::{self, Difference},
     describe, hash_maps,
-    recording::{Op, OutFrame, Recording, Step},
+    recording::{Op, OutFrame, Recording, Step, Topology},
     world::{SIDES, World},
 };
 use crate::Sent;
@@ -31,7 +31,7 @@ pub type Deal<'a> = dyn FnMut() -> usize + 'a;
 /// When the recording's topology is unusable, or the engine loses or invents a frame.
 #[must_use]
 pub fn replay(recording: &Recording, workers: u16, deal: &mut Deal<'_>) -> Outcome {
-    let mut world = World::new(&recording.topology, workers, Settings::ipvs(), Tick(0));
+    let mut player = Player::new(recording.topology.clone(), workers);
     let mut outcome = Outcome::default();
     let mut skipping = false;
     for (number, step) in recording.steps.iter().enumerate() {
@@ -41,7 +41,7 @@ pub fn replay(recording: &Recording, workers: u16, deal: &mut Deal<'_>) -> Outco
         if skipping {
             continue;
         }
-        match take(&mut world, recording, step, deal) {
+        match player.play(step, deal) {
             Ok(Looked::Nothing) => {}
             Ok(Looked::Same) => outcome.compared += 1,
             Ok(Looked::Different(expected, found)) => {
@@ -60,13 +60,18 @@ pub fn replay(recording: &Recording, workers: u16, deal: &mut Deal<'_>) -> Outco
             }
         }
     }
-    hash_maps::compare(recording, &world, &mut outcome);
+    hash_maps::compare(recording, &player.world, &mut outcome);
     outcome
 }
 
-enum Looked {
+/// What a step showed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Looked {
+    /// It shows nothing.
     Nothing,
+    /// What was recorded.
     Same,
+    /// Something else: recorded, found.
     Different(String, String),
 }
 
@@ -81,10 +86,41 @@ impl Looked {
 }
 
 /// A step that cannot be taken.
-struct Unsupported {
-    why: String,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unsupported {
+    /// Why not.
+    pub why: String,
     /// It only looks: what follows can still be compared.
-    harmless: bool,
+    pub harmless: bool,
+}
+
+/// A director on virtual time that takes one step after the other.
+pub struct Player {
+    topology: Topology,
+    world: World,
+}
+
+impl Player {
+    /// A director with `workers` workers, with nothing configured, in that network.
+    ///
+    /// # Panics
+    /// When the topology is unusable.
+    #[must_use]
+    pub fn new(topology: Topology, workers: u16) -> Self {
+        let world = World::new(&topology, workers, Settings::ipvs(), Tick(0));
+        Self { topology, world }
+    }
+
+    /// Lets time pass up to the step's, and takes it. Of several workers `deal` says who meets a frame.
+    ///
+    /// # Errors
+    /// When the step needs what is not there.
+    ///
+    /// # Panics
+    /// When the engine loses or invents a frame.
+    pub fn play(&mut self, step: &Step, deal: &mut Deal<'_>) -> Result<Looked, Unsupported> {
+        take(&mut self.world, &self.topology, step, deal)
+    }
 }
 
 impl From<String> for Unsupported {
@@ -98,7 +134,7 @@ impl From<String> for Unsupported {
 
 fn take(
     world: &mut World,
-    recording: &Recording,
+    topology: &Topology,
     step: &Step,
     deal: &mut Deal<'_>,
 ) -> Result<Looked, Unsupported> {
@@ -109,7 +145,7 @@ fn take(
     };
     match &step.op {
         Op::Fresh { sysctls } => {
-            *world = world.fresh(&recording.topology);
+            *world = world.fresh(topology);
             for (key, value) in sysctls {
                 world.set(key, value)?;
             }
@@ -143,7 +179,8 @@ fn take(
             Ok(if compare::connections(rows, &found) {
                 Looked::Same
             } else {
-                Looked::Different(compare::rows(rows), compare::rows(&found))
+                let (expected, found) = compare::other_rows(rows, &found);
+                Looked::Different(expected, found)
             })
         }
         Op::State {
@@ -173,7 +210,7 @@ fn take(
                 (name.trim_end_matches('\'').to_owned(), *counts)
             };
             let expected = compare::counts(rows.iter().map(named));
-            let found = compare::counts(world.counts(&recording.topology));
+            let found = compare::counts(world.counts(topology));
             Ok(Looked::at(&expected, &found))
         }
         Op::List { opt, output } => {

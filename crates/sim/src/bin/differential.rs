@@ -1,0 +1,243 @@
+//! `scripts/differential`: random commands and frames to a live IPVS and to the engine; what differs is shrunk and kept.
+#![forbid(unsafe_code)]
+#![expect(clippy::print_stdout, reason = "its output is what it is for")]
+
+use sim::{
+    differential::{Action, Duel, Oracle, Scenario, shrink},
+    golden::{Looked, Op, Player, Recording},
+};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Instant,
+};
+
+const USAGE: &str = "\
+usage: scripts/differential [--seed S] [--frames N] [--oracle DIR] [--out DIR] [--keep-going]
+
+  --seed S        which random commands and frames (1)
+  --frames N      stop after so many frames (2000)
+  --oracle DIR    the live IPVS: a directory with bin/oracle-serve; else the environment's TARPON_ORACLE
+  --out DIR       where differences are kept as recordings (target/differential)
+  --keep-going    go on after a difference
+  --no-shrink     keep what was done up to a difference whole: quicker, longer
+
+Exit status: 0 nothing differed, 1 something did, 2 it could not be tried, 77 skipped: there is no oracle.";
+
+/// Seconds of a scenario. Linux's timers of ten seconds and more may be late by a sixteenth (its timer wheel has coarser
+/// slots the further ahead they are), so that nobody can say what it knows when one has just run out.
+const LONGEST: f64 = 8.0;
+
+struct Options {
+    seed: u64,
+    frames: usize,
+    oracle: Option<PathBuf>,
+    out: PathBuf,
+    keep_going: bool,
+    shrink: bool,
+}
+
+fn main() -> ExitCode {
+    let options = match options() {
+        Ok(options) => options,
+        Err(why) => {
+            eprintln!("error: {why}");
+            return ExitCode::from(2);
+        }
+    };
+    let Some(directory) = &options.oracle else {
+        println!(
+            "differential: skipped: no oracle is named; give the directory that has bin/oracle-serve with --oracle DIR or TARPON_ORACLE"
+        );
+        return ExitCode::from(77);
+    };
+    match run(&options, directory) {
+        Ok(0) => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(why) => {
+            eprintln!("error: {why}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn options() -> Result<Options, String> {
+    let mut options = Options {
+        seed: 1,
+        frames: 2000,
+        oracle: std::env::var_os("TARPON_ORACLE").map(PathBuf::from),
+        out: Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/differential"),
+        keep_going: false,
+        shrink: true,
+    };
+    let mut words = std::env::args().skip(1);
+    while let Some(word) = words.next() {
+        let mut value = || words.next().ok_or(format!("{word} needs a value\n{USAGE}"));
+        match word.as_str() {
+            "-h" | "--help" => {
+                println!("{USAGE}");
+                std::process::exit(0);
+            }
+            "--seed" => options.seed = number(&word, &value()?)?,
+            "--frames" => options.frames = number(&word, &value()?)?,
+            "--oracle" => options.oracle = Some(value()?.into()),
+            "--out" => options.out = value()?.into(),
+            "--keep-going" => options.keep_going = true,
+            "--no-shrink" => options.shrink = false,
+            _ => return Err(format!("unknown argument {word}\n{USAGE}")),
+        }
+    }
+    Ok(options)
+}
+
+fn number<T: std::str::FromStr>(option: &str, text: &str) -> Result<T, String> {
+    text.parse()
+        .map_err(|_| format!("{option} needs a number, not {text}"))
+}
+
+/// What was done and found.
+#[derive(Default)]
+struct Tally {
+    scenarios: u64,
+    frames: usize,
+    looks: usize,
+    differences: usize,
+    passing: usize,
+}
+
+fn run(options: &Options, directory: &Path) -> Result<usize, String> {
+    let started = Instant::now();
+    let mut oracle = Oracle::boot(directory, 36_000).map_err(|e| e.to_string())?;
+    let mut tally = Tally::default();
+    while tally.frames < options.frames {
+        let seed = mixed(
+            options
+                .seed
+                .wrapping_mul(1_000_003)
+                .wrapping_add(tally.scenarios),
+        );
+        let workers = [1, 1, 2, 4][(tally.scenarios % 4) as usize];
+        scenario(options, &mut oracle, workers, seed, &mut tally).map_err(|e| e.to_string())?;
+        tally.scenarios += 1;
+        if tally.differences > 0 && !options.keep_going {
+            break;
+        }
+    }
+    let Tally {
+        scenarios,
+        frames,
+        looks,
+        differences,
+        passing,
+    } = tally;
+    println!(
+        "differential: seed {}: {frames} frames and {looks} looks in {scenarios} scenarios, {} s",
+        options.seed,
+        started.elapsed().as_secs()
+    );
+    println!("differential: {differences} differences ({passing} more did not show again)");
+    Ok(differences)
+}
+
+/// Neighbouring numbers made unlike each other (SplitMix64).
+const fn mixed(number: u64) -> u64 {
+    let mut z = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+fn scenario(
+    options: &Options,
+    oracle: &mut Oracle,
+    workers: u16,
+    seed: u64,
+    tally: &mut Tally,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let mut scenario = Scenario::new(seed, oracle.topology().clone());
+    let mut duel = Duel::begin(oracle, workers, seed)?;
+    let mut actions = Vec::new();
+    while let Some(action) = scenario.next() {
+        let found = duel.act(&action)?;
+        match action {
+            Action::Frame(..) => tally.frames += 1,
+            _ => tally.looks += 1,
+        }
+        actions.push(action);
+        if let Some(difference) = found.difference {
+            let (expected, found) = difference;
+            println!(
+                "scenario {seed}: a difference after {} actions\n      IPVS   {expected}\n      Tarpon {found}",
+                actions.len()
+            );
+            let whole = duel.recording("difference");
+            return differs(options, oracle, workers, seed, (actions, whole), tally);
+        }
+        scenario.observe(&found.op);
+        if duel.elapsed() > LONGEST {
+            scenario.finish();
+        }
+    }
+    Ok(())
+}
+
+/// Tells and keeps a difference, in the fewest actions that show it.
+fn differs(
+    options: &Options,
+    oracle: &mut Oracle,
+    workers: u16,
+    seed: u64,
+    whole: (Vec<Action>, Recording),
+    tally: &mut Tally,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let shown = if options.shrink {
+        shrink(oracle, workers, seed, &whole.0)?
+    } else {
+        Some(whole)
+    };
+    let Some((script, recording)) = shown else {
+        println!("  it did not show again");
+        tally.passing += 1;
+        return Ok(());
+    };
+    tally.differences += 1;
+    fs::create_dir_all(&options.out)?;
+    let file = options.out.join(format!("difference-{seed}.json"));
+    fs::write(&file, serde_json::to_string_pretty(&recording)?)?;
+    if options.shrink {
+        println!("  {} actions are enough ({workers} workers):", script.len());
+        let mut player = Player::new(recording.topology.clone(), workers);
+        for step in &recording.steps {
+            println!("    {}", words(&step.op));
+            if let Ok(Looked::Different(expected, found)) = player.play(step, &mut || 0) {
+                println!("      IPVS   {expected}\n      Tarpon {found}");
+            }
+        }
+    }
+    println!("  kept: {}", file.display());
+    Ok(())
+}
+
+fn words(op: &Op) -> String {
+    match op {
+        Op::Fresh { .. } => "(nothing configured)".to_owned(),
+        Op::Cmd { cmd, rc, output } => match (rc, output) {
+            (Some(0), _) => cmd.clone(),
+            (rc, output) => format!(
+                "{cmd}   (status {}: {})",
+                rc.unwrap_or(0),
+                output.as_deref().unwrap_or_default()
+            ),
+        },
+        Op::Sysctl { key, value } => format!("sysctl {key}={value}"),
+        Op::Tx {
+            interface, brief, ..
+        } => format!("{interface}> {brief}"),
+        Op::Sleep { seconds } => format!("sleep {seconds}"),
+        Op::Conns { .. } => "ipvsadm -Lnc".to_owned(),
+        Op::Dests { .. } => "(counts of all servers)".to_owned(),
+        Op::List { opt, .. } => format!("ipvsadm -Ln {opt}"),
+        other => format!("{other:?}"),
+    }
+}

@@ -1,0 +1,91 @@
+//! Both sides, taking the same actions.
+
+use super::{Action, Oracle, OracleError};
+use crate::{
+    golden::{Looked, Op, Player, Recording, Step},
+    mutation::Dice,
+};
+use std::time::Instant;
+
+/// A director against the oracle.
+pub struct Duel<'a> {
+    oracle: &'a mut Oracle,
+    player: Player,
+    started: Instant,
+    dice: Dice,
+    steps: Vec<Step>,
+}
+
+/// What an action showed.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// What the oracle did and what the engine did, where that differs.
+    pub difference: Option<(String, String)>,
+    /// What the oracle did.
+    pub op: Op,
+}
+
+impl<'a> Duel<'a> {
+    /// Begins anew on both sides. Of `workers` the dice say who meets a frame.
+    ///
+    /// # Errors
+    /// When the oracle does not answer.
+    pub fn begin(oracle: &'a mut Oracle, workers: u16, seed: u64) -> Result<Self, OracleError> {
+        let player = Player::new(oracle.topology().clone(), workers);
+        let mut duel = Self {
+            oracle,
+            player,
+            started: Instant::now(),
+            dice: Dice::new(seed),
+            steps: Vec::new(),
+        };
+        duel.act(&Action::Fresh)?;
+        Ok(duel)
+    }
+
+    /// Takes an action on both sides.
+    ///
+    /// # Errors
+    /// When the oracle does not answer.
+    ///
+    /// # Panics
+    /// When the engine loses or invents a frame.
+    pub fn act(&mut self, action: &Action) -> Result<Found, OracleError> {
+        let op = action.perform(self.oracle)?;
+        let step = Step {
+            t: self.started.elapsed().as_secs_f64(),
+            note: None,
+            op,
+        };
+        let dice = &mut self.dice;
+        let played = self.player.play(&step, &mut || dice.below(64));
+        let difference = match played {
+            Ok(Looked::Different(expected, found)) => Some((expected, found)),
+            Ok(Looked::Nothing | Looked::Same) => None,
+            Err(unsupported) => Some(("carried out".to_owned(), unsupported.why)),
+        };
+        let op = step.op.clone();
+        self.steps.push(step);
+        Ok(Found { difference, op })
+    }
+
+    /// Seconds since it began.
+    #[must_use]
+    pub fn elapsed(&self) -> f64 {
+        self.started.elapsed().as_secs_f64()
+    }
+
+    /// What has happened so far, as a recording of the oracle.
+    #[must_use]
+    pub fn recording(&self, name: &str) -> Recording {
+        Recording {
+            name: name.to_owned(),
+            title: "a difference found by scripts/differential".to_owned(),
+            topology: self.oracle.topology().clone(),
+            steps: self.steps.clone(),
+            table: serde_json::Value::Null,
+            keys4: Vec::new(),
+            keys6: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! Random commands and frames: a director with a few services, and what clients, servers, routers and its administrator do.
+//!
+//! Not made here, since it differs on purpose (`tests/golden/exceptions.json` has the reasons): one client endpoint that
+//! uses two VIPs, an edit of a server's forwarding method, options the kernel writes into, extension headers of IPv6, a packet
+//! that ends within its TCP or UDP header (malformed here; Linux passes it on).
+
+use super::{
+    Action,
+    craft::{self, Crafted},
+    flow::Flow,
+    setup::{self, Setup},
+};
+use crate::{
+    golden::{Op, Topology},
+    mutation::Dice,
+};
+use std::{
+    collections::VecDeque,
+    net::{IpAddr, SocketAddr},
+};
+use wire::protocol;
+
+/// Frames of one scenario.
+const FRAMES: usize = 300;
+
+/// A course of random actions, made as it goes: answers depend on what became of the packets before.
+pub struct Scenario {
+    dice: Dice,
+    topology: Topology,
+    setup: Setup,
+    waiting: VecDeque<Action>,
+    flows: Vec<Flow>,
+    clients: u16,
+    frames: usize,
+    /// The flow whose packet was the last action.
+    last: Option<usize>,
+    ended: bool,
+}
+
+impl Scenario {
+    /// The scenario of that seed.
+    #[must_use]
+    pub fn new(seed: u64, topology: Topology) -> Self {
+        let mut dice = Dice::new(seed);
+        // The first throws of neighbouring seeds are alike.
+        for _ in 0..8 {
+            dice.byte();
+        }
+        let mut waiting = VecDeque::new();
+        let setup = Setup::new(&mut dice, &mut waiting);
+        Self {
+            dice,
+            topology,
+            setup,
+            waiting,
+            flows: Vec::new(),
+            clients: 0,
+            frames: 0,
+            last: None,
+            ended: false,
+        }
+    }
+
+    /// Takes notice of what the oracle did.
+    pub fn observe(&mut self, op: &Op) {
+        let flow = self.last.take().and_then(|at| self.flows.get_mut(at));
+        if let (Some(flow), Op::Tx { out, .. }) = (flow, op) {
+            flow.observe(out);
+        }
+    }
+
+    /// Lets it end with a last look at everything.
+    pub fn finish(&mut self) {
+        self.frames = FRAMES;
+    }
+
+    fn event(&mut self) -> Option<Action> {
+        match self.dice.below(100) {
+            0..50 if !self.flows.is_empty() => {
+                let at = self.dice.below(self.flows.len());
+                // The latest are the liveliest.
+                let at = at.max(self.dice.below(self.flows.len()));
+                self.packet_of(at)
+            }
+            0..75 => {
+                let flow = self.new_flow()?;
+                self.flows.push(flow);
+                self.packet_of(self.flows.len() - 1)
+            }
+            75..81 => self.icmp_error(),
+            81..85 => self.stray(),
+            85..87 => self.echo(),
+            87..90 => {
+                self.setup.edit(&mut self.dice, &mut self.waiting);
+                self.waiting.pop_front()
+            }
+            90..91 => Some(setup::setting(&mut self.dice)),
+            91..92 => {
+                let pause = [0.02, 0.05, 0.1, 0.4][self.dice.below(4)];
+                Some(Action::Sleep(pause))
+            }
+            92..99 => Some(Action::Counts),
+            _ => Some(Action::Connections),
+        }
+    }
+
+    fn new_flow(&mut self) -> Option<Flow> {
+        let (protocol, vip) = self.setup.target(&mut self.dice);
+        self.clients = self.clients.wrapping_add(1);
+        let last = 1 + self.dice.below(6);
+        let ip = match vip {
+            SocketAddr::V4(_) => format!("172.16.{}.{last}", self.dice.below(3)),
+            SocketAddr::V6(_) => format!("2001:db8:{:x}::{last:x}", self.dice.below(3)),
+        };
+        let client = SocketAddr::new(ip.parse().ok()?, 2000 + self.clients);
+        Some(Flow::new(protocol, client, vip))
+    }
+
+    fn packet_of(&mut self, at: usize) -> Option<Action> {
+        let flow = self.flows.get_mut(at)?;
+        let (side, mut packet) = flow.next(&mut self.dice)?;
+        spoil(&mut self.dice, &mut packet);
+        self.last = Some(at);
+        Some(self.sent(side, &packet))
+    }
+
+    fn sent(&mut self, side: &'static str, packet: &Crafted) -> Action {
+        self.frames += 1;
+        Action::Frame(side, packet.frame(side, &self.topology))
+    }
+
+    /// An error about a packet that went one way or the other.
+    fn icmp_error(&mut self) -> Option<Action> {
+        let at = self.dice.below(self.flows.len());
+        let flow = self.flows.get(at)?;
+        let v4 = flow.client.is_ipv4();
+        // From the servers' side about what they got; from the clients' about what they got.
+        let (side, about) = if self.dice.one_in(2) {
+            ("rs", flow.forwarded.clone()?)
+        } else {
+            ("cl", flow.returned.clone()?)
+        };
+        // What NAT servers say in ICMPv6 Linux drops: not copied.
+        if !v4 && side == "rs" {
+            return None;
+        }
+        let (_, from, to) = craft::ends(&about)?;
+        // The receiver says so, or a router before it.
+        let router = if v4 { "192.0.2.77" } else { "2001:db8:77::1" };
+        let source = if self.dice.one_in(2) {
+            to.ip()
+        } else {
+            router.parse().ok()?
+        };
+        let kinds: &[[u8; 2]] = if v4 {
+            &[
+                [3, 0],
+                [3, 1],
+                [3, 3],
+                [3, 4],
+                [11, 0],
+                [4, 0],
+                [5, 1],
+                [12, 0],
+            ]
+        } else {
+            &[[1, 0], [1, 4], [2, 0], [3, 0], [4, 0]]
+        };
+        let kind = kinds[self.dice.below(kinds.len())];
+        let rest = match kind {
+            [3, 4] | [2, 0] => 1400,
+            _ => 0,
+        };
+        let most = about.len();
+        let header = if v4 { 20 } else { 40 };
+        let quoted = match self.dice.below(4) {
+            0 => header + 8,
+            1 => header + 4,
+            _ => most,
+        };
+        let quote = about.get(..quoted.min(most))?;
+        let packet = craft::icmp(source, from.ip(), kind, rest, quote);
+        Some(self.sent(side, &packet))
+    }
+
+    /// A packet of no connection: to no service, past the director, from a server unasked.
+    fn stray(&mut self) -> Option<Action> {
+        let (_, vip) = self.setup.target(&mut self.dice);
+        let v4 = vip.is_ipv4();
+        let client = if v4 {
+            "172.16.9.9:999"
+        } else {
+            "[2001:db8:9::9]:999"
+        };
+        let client: SocketAddr = client.parse().ok()?;
+        let server = if v4 {
+            "10.1.0.11:8080"
+        } else {
+            "[fd01::11]:8080"
+        };
+        let server: SocketAddr = server.parse().ok()?;
+        let (side, from, to) = match self.dice.below(4) {
+            0 => ("cl", client, SocketAddr::new(vip.ip(), 9)),
+            1 => ("cl", client, server),
+            2 => ("rs", server, client),
+            _ => ("cl", client, vip),
+        };
+        let flags = [2, 0x10, 4, 0x11, 0x12][self.dice.below(5)];
+        let segment = craft::Segment {
+            flags,
+            sequence: 7,
+            ..craft::Segment::default()
+        };
+        let packet = if self.dice.one_in(3) {
+            craft::udp(from, to, b"stray", true)
+        } else {
+            craft::tcp(from, to, &segment)
+        };
+        Some(self.sent(side, &packet))
+    }
+
+    fn echo(&mut self) -> Option<Action> {
+        let (_, vip) = self.setup.target(&mut self.dice);
+        let v4 = vip.is_ipv4();
+        let client: IpAddr = if v4 { "172.16.9.9" } else { "2001:db8:9::9" }
+            .parse()
+            .ok()?;
+        let kind = if v4 { [8, 0] } else { [128, 0] };
+        let packet = craft::icmp(client, vip.ip(), kind, 0x0001_0001, b"are you there");
+        Some(self.sent("cl", &packet))
+    }
+}
+
+impl Iterator for Scenario {
+    type Item = Action;
+
+    fn next(&mut self) -> Option<Action> {
+        loop {
+            if let Some(action) = self.waiting.pop_front() {
+                return Some(action);
+            }
+            if self.ended {
+                return None;
+            }
+            if self.frames >= FRAMES {
+                self.ended = true;
+                self.waiting.extend([
+                    Action::Connections,
+                    Action::Counts,
+                    Action::List(""),
+                    Action::List("--persistent-conn"),
+                ]);
+                continue;
+            }
+            if let Some(action) = self.event() {
+                return Some(action);
+            }
+        }
+    }
+}
+
+/// Fields other than usual: time to live, class, identification, fragments allowed, options, padding, checksums.
+fn spoil(dice: &mut Dice, packet: &mut Crafted) {
+    packet.id = u16::from(dice.byte()) << 8 | 1;
+    if dice.one_in(8) {
+        packet.ttl = [1, 2, 255, 0][dice.below(4)];
+    }
+    if dice.one_in(8) {
+        packet.tos = dice.byte();
+    }
+    if dice.one_in(4) {
+        packet.fragment = 0;
+    }
+    if dice.one_in(16) {
+        packet.padding = 1 + dice.below(20);
+    }
+    if dice.one_in(30) && packet.source.is_ipv4() {
+        packet.options = vec![1, 1, 1, 0];
+    }
+    if dice.one_in(40) {
+        packet.wrong_header = packet.source.is_ipv4();
+    }
+    if dice.one_in(40) && packet.protocol == protocol::TCP {
+        packet.payload[17] ^= 1;
+    }
+}
