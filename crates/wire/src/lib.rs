@@ -9,6 +9,7 @@
 pub mod arp;
 pub mod checksum;
 pub mod ethernet;
+pub mod ftp;
 pub mod icmp;
 pub mod ipv4;
 pub mod ipv6;
