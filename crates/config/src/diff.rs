@@ -357,4 +357,15 @@ fn settings(changes: &mut Changes, old: &Settings, new: &Settings) {
         old.endpoint_connections,
         new.endpoint_connections,
     );
+    changes.value(
+        e,
+        "settings: ftp_ports",
+        listed(&old.ftp_ports),
+        listed(&new.ftp_ports),
+    );
+}
+
+fn listed(ports: &[u16]) -> String {
+    let texts: Vec<String> = ports.iter().map(ToString::to_string).collect();
+    format!("[{}]", texts.join(", "))
 }

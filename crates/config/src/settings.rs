@@ -37,12 +37,18 @@ pub struct Settings {
     pub ip_default_ttl: u8,
     /// Connections one client endpoint (address and port) may have at once.
     pub endpoint_connections: u32,
+    /// Virtual ports of FTP control connections (`ip_vs_ftp`'s `ports`): under NAT they are read, for the data connections. At
+    /// most 8; none switches that off.
+    pub ftp_ports: Vec<u16>,
 }
+
+/// Ports [`Settings::ftp_ports`] has at most, as the kernel's module.
+pub const MAX_FTP_PORTS: usize = 8;
 
 impl Settings {
     /// Linux 6.1's own defaults: `compat = "ipvs"`.
     #[must_use]
-    pub const fn ipvs() -> Self {
+    pub fn ipvs() -> Self {
         Self {
             ip_forward: true,
             expire_nodest_conn: false,
@@ -61,6 +67,7 @@ impl Settings {
             icmp_rate: Some(1000),
             ip_default_ttl: 64,
             endpoint_connections: 64,
+            ftp_ports: vec![21],
         }
     }
 

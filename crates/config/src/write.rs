@@ -177,6 +177,7 @@ struct SettingsTable {
     icmp_rate: NumberOrText,
     ip_default_ttl: u8,
     endpoint_connections: u32,
+    ftp_ports: Vec<u16>,
 }
 
 #[derive(Serialize)]
@@ -342,5 +343,6 @@ fn settings(s: &Settings) -> SettingsTable {
         ),
         ip_default_ttl: s.ip_default_ttl,
         endpoint_connections: s.endpoint_connections,
+        ftp_ports: s.ftp_ports.clone(),
     }
 }

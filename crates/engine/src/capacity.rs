@@ -22,6 +22,14 @@ pub struct Capacity {
     pub servers: u32,
 }
 
+impl Capacity {
+    /// FTP control connections through NAT at once, of both families: one in 64 connections, 16,384 at most.
+    #[must_use]
+    pub fn ftp_connections(&self) -> usize {
+        ((self.connections4 + self.connections6) / 64).clamp(16, 16_384)
+    }
+}
+
 impl Default for Capacity {
     fn default() -> Self {
         Self {

@@ -93,6 +93,8 @@ drop_reasons! {
     EndpointLimit = "endpoint_limit",
     /// Two workers met the same new connection again and again; the sender will retry.
     ConnectionBusy = "connection_busy",
+    /// A packet of an FTP control connection that must not go on before one that is missing; the sender will send it again.
+    HelperWaits = "helper_waits",
     /// A request answered by the director itself: echo, ARP or neighbour solicitation; the answer counts as generated.
     Answered = "answered",
     /// A neighbour's answer, or an announcement, taken in.

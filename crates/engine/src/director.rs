@@ -75,7 +75,8 @@ impl Director {
             neighbours: NeighbourTable::new(capacity.neighbours, hash_key),
             connections4: Table::new(capacity.connections4, hash_key, Arc::clone(&domain))?,
             connections6: Table::new(capacity.connections6, hash_key, Arc::clone(&domain))?,
-            roster: Roster::new(capacity.services, capacity.servers),
+            roster: Roster::new(capacity.services, capacity.servers)
+                .with_records(capacity.ftp_connections()),
             domain,
         };
         let share = |_| WorkerShare {

@@ -183,6 +183,8 @@ pub struct Settings {
     pub default_ttl: u8,
     /// Connections one client endpoint (address and port) may have at once.
     pub endpoint_connections: u32,
+    /// Virtual ports whose NAT connections are FTP control connections (`ip_vs_ftp`'s `ports`); 0 stands for none.
+    pub ftp_ports: [u16; 8],
 }
 
 impl Settings {
@@ -208,6 +210,7 @@ impl Settings {
             icmp_rate: Some(1000),
             default_ttl: 64,
             endpoint_connections: 64,
+            ftp_ports: [21, 0, 0, 0, 0, 0, 0, 0],
         }
     }
 }

@@ -102,7 +102,7 @@ fn fill(table: &Table<V4>, connections: u32) {
                     template: None,
                     mark: Mark(0),
                     deltas: Deltas::default(),
-                    next_hop: 0,
+                    note: 0,
                 });
             }
             other => panic!("connection {n}: {other:?}"),

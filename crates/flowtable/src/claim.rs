@@ -61,8 +61,8 @@ pub struct New<A> {
     pub mark: Mark,
     /// Checksum deltas of NAT.
     pub deltas: Deltas,
-    /// See [`Entry::next_hop`].
-    pub next_hop: u32,
+    /// A number of the caller's.
+    pub note: u32,
 }
 
 /// A slot this worker has claimed. Publish it within the burst; dropping it gives the slot back.
@@ -327,7 +327,7 @@ impl<F: Family> Embryo<'_, F> {
             .fold(0, |word, &d| word << 16 | u64::from(d));
         row.deltas.store(deltas, Relaxed);
         row.mark.store(new.mark.0, Relaxed);
-        row.next_hop.store(new.next_hop, Relaxed);
+        row.note.store(new.note, Relaxed);
         table.tally.born(slot.0, row.key.is_template());
         let live = word
             .with_lifecycle(Lifecycle::Live)

@@ -47,7 +47,8 @@ pub struct Row<C> {
     pub(crate) packets: AtomicU32,
     pub(crate) deltas: AtomicU64,
     pub(crate) mark: AtomicU32,
-    pub(crate) next_hop: AtomicU32,
+    /// A number of the caller's.
+    pub(crate) note: AtomicU32,
 }
 #[cfg(not(any(loom, shuttle)))]
 const _: () = assert!(size_of::<Row<V4Cells>>() == 64 && size_of::<Row<V6Cells>>() == 128);
@@ -77,7 +78,7 @@ impl<C: KeyCells> Row<C> {
             packets: number(),
             deltas: AtomicU64::new(0),
             mark: number(),
-            next_hop: number(),
+            note: number(),
         }
     }
 
@@ -181,17 +182,11 @@ impl<F: Family> Entry<'_, F> {
         }
     }
 
-    /// A number of the caller's: where the next hop was found last.
+    /// The caller's number, as published.
     #[inline]
     #[must_use]
-    pub fn next_hop(&self) -> u32 {
-        self.row.next_hop.load(Relaxed)
-    }
-
-    /// Remembers the next hop.
-    #[inline]
-    pub fn set_next_hop(&self, next_hop: u32) {
-        self.row.next_hop.store(next_hop, Relaxed);
+    pub fn note(&self) -> u32 {
+        self.row.note.load(Relaxed)
     }
 
     /// Protocol state, flags, generation.

@@ -36,6 +36,8 @@ pub struct Listed<A> {
     pub mark: Mark,
     /// Checksum deltas of NAT.
     pub deltas: Deltas,
+    /// The caller's number.
+    pub note: u32,
 }
 
 impl<F: Family> Table<F> {
@@ -83,6 +85,7 @@ impl<F: Family> Table<F> {
                 packets: entry.packets(),
                 mark: entry.mark(),
                 deltas: entry.deltas(),
+                note: entry.note(),
             };
             // The slot's next claimant changes the word before it writes a field: the same generation means that all the
             // loads above were of one connection.

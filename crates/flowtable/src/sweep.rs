@@ -5,8 +5,9 @@
 
 use crate::{
     entry::Entry,
-    family::{Family, KeyCells},
+    family::{Family, KeyCells, Side, Tuple},
     group::LANES,
+    hash::Hash,
     memory::prefetch,
     state::{Generation, Lifecycle, StateFlags, StateWord},
     table::{Slot, Table},
@@ -18,7 +19,7 @@ use rcu::{
         fence,
     },
 };
-use std::collections::VecDeque;
+use std::{collections::VecDeque, ops::ControlFlow};
 use types::Tick;
 
 /// What to do with an entry past its time.
@@ -135,6 +136,29 @@ impl<F: Family> Table<F> {
             }
         }
         None
+    }
+
+    /// A connection past its time that lives on, because `on` (as in [`Table::expire`]) keeps it: what no lookup has found may be
+    /// one that no sweep has come by yet. One that does not live on is ended.
+    #[cold]
+    pub fn find_kept(
+        &self,
+        h: Hash,
+        t: &Tuple<F::Addr>,
+        side: Side,
+        now: Tick,
+        on: &mut dyn FnMut(Entry<'_, F>) -> Expiry,
+    ) -> Option<Entry<'_, F>> {
+        let late = self.probe(h, |slot, row| {
+            let it = row.state().is_matchable() && row.key.matches(t, side, false);
+            if it && row.past_its_time(now) {
+                ControlFlow::Break(slot)
+            } else {
+                ControlFlow::Continue(())
+            }
+        });
+        let slot = late?;
+        matches!(self.settle(slot, now, on), Settled::Lives).then(|| self.entry(slot))
     }
 
     /// Ends an entry found past its time, unless it turns out to live.

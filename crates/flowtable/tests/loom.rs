@@ -42,7 +42,7 @@ fn new(timeout_ms: u32, dport: u16) -> New<u32> {
         template: None,
         mark: Mark(0),
         deltas: Deltas::default(),
-        next_hop: 0,
+        note: 0,
     }
 }
 

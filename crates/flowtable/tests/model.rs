@@ -154,7 +154,7 @@ fn run<F: Family>(
                                     template: None,
                                     mark: Mark(0),
                                     deltas: Deltas::default(),
-                                    next_hop: 0,
+                                    note: 0,
                                 });
                                 model.insert(
                                     key,

@@ -51,7 +51,7 @@ fn new<A>(daddr: A, timeout_ms: u32) -> New<A> {
             l4_in: 3,
             l4_out: 4,
         },
-        next_hop: 7,
+        note: 7,
     }
 }
 
@@ -122,7 +122,7 @@ fn one_slot_serves_both_directions() {
 
     let e = w.table.entry(slot);
     assert_eq!(
-        (e.server(), e.mark(), e.template(), e.next_hop()),
+        (e.server(), e.mark(), e.template(), e.note()),
         (ServerId(3), Mark(9), None, 7)
     );
     assert_eq!(

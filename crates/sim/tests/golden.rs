@@ -14,6 +14,8 @@ const RECORDINGS: &[(&str, usize)] = &[
     ("found_icmp_removed_server", 159),
     ("found_mark6_template", 322),
     ("found_server_of_every_port", 1),
+    ("ftp", 28),
+    ("ftp_conntrack", 28),
     ("hash_maps", 8064),
     ("icmp_errors", 62),
     ("no_dest", 157),

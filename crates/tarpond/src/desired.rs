@@ -144,7 +144,7 @@ const fn server(server: &config::Server) -> Server {
     }
 }
 
-const fn settings(config: &Config) -> Settings {
+fn settings(config: &Config) -> Settings {
     let from = &config.settings;
     Settings {
         compat_ipvs: config.compat_ipvs,
@@ -165,6 +165,7 @@ const fn settings(config: &Config) -> Settings {
         icmp_rate: from.icmp_rate,
         default_ttl: from.ip_default_ttl,
         endpoint_connections: from.endpoint_connections,
+        ftp_ports: std::array::from_fn(|n| from.ftp_ports.get(n).copied().unwrap_or(0)),
     }
 }
 

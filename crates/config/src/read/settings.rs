@@ -4,7 +4,7 @@ use super::{
     section::{Reader, Section},
     value::{flag, integer},
 };
-use crate::Settings;
+use crate::{Settings, settings::MAX_FTP_PORTS};
 use toml::de::DeValue;
 
 /// A timeout of connections at most, in seconds: 31 days, as `ipvsadm --set` has it.
@@ -72,6 +72,7 @@ pub(super) fn read(reader: &mut Reader, section: &mut Section<'_>, compat_ipvs: 
             integer(1..=1_000_000),
         )
         .unwrap_or(d.endpoint_connections);
+    let ftp_ports = ftp_ports(reader, section).unwrap_or(d.ftp_ports);
     Settings {
         ip_forward,
         expire_nodest_conn,
@@ -90,7 +91,27 @@ pub(super) fn read(reader: &mut Reader, section: &mut Section<'_>, compat_ipvs: 
         icmp_rate,
         ip_default_ttl,
         endpoint_connections,
+        ftp_ports,
     }
+}
+
+fn ftp_ports(reader: &mut Reader, section: &mut Section<'_>) -> Option<Vec<u16>> {
+    let wanted = (
+        "port numbers from 1 to 65535, eight at most, like [21, 2121]",
+        "21",
+    );
+    let mut seen = Vec::new();
+    section.list(reader, "ftp_ports", wanted, |value| {
+        let port: u16 = integer(1..=u16::MAX)(value)?;
+        if seen.contains(&port) {
+            return Err(Some(format!("{port} stands in `ftp_ports` twice")));
+        }
+        seen.push(port);
+        match seen.len() {
+            0..=MAX_FTP_PORTS => Ok(port),
+            more => Err(Some(format!("{port} is number {more} in `ftp_ports`"))),
+        }
+    })
 }
 
 /// true and false, and the kernel's 1 and 0.

@@ -3,9 +3,9 @@
 use super::{
     entry, family,
     family::Ip,
-    known, one_packet, persist,
+    ftp, known, one_packet, persist,
     schedule::{self, Asker},
-    services::{Service, Standing, Target},
+    services::{FTP_DATA, Service, Standing, Target},
     state,
 };
 use crate::{
@@ -25,8 +25,6 @@ use wire::{Frame, protocol, tcp};
 
 /// Tries of a packet that meets other workers' insertions before it is dropped: its sender will try again.
 const TRIES: u8 = 16;
-/// The port FTP servers open data connections from: such a packet is never a new connection to a service.
-pub(super) const FTP_DATA: u16 = 20;
 
 /// A packet of no known connection: makes one if it is for a service, else it goes on as a packet of nobody's.
 pub(crate) fn packet<I: Ip, F: Frame, O: Output<F>>(
@@ -54,6 +52,7 @@ pub(crate) fn packet<I: Ip, F: Frame, O: Output<F>>(
         cx.drop(frame, DropReason::Fragment);
         return;
     }
+    // Never from where FTP servers open data connections.
     if !starts_a_connection(packet, snapshot.settings.sloppy_tcp) || packet.source_port == FTP_DATA
     {
         pipeline::not_ours(cx, frame, packet);
@@ -143,7 +142,7 @@ pub(super) fn mark_of<F: Frame>(snapshot: &Snapshot, frame: &F, packet: &Packet)
 }
 
 /// Holds the packet until the next step.
-fn retry<F: Frame, O: Output<F>>(
+pub(super) fn retry<F: Frame, O: Output<F>>(
     cx: &mut Context<'_, F, O>,
     port: PortId,
     frame: F,
@@ -265,6 +264,15 @@ pub(super) fn connect<I: Ip>(
         Claim::Full => return Outcome::Refused(DropReason::TableFull),
         Claim::ClientFull => return Outcome::Refused(DropReason::EndpointLimit),
     };
+    // Given back below unless the connection keeps it.
+    let record = if ftp::concerns(snapshot, tuple) {
+        match shared.roster.records.take() {
+            Some(record) => Some(record),
+            None => return Outcome::Refused(DropReason::TableFull),
+        }
+    } else {
+        None
+    };
     let assigned = match assign::<I>(shared, snapshot, tuple, service, now) {
         Ok(assigned) => assigned,
         Err(NotAssigned::NoServer) if bypass => {
@@ -278,10 +286,14 @@ pub(super) fn connect<I: Ip>(
         return Outcome::NoServer;
     };
     if target.method == ForwardingMethod::Masq {
-        supersede::<I>(shared, tuple, &assigned, target, now);
+        let address = I::address(target.address);
+        if let Some(server) = address.map(|address| (address, assigned.port)) {
+            supersede::<I>(shared, tuple, server, now);
+        }
     }
     traffic.connection(assigned.server);
-    Outcome::Found(publish::<I>(embryo, tuple, &assigned, target))
+    let record = record.filter(|_| ftp::reads(target));
+    Outcome::Found(publish::<I>(embryo, tuple, &assigned, target, record))
 }
 
 /// A server for a new connection: the template's, or the scheduler's choice.
@@ -334,20 +346,16 @@ pub(crate) fn asker<'s, I: Ip>(
 /// Ends the connection whose replies look like those of the new one: the same client endpoint, through another virtual
 /// service, to the same server and port. The client has used its port anew, and the server knows only the newer use; as
 /// in IPVS, which finds the newest first, replies belong to that.
-fn supersede<I: Ip>(
+pub(super) fn supersede<I: Ip>(
     shared: &Shared,
     tuple: &Tuple<I::Addr>,
-    assigned: &Assigned,
-    target: &Target,
+    server: (I::Addr, u16),
     now: Tick,
 ) {
     let table = I::table(shared);
-    let Some(address) = I::address(target.address) else {
-        return;
-    };
     let reply = Tuple {
-        other: address,
-        other_port: assigned.port,
+        other: server.0,
+        other_port: server.1,
         ..*tuple
     };
     let hash = table.hash(reply.protocol, reply.client, reply.client_port);
@@ -370,6 +378,7 @@ fn publish<I: Ip>(
     tuple: &Tuple<I::Addr>,
     assigned: &Assigned,
     target: &Target,
+    record: Option<ftp::Held<'_>>,
 ) -> Slot {
     // The other family's address has no place in the entry, and only a tunnel leads there: its address is the target's.
     let address = I::address(target.address).unwrap_or_else(|| I::number(0));
@@ -382,7 +391,10 @@ fn publish<I: Ip>(
         daddr: address,
         dport: assigned.port,
         server: assigned.server,
-        flags: entry::flags(target.method),
+        flags: match record {
+            Some(_) => entry::READ,
+            None => entry::flags(target.method),
+        },
         state: 0,
         state_flags: flags,
         timeout_ms: state::NEW_MS,
@@ -394,7 +406,7 @@ fn publish<I: Ip>(
         } else {
             Deltas::default()
         },
-        next_hop: 0,
+        note: record.map_or(0, |record| record.keep().0),
     })
 }
 
@@ -411,7 +423,7 @@ fn without_server<I: Ip>() -> New<I::Addr> {
         template: None,
         mark: Mark(0),
         deltas: Deltas::default(),
-        next_hop: 0,
+        note: 0,
     }
 }
 

@@ -1,8 +1,9 @@
 //! What the engine keeps in a connection's entry, and the accounting of its life.
 
 use super::{
+    ftp::RecordId,
     roster::Roster,
-    state::{HELD_TEMPLATE_MS, TEMPLATE_ASSURED},
+    state::{HELD_MS, TEMPLATE_ASSURED},
 };
 use flowtable::{Entry, Expiry, Family, Slot, StateFlags, StateWord, Table};
 use types::{ForwardingMethod, ServerId, Tick};
@@ -16,18 +17,46 @@ pub(crate) const fn flags(method: ForwardingMethod) -> u8 {
     }
 }
 
+/// The bits of the static flags that say how packets get to the server.
+const METHOD: u8 = 3;
+/// An FTP data connection: its note is the record of the control connection it came of.
+pub(crate) const CONTROLLED: u8 = 4;
+/// An FTP control connection under NAT, whose packets are read: its note is its record.
+pub(crate) const READ: u8 = 8;
 /// The static flags of a connection without a server, whose packets go on to where they were going (`cache_bypass`).
 pub(crate) const BYPASS: u8 = 3;
 
 /// Whether it is one of those.
 pub(crate) const fn is_bypass(flags: u8) -> bool {
-    flags & 3 == BYPASS
+    flags & METHOD == BYPASS
+}
+
+/// Whether a connection's packets are read.
+#[inline]
+pub(crate) const fn is_read(flags: u8) -> bool {
+    flags & READ != 0
+}
+
+/// Whether it is NAT, and no packet needs to be read.
+#[inline]
+pub(crate) const fn is_mere_nat(flags: u8) -> bool {
+    flags & (METHOD | READ) == 0
+}
+
+/// Whether it is an FTP data connection.
+pub(crate) const fn is_controlled(flags: u8) -> bool {
+    flags & CONTROLLED != 0
+}
+
+/// The record an entry with this note holds.
+pub(crate) fn record(flags: u8, note: u32) -> Option<RecordId> {
+    (flags & (READ | CONTROLLED) != 0).then_some(RecordId(note))
 }
 
 /// See [`flags`].
 #[inline]
 pub(crate) const fn method(flags: u8) -> ForwardingMethod {
-    match flags & 3 {
+    match flags & METHOD {
         1 | BYPASS => ForwardingMethod::Route,
         2 => ForwardingMethod::Tunnel,
         _ => ForwardingMethod::Masq,
@@ -41,16 +70,25 @@ pub(crate) fn expired<F: Family>(
     entry: &Entry<'_, F>,
     now: Tick,
 ) -> Expiry {
-    if entry.is_template() && entry.n_control() > 0 {
+    if controls(roster, entry) {
         // One that was given up before its time is asked about again and again: it keeps the time it has left.
         let timeout_ms = match entry.expires_in_ms(now) {
-            0 => HELD_TEMPLATE_MS,
+            0 => HELD_MS,
             left => left,
         };
         return Expiry::Rearm { timeout_ms };
     }
     ended(table, roster, entry, entry.state());
     Expiry::Expire
+}
+
+/// Whether connections hold it: those of a template, the data connections of an FTP control connection.
+fn controls<F: Family>(roster: &Roster, entry: &Entry<'_, F>) -> bool {
+    if entry.is_template() {
+        return entry.n_control() > 0;
+    }
+    let flags = entry.key().flags;
+    is_read(flags) && roster.records.controls(RecordId(entry.note()))
 }
 
 /// Accounts for an entry that has ended with `last` as its state. Called once, by who ended it.
@@ -65,7 +103,15 @@ pub(crate) fn ended<F: Family>(
     } else {
         Ended::Connection(last)
     };
-    account(table, roster, entry.server(), kind, entry.template());
+    let record = record(entry.key().flags, entry.note());
+    account(
+        table,
+        roster,
+        entry.server(),
+        kind,
+        entry.template(),
+        record,
+    );
 }
 
 /// What has ended.
@@ -83,7 +129,11 @@ pub(crate) fn account<F: Family>(
     server: ServerId,
     kind: Ended,
     template: Option<Slot>,
+    record: Option<RecordId>,
 ) {
+    if let Some(record) = record {
+        roster.records.release(record);
+    }
     if let Some(server) = roster.server(server) {
         match kind {
             Ended::Template => server.release(),

@@ -2,7 +2,10 @@
 //!
 //! Control walks the tables in chunks: a removal must not cost it a walk over millions of entries in one piece.
 
-use super::entry::{Ended, account};
+use super::{
+    entry::{Ended, account, record},
+    ftp::RecordId,
+};
 use crate::shared::Shared;
 use flowtable::{Family, Generation, Listed, Slot, StateWord, Table};
 use hashbrown::HashSet;
@@ -50,6 +53,7 @@ struct Found {
     server: ServerId,
     is_template: bool,
     template: Option<Slot>,
+    record: Option<RecordId>,
 }
 
 fn chunk<F: Family>(
@@ -68,6 +72,7 @@ fn chunk<F: Family>(
                 server: listed.server,
                 is_template: listed.key.template,
                 template: listed.template,
+                record: record(listed.key.flags, listed.note),
             });
         }
     });
@@ -77,7 +82,14 @@ fn chunk<F: Family>(
         // Not a reader of the domain: everything about the entry is in the copy.
         if let Some(last) = table.remove(entry.slot, entry.generation) {
             let kind = kind(&entry, last);
-            account(table, &shared.roster, entry.server, kind, entry.template);
+            account(
+                table,
+                &shared.roster,
+                entry.server,
+                kind,
+                entry.template,
+                entry.record,
+            );
         }
     }
     next

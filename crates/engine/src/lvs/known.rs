@@ -2,14 +2,20 @@
 
 use super::{
     connect,
-    entry::{assure, ended, is_bypass},
+    entry::{self, assure, ended, is_bypass, is_controlled, is_read},
     family::Ip,
+    ftp::{self, Claimed},
     send,
     services::Standing,
     state::{TcpEvent, TcpState, TcpView},
 };
-use crate::{DropReason, Output, context::Context, forward, packet::Packet};
-use flowtable::{Entry, Side, StateFlags, StateWord};
+use crate::{
+    DropReason, Output,
+    context::Context,
+    forward,
+    packet::{Fragment, Packet},
+};
+use flowtable::{Entry, Hash, Side, StateFlags, StateWord, Tuple};
 use types::{ForwardingMethod, PortId};
 use wire::{Frame, protocol, tcp};
 
@@ -36,7 +42,7 @@ pub(crate) fn packet<I: Ip, F: Frame, O: Output<F>>(
 #[inline]
 fn from_client<I: Ip, F: Frame, O: Output<F>>(
     cx: &mut Context<'_, F, O>,
-    frame: F,
+    mut frame: F,
     packet: &Packet,
     entry: &Entry<'_, I>,
     word: StateWord,
@@ -56,6 +62,12 @@ fn from_client<I: Ip, F: Frame, O: Output<F>>(
             return Err(frame);
         }
         cx.drop(frame, DropReason::ServerRemoved);
+        return Ok(());
+    }
+    if is_read(entry.key().flags)
+        && let Err(reason) = ftp::from_client(cx, &mut frame, packet, entry)
+    {
+        cx.drop(frame, reason);
         return Ok(());
     }
     cx.local.traffic.incoming(server, packet.ip_len.into());
@@ -97,13 +109,21 @@ fn from_server<I: Ip, F: Frame, O: Output<F>>(
     entry: &Entry<'_, I>,
 ) -> Result<(), F> {
     let key = entry.key();
-    if super::entry::method(key.flags) != ForwardingMethod::Masq {
+    if entry::method(key.flags) != ForwardingMethod::Masq {
         return Err(frame);
     }
     // Linux has routed the packet, and told the server what is wrong with it, before IPVS sees it.
     let Some((mut frame, way)) = send::way_to_client(cx, frame, packet) else {
         return Ok(());
     };
+    let mut rewritten = *packet;
+    let packet = &mut rewritten;
+    if is_read(key.flags)
+        && let Err(reason) = ftp::from_server(cx, &mut frame, packet, entry, way.mtu())
+    {
+        cx.drop(frame, reason);
+        return Ok(());
+    }
     let server = entry.server();
     let target = cx.snapshot.services.target(server);
     if target.is_some_and(|t| t.standing == Standing::Serving) {
@@ -127,8 +147,9 @@ fn is_to_be_made_anew<I: Ip, F: Frame, O: Output<F>>(
     if settings.expire_nodest_conn && weight == 0 {
         return true;
     }
-    // One that a template controls goes on to the server the template says.
-    if settings.conn_reuse_mode == 0 || entry.template().is_some() {
+    // One that a template controls goes on to the server the template says; so do FTP's data connections.
+    let controlled = entry.template().is_some() || is_controlled(entry.key().flags);
+    if settings.conn_reuse_mode == 0 || controlled {
         return false;
     }
     match TcpState::from_number(word.state()) {
@@ -277,12 +298,54 @@ pub(crate) fn missed<I: Ip, F: Frame, O: Output<F>>(
         };
         let table = I::table(cx.shared);
         let hash = table.hash(tuple.protocol, tuple.client, tuple.client_port);
-        if let Some(entry) = table.find_entry(hash, &tuple, side, cx.now) {
+        let found = table
+            .find_entry(hash, &tuple, side, cx.now)
+            .or_else(|| kept::<I, F, O>(cx, hash, &tuple, side));
+        if let Some(entry) = found {
             match self::packet::<I, F, O>(cx, frame, packet, &entry, side) {
                 Ok(()) => return,
                 Err(back) => frame = back,
             }
         }
     }
+    if packet.protocol == protocol::TCP
+        && packet.fragment == Fragment::No
+        && cx.shared.roster.records.any()
+    {
+        match ftp::claim::<I>(cx.shared, cx.snapshot, packet, cx.now) {
+            Claimed::No => {}
+            Claimed::Is(slot) => {
+                let entry = I::table(cx.shared).entry(slot);
+                match self::packet::<I, F, O>(cx, frame, packet, &entry, Side::Virtual) {
+                    Ok(()) => return,
+                    Err(back) => frame = back,
+                }
+            }
+            Claimed::Busy => {
+                connect::retry(cx, port, frame, packet, tries);
+                return;
+            }
+        }
+    }
     connect::packet::<I, F, O>(cx, port, frame, packet, tries);
+}
+
+/// An FTP control connection past its time, if it has data connections.
+fn kept<'c, I: Ip, F: Frame, O: Output<F>>(
+    cx: &Context<'c, F, O>,
+    hash: Hash,
+    tuple: &Tuple<I::Addr>,
+    side: Side,
+) -> Option<Entry<'c, I>> {
+    if !cx.shared.roster.records.any() {
+        return None;
+    }
+    let table = I::table(cx.shared);
+    let mut settle = |e: Entry<'_, I>| entry::expired(table, &cx.shared.roster, &e, cx.now);
+    table.find_kept(hash, tuple, side, cx.now, &mut settle)
+}
+
+/// Whether it is a packet that opens a connection.
+pub(super) const fn opens(packet: &Packet) -> bool {
+    packet.tcp_flags & tcp::SYN != 0 && packet.tcp_flags & tcp::RST == 0
 }

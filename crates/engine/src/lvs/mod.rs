@@ -13,6 +13,7 @@ mod error;
 mod estimate;
 mod family;
 mod flush;
+mod ftp;
 mod headers;
 mod known;
 mod list;

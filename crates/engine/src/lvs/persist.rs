@@ -8,7 +8,7 @@ use super::{
     entry,
     family::Ip,
     schedule,
-    services::{Service, Target},
+    services::{FTP, Service, Target},
     state,
 };
 use crate::{
@@ -19,9 +19,6 @@ use crate::{
 };
 use flowtable::{Claim, Deltas, Embryo, New, Slot, StateFlags, Tuple};
 use types::{Mark, Tick};
-
-/// FTP's control port: a template of such a service covers every port, for the data connections.
-const FTP: u16 = 21;
 
 /// A connection looking for its server.
 pub(crate) struct Wanted<'w, A> {
@@ -161,7 +158,7 @@ fn make<I: Ip>(
         template: None,
         mark: Mark(0),
         deltas: Deltas::default(),
-        next_hop: 0,
+        note: 0,
     });
     // Just made, and touched: it cannot have ended.
     let controlled = I::table(shared).entry(slot).add_control();

@@ -7,7 +7,7 @@ use super::{
     entry::method,
     family::{self, Ip, Quoted},
     outer, send,
-    services::Standing,
+    services::{FTP_DATA, Standing},
 };
 use crate::{
     DropReason, Output,
@@ -181,7 +181,7 @@ fn schedule<'c, I: Ip, F: Frame, O: Output<F>>(
     tuple: &Tuple<I::Addr>,
 ) -> Result<Entry<'c, I>, Option<DropReason>> {
     let snapshot = cx.snapshot;
-    if !snapshot.settings.schedule_icmp || tuple.client_port == connect::FTP_DATA {
+    if !snapshot.settings.schedule_icmp || tuple.client_port == FTP_DATA {
         return Err(None);
     }
     let protocol = connect::protocol_numbered(tuple.protocol).ok_or(None)?;

@@ -3,7 +3,7 @@
 //! Fixed-size slabs, indexed by the stable ids. Control hands slots out and takes them back once no snapshot names them
 //! and no connection refers to them; workers only touch these lines for new connections and changes of activity.
 
-use super::paths::Paths;
+use super::{ftp::Records, paths::Paths};
 use crate::views::ConnectionCounts;
 use std::sync::atomic::{
     AtomicBool, AtomicU32, AtomicU64,
@@ -179,6 +179,8 @@ pub(crate) struct Roster {
     servers: Box<[ServerState]>,
     /// What the ways to servers take.
     pub paths: Paths,
+    /// What is kept of FTP control connections.
+    pub records: Records,
 }
 
 impl Roster {
@@ -188,6 +190,15 @@ impl Roster {
             services: (0..services).map(|_| ServiceState::default()).collect(),
             servers: (0..servers).map(|_| ServerState::default()).collect(),
             paths: Paths::new(servers),
+            records: Records::default(),
+        }
+    }
+
+    /// With room for so many FTP control connections.
+    pub fn with_records(self, records: usize) -> Self {
+        Self {
+            records: Records::new(records),
+            ..self
         }
     }
 

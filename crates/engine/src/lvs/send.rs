@@ -86,6 +86,13 @@ pub(crate) struct Way {
     mtu: u16,
 }
 
+impl Way {
+    /// Bytes of an IP packet it takes.
+    pub const fn mtu(&self) -> u16 {
+        self.mtu
+    }
+}
+
 /// Where a reply goes, its TTL lowered; `None` when it goes nowhere and its sender was told.
 #[inline]
 pub(crate) fn way_to_client<F: Frame, O: Output<F>>(

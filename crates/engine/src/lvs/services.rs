@@ -258,7 +258,18 @@ impl Services {
         self.targets.get(id.index())
     }
 
-    /// The service a packet to `address` and `port` is for: by mark, then exactly, then the one for every port.
+    /// The first port that is not privileged.
+    pub const UNPRIVILEGED: u16 = 1024;
+
+    /// Whether a service catches just that port.
+    pub fn has_exactly(&self, protocol: Protocol, address: IpAddr, port: u16) -> bool {
+        let address = (address, port).into();
+        self.by_key
+            .contains_key(&ServiceKey::Address { protocol, address })
+    }
+
+    /// The service a packet to `address` and `port` is for: by mark, then exactly, then persistent FTP, whose data
+    /// connections may go to any port, then the one for every port.
     pub fn find(
         &self,
         mark: Mark,
@@ -276,11 +287,17 @@ impl Services {
             address: (address, port).into(),
         };
         let by_mark = (mark.0 != 0).then_some(ServiceKey::Mark { mark, family });
-        let index = by_mark
-            .and_then(|key| self.by_key.get(&key))
-            .or_else(|| self.by_key.get(&of_address(port)))
-            .or_else(|| self.by_key.get(&of_address(0)))?;
-        self.list.get(*index as usize)
+        let get = |key| self.list.get(*self.by_key.get(&key)? as usize);
+        if let Some(service) = by_mark.and_then(get).or_else(|| get(of_address(port))) {
+            return Some(service);
+        }
+        let may_be_data =
+            protocol == Protocol::Tcp && (port == FTP_DATA || port >= Self::UNPRIVILEGED);
+        if may_be_data && let Some(ftp) = get(of_address(FTP)) {
+            // As in IPVS, it keeps the service for every port from being asked.
+            return ftp.persistence.is_some().then_some(ftp);
+        }
+        get(of_address(0))
     }
 
     /// Whether a NAT service has, or not long ago had, a server with this protocol, address and port.
@@ -298,6 +315,11 @@ impl Services {
             .is_some_and(|until| *until > now)
     }
 }
+
+/// FTP's control port: of a service there that is persistent, templates cover every port, for the data connections.
+pub(crate) const FTP: u16 = 21;
+/// The port FTP servers open data connections from.
+pub(crate) const FTP_DATA: u16 = 20;
 
 /// As long as it is configured.
 const FOR_EVER: Tick = Tick(u64::MAX);

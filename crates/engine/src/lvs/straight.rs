@@ -3,7 +3,7 @@
 //! `known` and `send`, which decide the same and know the rest.
 
 use super::{
-    entry::method,
+    entry::{is_mere_nat, is_read, method},
     headers::{Headers, Upper},
     known::advance,
     lookup::Lookup,
@@ -64,6 +64,7 @@ fn to_server<I: Headers, F: Frame, O: Output<F>>(
     // A SYN may make the connection anew.
     if I::ttl(plain) <= 1
         || flags & tcp::SYN != 0
+        || is_read(key.flags)
         || (masq && upper.has_no_checksum(I::upper(plain)))
     {
         return Straight::Unusual;
@@ -178,10 +179,7 @@ fn to_client<I: Headers, F: Frame, O: Output<F>>(
         return Straight::Unknown;
     };
     let key = entry.key();
-    if I::ttl(plain) <= 1
-        || method(key.flags) != ForwardingMethod::Masq
-        || upper.has_no_checksum(I::upper(plain))
-    {
+    if I::ttl(plain) <= 1 || !is_mere_nat(key.flags) || upper.has_no_checksum(I::upper(plain)) {
         return Straight::Unusual;
     }
     let net = &cx.snapshot.net;

@@ -363,6 +363,6 @@ fn new(dport: u16, timeout_ms: u32) -> New<u32> {
         template: None,
         mark: Mark(0),
         deltas: Deltas::default(),
-        next_hop: 0,
+        note: 0,
     }
 }

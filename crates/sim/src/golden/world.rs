@@ -39,6 +39,8 @@ pub(super) struct World {
 impl World {
     pub fn new(topology: &Topology, workers: u16, mut settings: Settings, now: Tick) -> Self {
         settings.icmp_rate = None;
+        // Until the module is there.
+        settings.ftp_ports = [0; 8];
         let capacity = Capacity {
             workers,
             ports: 2,
@@ -192,6 +194,14 @@ impl World {
                 .table
                 .run(rest, &mut self.settings)
                 .map_err(|e| e.to_string())?,
+            ["modprobe", "ip_vs_ftp"] => self.settings.ftp_ports = Settings::ipvs().ftp_ports,
+            ["modprobe", "ip_vs_ftp", ports] => {
+                let ports = ports.strip_prefix("ports=").ok_or_else(unsupported)?;
+                self.settings.ftp_ports = [0; 8];
+                for (place, port) in self.settings.ftp_ports.iter_mut().zip(ports.split(',')) {
+                    *place = port.parse().map_err(|_| unsupported())?;
+                }
+            }
             ["ip", "link", "set", name, "mtu", mtu] => {
                 let mut interfaces = self.desired.interfaces.iter_mut();
                 let interface = interfaces
@@ -295,6 +305,8 @@ impl World {
             "cache_bypass" => self.settings.cache_bypass = on,
             "nat_icmp_send" => self.settings.nat_icmp_send = on,
             "pmtu_disc" => self.settings.pmtu_disc = on,
+            // Whether Linux keeps a second table beside IPVS's own.
+            "conntrack" => {}
             // As it is.
             "secure_tcp" if !on => {}
             _ => return Err(unsupported()),

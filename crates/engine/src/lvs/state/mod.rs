@@ -9,8 +9,8 @@ use wire::protocol;
 
 /// Milliseconds a new connection has before its first state is set.
 pub(crate) const NEW_MS: u32 = 3_000;
-/// Milliseconds a template gets when it runs out while connections still hold it, by Linux.
-pub(crate) const HELD_TEMPLATE_MS: u32 = 60_000;
+/// Milliseconds a template, or an FTP control connection, gets when it runs out while connections still hold it, by Linux.
+pub(crate) const HELD_MS: u32 = 60_000;
 
 /// States of a persistence template.
 pub(crate) const TEMPLATE_NONE: u8 = 0;
