@@ -13,6 +13,7 @@ const LEVELS: &[(&str, u8)] = &[
     ("types", 0),
     ("wire", 1),
     ("rcu", 1),
+    ("health", 1),
     ("flowtable", 2),
     ("config", 2),
     ("api", 2),
@@ -23,6 +24,7 @@ const LEVELS: &[(&str, u8)] = &[
     ("sim", 4),
     ("dpdk", 4),
     ("host", 4),
+    ("probe", 4),
     ("tarpond", 5),
     ("tarpon", 5),
 ];
@@ -35,6 +37,7 @@ const CLOCKLESS: &[&str] = &[
     "types",
     "wire",
     "rcu",
+    "health",
     "flowtable",
     "config",
     "api",

@@ -2,8 +2,9 @@
 
 use crate::{
     Config, Cores, Director, HostTap, MarkRule, Port, Route, Server, Service, ServiceKey, Settings,
-    Vlan,
+    Vlan, check_line,
 };
+use ::health::ServerPolicy;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Display,
@@ -240,12 +241,103 @@ fn services(changes: &mut Changes, old: &[Service], new: &[Service]) {
         }
         changes.value(e, &of("one_packet"), a.one_packet, b.one_packet);
         changes.value(e, &of("method of new servers"), a.method, b.method);
+        health(changes, a, b);
         servers(changes, b, &a.servers);
     });
     let known: BTreeSet<ServiceKey> = old.iter().map(Service::key).collect();
     for service in new.iter().filter(|s| !known.contains(&s.key())) {
         servers(changes, service, &[]);
     }
+}
+
+fn health(changes: &mut Changes, old: &Service, new: &Service) {
+    let e = Effect::Reload;
+    let what = format!("service {}: ", new.key());
+    let of = |field: &str| format!("{what}{field}");
+    let (a, b) = (&old.health, &new.health);
+    changes.value(
+        e,
+        &of("on_failure"),
+        a.on_failure.word(),
+        b.on_failure.word(),
+    );
+    changes.value(e, &of("quorum"), a.quorum, b.quorum);
+    changes.value(e, &of("hysteresis"), a.hysteresis, b.hysteresis);
+    let sorry = |s: &::health::SorryServer| format!("{} by {}", s.address, s.method);
+    changes.optional(
+        e,
+        &of("sorry_server"),
+        a.sorry_server.as_ref().map(sorry).as_ref(),
+        b.sorry_server.as_ref().map(sorry).as_ref(),
+    );
+    let seconds = |d: std::time::Duration| format!("{} s", d.as_secs_f64());
+    changes.value(
+        e,
+        &of("slow_start"),
+        seconds(a.slow_start),
+        seconds(b.slow_start),
+    );
+    program(changes, &of("quorum_up"), &a.quorum_up, &b.quorum_up);
+    program(changes, &of("quorum_down"), &a.quorum_down, &b.quorum_down);
+    changes.value(e, &of("notify_user"), a.user(), b.user());
+    changes.value(e, &of("omega"), a.omega, b.omega);
+    changes.lists(
+        e,
+        &of("check "),
+        (&a.checks, &b.checks),
+        check_line,
+        |_, _, _| {},
+    );
+    let none = ServerPolicy::default();
+    for address in new.servers.iter().map(|s| s.address) {
+        let what = format!("{what}server {address}: ");
+        let own = |policy: &'_ ::health::Policy| policy.servers.get(&address).cloned();
+        let a = own(a).unwrap_or_else(|| none.clone());
+        let b = own(b).unwrap_or_else(|| none.clone());
+        let word =
+            |o: Option<::health::OnFailure>| o.map_or("as the service", ::health::OnFailure::word);
+        changes.value(
+            e,
+            &format!("{what}on_failure"),
+            word(a.on_failure),
+            word(b.on_failure),
+        );
+        program(
+            changes,
+            &format!("{what}notify_up"),
+            &a.notify_up,
+            &b.notify_up,
+        );
+        program(
+            changes,
+            &format!("{what}notify_down"),
+            &a.notify_down,
+            &b.notify_down,
+        );
+        match (&a.checks, &b.checks) {
+            (Some(a), Some(b)) => {
+                changes.lists(
+                    e,
+                    &format!("{what}check "),
+                    (a, b),
+                    check_line,
+                    |_, _, _| {},
+                );
+            }
+            (None, None) => {}
+            (_, None) => changes.add(e, format!("{what}its own checks: removed")),
+            (None, _) => changes.add(e, format!("{what}its own checks: added")),
+        }
+    }
+}
+
+/// A program with its arguments.
+fn program(changes: &mut Changes, what: &str, old: &[String], new: &[String]) {
+    let text = |words: &[String]| match words.is_empty() {
+        true => "none".to_owned(),
+        false => format!("{words:?}"),
+    };
+    changes.value(Effect::Reload, what, text(old), text(new));
 }
 
 fn servers(changes: &mut Changes, service: &Service, old: &[Server]) {

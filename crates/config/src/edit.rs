@@ -138,6 +138,7 @@ impl Service {
     pub fn delete_server(&mut self, address: SocketAddr) -> Result<(), EditError> {
         self.server_mut(address)?;
         self.servers.retain(|s| s.address != address);
+        self.health.servers.remove(&address);
         Ok(())
     }
 

@@ -16,6 +16,7 @@ mod read;
 mod report;
 mod settings;
 mod write;
+mod write_health;
 
 pub use diff::{Change, Effect, diff};
 pub use edit::EditError;
@@ -27,3 +28,4 @@ pub use read::{MAX_TIMEOUT_S, known_keys};
 pub use report::{Located, Problem, Report};
 pub use settings::Settings;
 pub use types::ServiceKey;
+pub use write_health::line as check_line;

@@ -261,6 +261,8 @@ pub struct Service {
     pub method: ForwardingMethod,
     /// Real servers, oldest first.
     pub servers: Vec<Server>,
+    /// Health checks, and what follows from them.
+    pub health: health::Policy,
 }
 
 impl Service {
@@ -276,6 +278,7 @@ impl Service {
             one_packet: false,
             method: ForwardingMethod::Route,
             servers: Vec::new(),
+            health: health::Policy::new(),
         }
     }
 

@@ -1,7 +1,9 @@
 //! A configuration as a file, to be read again.
 
 use crate::{
-    Config, Cores, HostTap, MarkRule, Netmask, Port, PortRange, Service, ServiceKey, Settings,
+    Config, Cores, HostTap, MarkRule, Netmask, Port, PortRange, Server, Service, ServiceKey,
+    Settings,
+    write_health::{check, seconds},
 };
 use serde::Serialize;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -143,12 +145,28 @@ struct ServiceTable<'c> {
     netmask: Option<NumberOrText>,
     one_packet: bool,
     method: &'static str,
+    on_failure: &'static str,
+    quorum: u32,
+    hysteresis: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sorry_server: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sorry_method: Option<&'static str>,
+    slow_start: toml::Value,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    quorum_up: &'c [String],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    quorum_down: &'c [String],
+    notify_user: &'c str,
+    omega: bool,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    server: Vec<ServerTable>,
+    check: Vec<toml::Table>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    server: Vec<ServerTable<'c>>,
 }
 
 #[derive(Serialize)]
-struct ServerTable {
+struct ServerTable<'c> {
     address: String,
     method: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -156,6 +174,14 @@ struct ServerTable {
     weight: u32,
     upper_threshold: u32,
     lower_threshold: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    on_failure: Option<&'static str>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    notify_up: &'c [String],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    notify_down: &'c [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    check: Option<FlagOr<Vec<toml::Table>>>,
 }
 
 #[derive(Serialize)]
@@ -291,6 +317,7 @@ fn service(service: &Service) -> ServiceTable<'_> {
         ServiceKey::Address { protocol, address } => (Some(protocol), Some(address), None),
         ServiceKey::Mark { mark, family } => (None, None, Some((mark, family))),
     };
+    let health = &service.health;
     ServiceTable {
         name: service.name.as_deref(),
         protocol: protocol.map(types::Protocol::name),
@@ -306,18 +333,41 @@ fn service(service: &Service) -> ServiceTable<'_> {
         }),
         one_packet: service.one_packet,
         method: service.method.name(),
-        server: service
-            .servers
-            .iter()
-            .map(|s| ServerTable {
-                address: s.address.to_string(),
-                method: s.method.name(),
-                tunnel: (s.tunnel != Tunnel::Ipip).then(|| s.tunnel.to_string()),
-                weight: s.weight.0,
-                upper_threshold: s.upper_threshold,
-                lower_threshold: s.lower_threshold,
-            })
-            .collect(),
+        on_failure: health.on_failure.word(),
+        quorum: health.quorum,
+        hysteresis: health.hysteresis,
+        sorry_server: health.sorry_server.map(|s| s.address.to_string()),
+        sorry_method: health.sorry_server.map(|s| s.method.name()),
+        slow_start: seconds(health.slow_start),
+        quorum_up: &health.quorum_up,
+        quorum_down: &health.quorum_down,
+        notify_user: health.user(),
+        omega: health.omega,
+        check: health.checks.iter().map(check).collect(),
+        server: service.servers.iter().map(|s| server(s, health)).collect(),
+    }
+}
+
+fn server<'c>(server: &Server, health: &'c health::Policy) -> ServerTable<'c> {
+    let own = health.servers.get(&server.address);
+    ServerTable {
+        address: server.address.to_string(),
+        method: server.method.name(),
+        tunnel: (server.tunnel != Tunnel::Ipip).then(|| server.tunnel.to_string()),
+        weight: server.weight.0,
+        upper_threshold: server.upper_threshold,
+        lower_threshold: server.lower_threshold,
+        on_failure: own
+            .and_then(|own| own.on_failure)
+            .map(health::OnFailure::word),
+        notify_up: own.map_or(&[], |own| &own.notify_up),
+        notify_down: own.map_or(&[], |own| &own.notify_down),
+        check: own
+            .and_then(|own| own.checks.as_ref())
+            .map(|checks| match checks.len() {
+                0 => FlagOr::Flag(false),
+                _ => FlagOr::Other(checks.iter().map(check).collect()),
+            }),
     }
 }
 

@@ -5,10 +5,124 @@ use config::{
     Config, Cores, EditError, Effect, HostTap, Hugepages, Idle, Netmask, Persistence, Port, Route,
     Server, Service, Settings, diff,
 };
+use health::{Check, OnFailure, Policy, ServerPolicy, SorryServer};
 use proptest::prelude::*;
+use std::time::Duration;
 use types::{ForwardingMethod, Protocol, Scheduler, SchedulerFlag, ServiceKey, Tunnel, Weight};
 
 const WHOLE: &str = include_str!("../../../dpdk-config/tarpon.toml");
+
+/// Checks of every type, with every key.
+fn checks() -> impl Strategy<Value = Vec<Check>> {
+    let texts: Vec<(&str, &str)> = vec![
+        ("tcp", ""),
+        (
+            "tcp",
+            "send = \"PING\\r\\n\"\nexpect = '^\\+PONG'\nport = 6379",
+        ),
+        (
+            "http",
+            "path = '/a?b'\nhost = 'www.example'\nversion = '1.1'\nstatus = [200, '300-399']",
+        ),
+        (
+            "http",
+            "body = 'x'\nbody_not = 'y'\ndigest = 'd41d8cd98f00b204e9800998ecf8427e'\nbind = '10.1.0.1'",
+        ),
+        (
+            "https",
+            "sni = 'a.b'\nca = '/ca'\ncertificate = '/c'\nkey = '/k'\nalpha = true",
+        ),
+        ("https", "delay_loop = 0.25\nwarmup = 0\nretry = 7"),
+        (
+            "script",
+            "command = ['/bin/true', '%h', 'a \"b\"']\ndynamic = true\nuser = 'root'",
+        ),
+        (
+            "ping",
+            "address = '10.1.0.77'\ntimeout = 1.5\ndelay_before_retry = 0",
+        ),
+        (
+            "udp",
+            "payload = '00ff'\nreply = '4X 49'\nmax_length = 9\nmin_length = 2",
+        ),
+        ("udp", ""),
+        ("dns", "name = 'a.example.'\nrecord = 'AAAA'"),
+        ("smtp", "helo = 'me'"),
+        ("file", "path = '/run/state'"),
+    ];
+    prop::collection::btree_set(0..texts.len(), 0..4).prop_map(move |chosen| {
+        let tables: String = chosen
+            .into_iter()
+            .map(|n| format!("[[service.check]]\ntype = '{}'\n{}\n", texts[n].0, texts[n].1))
+            .collect();
+        let port = "[[port]]\nname = 'a'\ndevice = 'net_null0'\n[[service]]\nprotocol = 'tcp'\naddress = '192.0.2.1:80'\n";
+        let text = format!("{port}{tables}");
+        let config = Config::parse(&text, "t").unwrap_or_else(|report| panic!("{report}"));
+        config.services[0].health.checks.clone()
+    })
+}
+
+/// A policy, and what the first servers have of their own.
+fn policies() -> impl Strategy<Value = (Policy, Vec<ServerPolicy>)> {
+    let own = (
+        prop::option::of(checks()),
+        prop::option::of(any::<bool>()),
+        any::<bool>(),
+    );
+    let own = own.prop_filter_map("nothing of its own", |(checks, quiesce, told)| {
+        let own = ServerPolicy {
+            checks,
+            on_failure: quiesce.map(|on| {
+                if on {
+                    OnFailure::Quiesce
+                } else {
+                    OnFailure::Remove
+                }
+            }),
+            notify_up: if told {
+                vec!["/a".into(), "b c".into()]
+            } else {
+                vec![]
+            },
+            notify_down: vec![],
+        };
+        (own != ServerPolicy::default()).then_some(own)
+    });
+    let numbers = (1u32..9, 0u32..9, 0u64..99_999, any::<bool>());
+    (
+        checks(),
+        prop::collection::vec(own, 0..3),
+        numbers,
+        any::<bool>(),
+    )
+        .prop_map(|(checks, own, (quorum, hysteresis, slow, sorry), told)| {
+            let policy = Policy {
+                checks,
+                on_failure: if sorry {
+                    OnFailure::Quiesce
+                } else {
+                    OnFailure::Remove
+                },
+                quorum,
+                hysteresis,
+                sorry_server: sorry.then(|| SorryServer {
+                    address: "10.1.0.250:80".parse().unwrap(),
+                    method: ForwardingMethod::Masq,
+                }),
+                slow_start: Duration::from_millis(slow),
+                quorum_up: if told { vec!["/up".into()] } else { vec![] },
+                quorum_down: if told {
+                    vec![]
+                } else {
+                    vec!["/down".into(), "\"".into()]
+                },
+                notify_user: if told { "root".into() } else { String::new() },
+                omega: told,
+                ..Policy::new()
+            };
+            (policy, own)
+        })
+}
 
 /// Pieces of the language, well and badly put together.
 fn lines() -> impl Strategy<Value = String> {
@@ -20,6 +134,18 @@ fn lines() -> impl Strategy<Value = String> {
         "[[route]]",
         "[[service]]",
         "[[service.server]]",
+        "[[service.check]]",
+        "[[service.server.check]]",
+        "check = false",
+        "check = 5",
+        "type = \"http\"",
+        "type = \"script\"",
+        "delay_loop = 0.001",
+        "status = [99, \"200-700\", []]",
+        "body = \"(\"",
+        "command = [\"x\"]",
+        "quorum = 0",
+        "sorry_server = \"10.0.0.7\"",
         "[settings]",
         "[service.server]",
         "name = \"wan\"",
@@ -144,31 +270,36 @@ fn configs() -> impl Strategy<Value = Config> {
         prop::option::of((1u32..9999, any::<u32>())),
         prop::collection::vec(server, 0..4),
         prop::option::of("[a-z]{1,8}"),
+        policies(),
     )
-        .prop_map(|(host, udp, scheduler, persistence, mut servers, name)| {
-            servers.sort_by_key(|s| s.address);
-            servers.dedup_by_key(|s| s.address);
-            let protocol = if udp { Protocol::Udp } else { Protocol::Tcp };
-            Service {
-                name,
-                scheduler: Scheduler::ALL[scheduler],
-                scheduler_flags: SchedulerFlag::ALL
-                    .iter()
-                    .copied()
-                    .filter(|f| f.scheduler() == Scheduler::ALL[scheduler])
-                    .collect(),
-                persistence: persistence.map(|(timeout_s, mask)| Persistence {
-                    timeout_s,
-                    netmask: Netmask::V4(mask.max(1).into()),
-                }),
-                one_packet: udp && scheduler % 2 == 1,
-                servers,
-                ..Service::new(ServiceKey::Address {
-                    protocol,
-                    address: format!("192.0.2.{host}:80").parse().unwrap(),
-                })
-            }
-        });
+        .prop_map(
+            |(host, udp, scheduler, persistence, mut servers, name, (mut health, own))| {
+                servers.sort_by_key(|s| s.address);
+                servers.dedup_by_key(|s| s.address);
+                let protocol = if udp { Protocol::Udp } else { Protocol::Tcp };
+                health.servers = servers.iter().map(|s| s.address).zip(own).collect();
+                Service {
+                    name,
+                    health,
+                    scheduler: Scheduler::ALL[scheduler],
+                    scheduler_flags: SchedulerFlag::ALL
+                        .iter()
+                        .copied()
+                        .filter(|f| f.scheduler() == Scheduler::ALL[scheduler])
+                        .collect(),
+                    persistence: persistence.map(|(timeout_s, mask)| Persistence {
+                        timeout_s,
+                        netmask: Netmask::V4(mask.max(1).into()),
+                    }),
+                    one_packet: udp && scheduler % 2 == 1,
+                    servers,
+                    ..Service::new(ServiceKey::Address {
+                        protocol,
+                        address: format!("192.0.2.{host}:80").parse().unwrap(),
+                    })
+                }
+            },
+        );
     let director = (
         1u16..9,
         any::<bool>(),

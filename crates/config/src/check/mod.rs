@@ -3,6 +3,7 @@
 mod addresses;
 mod device;
 mod director;
+mod health;
 mod interfaces;
 mod marks;
 mod reach;
@@ -30,6 +31,7 @@ impl Config {
         routes::check(self, &reach, interfaces_known, &mut problems);
         marks::check(self, interfaces_known, &mut problems);
         services::check(self, &reach, interfaces_known, &mut problems);
+        health::check(self, &reach, interfaces_known, &mut problems);
         problems.found
     }
 }

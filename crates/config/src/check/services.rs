@@ -137,7 +137,7 @@ fn virtual_address(index: usize, service: &Service, address: SocketAddr, problem
     }
 }
 
-fn each_server(service: &Service, server: &Server, path: &str, problems: &mut Problems) {
+pub(super) fn each_server(service: &Service, server: &Server, path: &str, problems: &mut Problems) {
     let at = format!("{path}.address");
     let (ip, port) = (server.address.ip(), server.address.port());
     if let Some(why) = unusable(ip) {
@@ -220,7 +220,7 @@ fn each_server(service: &Service, server: &Server, path: &str, problems: &mut Pr
 }
 
 /// Whether the server is somewhere else than here, and can be reached.
-fn whereabouts(reach: &Reach<'_>, server: &Server, path: &str, problems: &mut Problems) {
+pub(super) fn whereabouts(reach: &Reach<'_>, server: &Server, path: &str, problems: &mut Problems) {
     let at = format!("{path}.address");
     let ip = server.address.ip();
     if unusable(ip).is_some() {

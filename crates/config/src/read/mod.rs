@@ -2,7 +2,9 @@
 //!
 //! Every key is named once, where its table is read; what a table was not asked for is unknown in it.
 
+mod check;
 mod director;
+mod health;
 mod mark;
 mod port;
 mod section;
@@ -105,7 +107,7 @@ fn read(reader: &mut Reader, table: &DeTable<'_>) -> Config {
 /// Every key there is, as (table, key): `("port", "mtu")`; the table of top-level keys is `""`.
 #[must_use]
 pub fn known_keys() -> Vec<(&'static str, &'static str)> {
-    let skeleton = "[director]\n[[port]]\n[[vlan]]\n[[route]]\n[[mark]]\n[[service]]\n[[service.server]]\n[settings]\n";
+    let skeleton = "[director]\n[[port]]\n[[vlan]]\n[[route]]\n[[mark]]\n[[service]]\n[[service.check]]\n[[service.server]]\n[settings]\n";
     let (table, _) = DeTable::parse_recoverable(skeleton);
     let mut reader = Reader::default();
     read(&mut reader, table.get_ref());

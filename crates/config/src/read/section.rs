@@ -114,6 +114,21 @@ impl<'a> Section<'a> {
         self.table.get(key).is_some()
     }
 
+    /// Whether `key` is `false`, where otherwise there would be tables.
+    pub fn says_false(&self, key: &str) -> bool {
+        let value = self.table.get(key);
+        value.is_some_and(|value| value.get_ref().as_bool() == Some(false))
+    }
+
+    /// Whether a mistake in the value of `key` is reported already.
+    pub fn has_mistake(&self, reader: &Reader, key: &str) -> bool {
+        let path = self.path_of(key);
+        reader
+            .problems
+            .iter()
+            .any(|(_, p)| p.path.starts_with(&path))
+    }
+
     /// Where the value of `key` stands; the table's own place if it is not there.
     pub fn position_of(&self, key: &str) -> usize {
         self.table
@@ -336,6 +351,7 @@ impl<'a> Section<'a> {
             .unwrap_or_default();
         match self.kind {
             "server" => format!("[[service.server]]{name}"),
+            "check" => "[[service.check]]".to_owned(),
             kind => format!("[[{kind}]]{name}"),
         }
     }

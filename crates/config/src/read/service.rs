@@ -1,11 +1,12 @@
 //! `[[service]]` and `[[service.server]]`
 
 use super::{
-    mark,
+    health, mark,
     section::{Reader, Section, Wrong},
     value::{alternatives, flag, integer, parsed, text},
 };
 use crate::{Netmask, Persistence, Server, Service, model::any};
+use ::health::ServerPolicy;
 use std::net::{IpAddr, SocketAddr};
 use toml::de::DeValue;
 use types::{
@@ -70,8 +71,13 @@ pub(super) fn service(reader: &mut Reader, section: &mut Section<'_>) -> Option<
     let method = section
         .get(reader, "method", METHODS, method)
         .unwrap_or(ForwardingMethod::Route);
+    let mut policy = health::policy(reader, section, method, address);
     let servers = section.tables(reader, "server", |reader, section| {
-        server(reader, section, method, address)
+        let (server, own) = server(reader, section, method, address)?;
+        if own != ServerPolicy::default() {
+            policy.servers.insert(server.address, own);
+        }
+        Some(server)
     });
     if netmask.is_some() && timeout_s.unwrap_or(0) == 0 {
         reader.report(
@@ -97,6 +103,7 @@ pub(super) fn service(reader: &mut Reader, section: &mut Section<'_>) -> Option<
         one_packet,
         method,
         servers,
+        health: policy,
     })
 }
 
@@ -157,7 +164,7 @@ fn server(
     section: &mut Section<'_>,
     default_method: ForwardingMethod,
     service: Option<SocketAddr>,
-) -> Option<Server> {
+) -> Option<(Server, ServerPolicy)> {
     let port = service.map_or(0, |s| s.port());
     let address = section.need(
         reader,
@@ -186,24 +193,26 @@ fn server(
     let threshold = "a number of connections, 0 for none, like 1000";
     let upper = section.get(reader, "upper_threshold", threshold, integer(0..=u32::MAX));
     let lower = section.get(reader, "lower_threshold", threshold, integer(0..=u32::MAX));
-    Some(Server {
+    let own = health::server(reader, section);
+    let server = Server {
         address: address?,
         method,
         tunnel: tunnel.unwrap_or_default(),
         weight: weight.map_or_else(Weight::default, Weight),
         upper_threshold: upper.unwrap_or(0),
         lower_threshold: lower.unwrap_or(0),
-    })
+    };
+    Some((server, own))
 }
 
-const METHODS: &str = "\"masq\" (NAT), \"route\" (direct routing) or \"tunnel\"";
+pub(super) const METHODS: &str = "\"masq\" (NAT), \"route\" (direct routing) or \"tunnel\"";
 
-fn method(value: &DeValue<'_>) -> Result<ForwardingMethod, Wrong> {
+pub(super) fn method(value: &DeValue<'_>) -> Result<ForwardingMethod, Wrong> {
     parsed(value)
 }
 
 /// An address with a port.
-fn endpoint(value: &DeValue<'_>) -> Result<SocketAddr, Wrong> {
+pub(super) fn endpoint(value: &DeValue<'_>) -> Result<SocketAddr, Wrong> {
     let text = value.as_str().ok_or(None)?;
     if let Ok(endpoint) = text.parse::<SocketAddr>() {
         // A scope (`%eth0`) means nothing here, and would make equal addresses differ.

@@ -1,7 +1,7 @@
 //! Single values, and the words for what is wrong with them.
 
 use super::section::Wrong;
-use std::{fmt::Display, ops::RangeInclusive, str::FromStr};
+use std::{fmt::Display, ops::RangeInclusive, str::FromStr, time::Duration};
 use toml::de::DeValue;
 
 /// A value as it is shown in a message: short, and with its kind where that is what surprises.
@@ -29,6 +29,24 @@ pub(super) fn text(value: &DeValue<'_>) -> Result<String, Wrong> {
 
 pub(super) fn flag(value: &DeValue<'_>) -> Result<bool, Wrong> {
     value.as_bool().ok_or(None)
+}
+
+/// Seconds, perhaps with a fraction, to the millisecond.
+pub(super) fn seconds(
+    range: RangeInclusive<Duration>,
+) -> impl FnOnce(&DeValue<'_>) -> Result<Duration, Wrong> {
+    move |value| {
+        let text = match value {
+            DeValue::Integer(n) if n.radix() == 10 => n.as_str(),
+            DeValue::Float(n) => n.as_str(),
+            _ => return Err(None),
+        };
+        let seconds: f64 = text.parse().map_err(|_| None)?;
+        let exact = Duration::try_from_secs_f64(seconds).map_err(|_| None)?;
+        let rounded = u64::try_from(exact.as_micros().div_ceil(1000)).map_err(|_| None)?;
+        let duration = Duration::from_millis(rounded);
+        range.contains(&duration).then_some(duration).ok_or(None)
+    }
 }
 
 pub(super) fn integer<T: TryFrom<i64> + PartialOrd>(
@@ -81,6 +99,7 @@ fn place(kind: &str) -> String {
     match kind {
         "" => "the top of the file".to_owned(),
         "server" => "[[service.server]]".to_owned(),
+        "check" => "[[service.check]]".to_owned(),
         "director" | "settings" => format!("[{kind}]"),
         _ => format!("[[{kind}]]"),
     }
@@ -206,6 +225,25 @@ fn well_known(kind: &str, key: &str) -> Option<(String, String)> {
         ),
         ("server", "u_threshold" | "uthreshold") => is_called("upper_threshold"),
         ("server", "l_threshold" | "lthreshold") => is_called("lower_threshold"),
+        ("check", "connect_timeout" | "misc_timeout") => is_called("timeout"),
+        ("check", "interval" | "delay") => is_called("delay_loop"),
+        ("check", "connect_ip") => is_called("address"),
+        ("check", "connect_port") => is_called("port"),
+        ("check", "bindto") => is_called("bind"),
+        ("check", "virtualhost") => is_called("host"),
+        ("check", "status_code") => is_called("status"),
+        ("check", "regex") => is_called("body"),
+        ("check", "regex_no_match") => is_called("body_not"),
+        ("check", "misc_path" | "script") => is_called("command"),
+        ("check", "kind") => is_called("type"),
+        ("service" | "server", "checks" | "health" | "healthcheck") => answer(
+            format!("checks are not listed under `{key}`"),
+            "write [[service.check]], or [[service.server.check]] for one server",
+        ),
+        ("service" | "server", "inhibit_on_failure") => answer(
+            "`inhibit_on_failure` is a value of `on_failure` here".into(),
+            "write on_failure = \"quiesce\"",
+        ),
         ("port" | "vlan", "address" | "ip" | "ips") => answer(
             format!("`{key}` is called `addresses` here"),
             "write a list: addresses = [\"192.0.2.1/24\"]",

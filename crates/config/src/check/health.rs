@@ -1,0 +1,114 @@
+//! Checks against the services and servers they are of.
+
+use super::{
+    Problems,
+    reach::Reach,
+    repeated,
+    services::{each_server, whereabouts},
+};
+use crate::{Config, Server, Service, check_line};
+use ::health::Check;
+use std::net::{IpAddr, SocketAddr};
+
+/// What is wrong with a check: which key, what, and what instead.
+type Fault = (&'static str, String, String);
+
+pub(super) fn check(
+    config: &Config,
+    reach: &Reach<'_>,
+    interfaces_known: bool,
+    problems: &mut Problems,
+) {
+    for (index, service) in config.services.iter().enumerate() {
+        let path = format!("service[{index}]");
+        let health = &service.health;
+        let own = |server: &Server| health.servers.get(&server.address)?.checks.as_deref();
+        for (number, check) in health.checks.iter().enumerate() {
+            // A fault may show at every server; it is the check's, and said once.
+            let mut others = service.servers.iter().filter(|s| own(s).is_none());
+            let fault = others.find_map(|server| fault(check, server.address));
+            report(fault, &format!("{path}.check[{number}]"), problems);
+        }
+        twice(&health.checks, &path, problems);
+        for (number, server) in service.servers.iter().enumerate() {
+            let checks = own(server).unwrap_or_default();
+            let path = format!("{path}.server[{number}]");
+            for (number, check) in checks.iter().enumerate() {
+                let fault = fault(check, server.address);
+                report(fault, &format!("{path}.check[{number}]"), problems);
+            }
+            twice(checks, &path, problems);
+        }
+        sorry_server(service, reach, interfaces_known, &path, problems);
+    }
+}
+
+fn report(fault: Option<Fault>, path: &str, problems: &mut Problems) {
+    if let Some((key, what, instead)) = fault {
+        problems.add(format!("{path}.{key}"), what, instead);
+    }
+}
+
+fn fault(check: &Check, server: SocketAddr) -> Option<Fault> {
+    let target = check.target(server);
+    if check.kind.has_port() && target.port() == 0 {
+        return Some((
+            "type",
+            format!(
+                "the server {} has no port that could be checked",
+                server.ip()
+            ),
+            "write port = 80 (or another) in the check".into(),
+        ));
+    }
+    let bind = check.bind?;
+    let family = |ip: IpAddr| if ip.is_ipv4() { "IPv4" } else { "IPv6" };
+    (bind.is_ipv4() != target.is_ipv4()).then(|| {
+        (
+            "bind",
+            format!(
+                "{bind} is {}, but what is checked, {}, is {}",
+                family(bind),
+                target.ip(),
+                family(target.ip())
+            ),
+            "write an address of the same family, or leave it out".into(),
+        )
+    })
+}
+
+fn twice(checks: &[Check], path: &str, problems: &mut Problems) {
+    for (again, first) in repeated(checks.iter().map(check_line)) {
+        problems.add(
+            format!("{path}.check[{again}]"),
+            format!("this is what check {} says already", first + 1),
+            "remove it",
+        );
+    }
+}
+
+fn sorry_server(
+    service: &Service,
+    reach: &Reach<'_>,
+    interfaces_known: bool,
+    path: &str,
+    problems: &mut Problems,
+) {
+    let Some(sorry) = service.health.sorry_server else {
+        return;
+    };
+    let path = format!("{path}.sorry_server");
+    if service.servers.iter().any(|s| s.address == sorry.address) {
+        problems.add(
+            path,
+            format!("{} is one of the service's servers", sorry.address),
+            "write another: the sorry server serves when these do not",
+        );
+        return;
+    }
+    let server = Server::new(sorry.address, sorry.method);
+    each_server(service, &server, &path, problems);
+    if interfaces_known {
+        whereabouts(reach, &server, &path, problems);
+    }
+}

@@ -1,0 +1,122 @@
+//! What a `[[service]]` and a `[[service.server]]` say about health, beside the checks themselves.
+
+use super::{
+    check::check,
+    section::{Reader, Section},
+    service::{METHODS, endpoint, method},
+    value::{alternatives, flag, integer, seconds, text, word},
+};
+use health::{OnFailure, Policy, ServerPolicy, SorryServer, UNPRIVILEGED};
+use std::{net::SocketAddr, time::Duration};
+use types::ForwardingMethod;
+
+/// Slow start at most.
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+pub(super) fn policy(
+    reader: &mut Reader,
+    section: &mut Section<'_>,
+    default_method: ForwardingMethod,
+    service: Option<SocketAddr>,
+) -> Policy {
+    let quorum = "a sum of weights from 1 to 4294967295, like 2";
+    let quorum = section.get(reader, "quorum", quorum, integer(1..=u32::MAX));
+    let hysteresis = "a sum of weights, like 1";
+    let hysteresis = section.get(reader, "hysteresis", hysteresis, integer(0..=u32::MAX));
+    let port = service.map_or(0, |s| s.port());
+    let sorry = section.get(
+        reader,
+        "sorry_server",
+        "the address of who serves when there is no quorum, like \"10.1.0.99:8080\"",
+        |v| {
+            let text = v.as_str().ok_or(None)?;
+            match text.parse() {
+                Ok(ip) => Ok(SocketAddr::new(ip, port)),
+                Err(_) => endpoint(v),
+            }
+        },
+    );
+    let sorry_method = section.get(reader, "sorry_method", METHODS, method);
+    if sorry_method.is_some() && !section.has("sorry_server") {
+        reader.report(
+            section.position_of("sorry_method"),
+            &format!("{}.sorry_method", section.path()),
+            "`sorry_method` without `sorry_server` does nothing",
+            "write sorry_server too, or leave it out",
+        );
+    }
+    let slow_start = section.get(
+        reader,
+        "slow_start",
+        "seconds up to 86400, like 30",
+        seconds(Duration::ZERO..=DAY),
+    );
+    Policy {
+        on_failure: on_failure(reader, section).unwrap_or_default(),
+        quorum: quorum.unwrap_or(1),
+        hysteresis: hysteresis.unwrap_or(0),
+        sorry_server: sorry.map(|address| SorryServer {
+            address,
+            method: sorry_method.unwrap_or(default_method),
+        }),
+        slow_start: slow_start.unwrap_or_default(),
+        quorum_up: program(reader, section, "quorum_up"),
+        quorum_down: program(reader, section, "quorum_down"),
+        notify_user: section
+            .get(
+                reader,
+                "notify_user",
+                "the name of a user, like \"nobody\"",
+                text,
+            )
+            .filter(|user| user != UNPRIVILEGED)
+            .unwrap_or_default(),
+        omega: section
+            .get(reader, "omega", "true or false", flag)
+            .unwrap_or(false),
+        checks: section.tables(reader, "check", check),
+        servers: Default::default(),
+    }
+}
+
+pub(super) fn server(reader: &mut Reader, section: &mut Section<'_>) -> ServerPolicy {
+    let checks = match section.says_false("check") {
+        true => section.get(reader, "check", "", |_| Ok(Vec::new())),
+        false if section.has("check") => Some(section.tables(reader, "check", check)),
+        false => None,
+    };
+    ServerPolicy {
+        checks,
+        on_failure: on_failure(reader, section),
+        notify_up: program(reader, section, "notify_up"),
+        notify_down: program(reader, section, "notify_down"),
+    }
+}
+
+fn on_failure(reader: &mut Reader, section: &mut Section<'_>) -> Option<OnFailure> {
+    let wanted = alternatives(OnFailure::WORDS.iter().map(|(word, _)| *word));
+    section.get(reader, "on_failure", &wanted, word(OnFailure::WORDS))
+}
+
+/// A program with its arguments, by its whole path.
+pub(super) fn program(
+    reader: &mut Reader,
+    section: &mut Section<'_>,
+    key: &'static str,
+) -> Vec<String> {
+    let wanted = ("a text", "\"/usr/local/bin/check\", \"--fast\"");
+    let words = section.list(reader, key, wanted, text).unwrap_or_default();
+    if section.has(key) && !words.first().is_some_and(|path| path.starts_with('/')) {
+        let path = format!("{}.{key}", section.path());
+        let already = section.has_mistake(reader, key);
+        if !already {
+            reader.report(
+                section.position_of(key),
+                &path,
+                format!("`{key}` does not begin with the path of a program"),
+                format!("write it whole, its arguments behind it: {key} = [\"/usr/local/bin/tell\", \"web\"]"),
+            );
+        }
+    }
+    words
+}

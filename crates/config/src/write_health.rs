@@ -1,0 +1,143 @@
+//! Checks as they are written in the file.
+
+use health::{Check, Http, Kind};
+use std::time::Duration;
+use toml::{Table, Value};
+
+/// The table of a check, every key written out.
+pub(crate) fn check(check: &Check) -> Table {
+    let mut table = Table::new();
+    let mut put = |key: &str, value: Value| {
+        table.insert(key.to_owned(), value);
+    };
+    let timing = &check.timing;
+    put("type", check.kind.word().into());
+    put("delay_loop", seconds(timing.delay_loop));
+    put("timeout", seconds(timing.timeout));
+    put("retry", i64::from(timing.retry).into());
+    put("delay_before_retry", seconds(timing.delay_before_retry));
+    if let Some(warmup) = timing.warmup {
+        put("warmup", seconds(warmup));
+    }
+    put("alpha", timing.alpha.into());
+    if let Some(address) = check.address {
+        put("address", address.to_string().into());
+    }
+    if let Some(port) = check.port {
+        put("port", i64::from(port).into());
+    }
+    if let Some(bind) = check.bind {
+        put("bind", bind.to_string().into());
+    }
+    kind(&check.kind, &mut put);
+    table
+}
+
+fn kind(kind: &Kind, put: &mut impl FnMut(&str, Value)) {
+    match kind {
+        Kind::Tcp { send, expect } => {
+            if let Some(text) = send {
+                put("send", text.clone().into());
+            }
+            if let Some(pattern) = expect {
+                put("expect", pattern.as_str().into());
+            }
+        }
+        Kind::Http(page) => http(page, put),
+        Kind::Script(script) => {
+            put("command", texts(&script.command));
+            put("user", script.user.clone().into());
+            put("dynamic", script.dynamic.into());
+        }
+        Kind::Ping => {}
+        Kind::Udp(udp) => {
+            let exact: Vec<(u8, u8)> = udp.payload.iter().map(|b| (*b, 0xff)).collect();
+            put("payload", health::reply::Hex(exact).to_string().into());
+            if let Some(reply) = &udp.reply {
+                put(
+                    "reply",
+                    health::reply::Hex(reply.begins.clone()).to_string().into(),
+                );
+                put("min_length", length(reply.min));
+                put("max_length", length(reply.max));
+            }
+        }
+        Kind::Dns { name, record } => {
+            put("name", name.clone().into());
+            put("record", record.name().into());
+        }
+        Kind::Smtp { helo } => put("helo", helo.clone().into()),
+        Kind::File(path) => put("path", path.to_string_lossy().into_owned().into()),
+    }
+}
+
+fn http(page: &Http, put: &mut impl FnMut(&str, Value)) {
+    put("path", page.path.clone().into());
+    if let Some(host) = &page.host {
+        put("host", host.clone().into());
+    }
+    put(
+        "version",
+        if page.version_1_1 { "1.1" } else { "1.0" }.into(),
+    );
+    let range = |(from, to): &(u16, u16)| match from == to {
+        true => Value::from(i64::from(*from)),
+        false => format!("{from}-{to}").into(),
+    };
+    put(
+        "status",
+        Value::Array(page.status.iter().map(range).collect()),
+    );
+    if let Some(pattern) = &page.body {
+        put("body", pattern.as_str().into());
+    }
+    if let Some(pattern) = &page.body_not {
+        put("body_not", pattern.as_str().into());
+    }
+    if let Some(digest) = &page.digest {
+        put("digest", health::http::hex(digest).into());
+    }
+    let Some(tls) = &page.tls else {
+        return;
+    };
+    if let Some(sni) = &tls.sni {
+        put("sni", sni.clone().into());
+    }
+    if let Some(ca) = &tls.ca {
+        put("ca", ca.to_string_lossy().into_owned().into());
+    }
+    if let Some((certificate, key)) = &tls.identity {
+        put(
+            "certificate",
+            certificate.to_string_lossy().into_owned().into(),
+        );
+        put("key", key.to_string_lossy().into_owned().into());
+    }
+}
+
+/// Whole seconds as a whole number.
+pub(crate) fn seconds(duration: Duration) -> Value {
+    match (duration.subsec_nanos(), i64::try_from(duration.as_secs())) {
+        (0, Ok(whole)) => whole.into(),
+        _ => duration.as_secs_f64().into(),
+    }
+}
+
+fn length(length: usize) -> Value {
+    i64::try_from(length).unwrap_or(i64::MAX).into()
+}
+
+pub(crate) fn texts(texts: &[String]) -> Value {
+    Value::Array(texts.iter().map(|text| text.clone().into()).collect())
+}
+
+/// A check on one line, every key written out: equal checks have equal texts, others have not.
+pub fn line(of: &Check) -> String {
+    let table = check(of);
+    let kind = of.kind.word();
+    let rest = table.iter().filter(|(key, _)| *key != "type");
+    let pairs: Vec<String> = rest
+        .map(|(key, value)| format!("{key} = {value}"))
+        .collect();
+    format!("{kind} ({})", pairs.join(", "))
+}

@@ -1,0 +1,208 @@
+//! What is checked, and what must be answered.
+
+use crate::{Timing, dns::Record, reply::Expected};
+use regex::bytes::Regex;
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    str::FromStr,
+};
+
+/// A check of a real server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Check {
+    /// What is done.
+    pub kind: Kind,
+    /// When, and how often it may fail.
+    pub timing: Timing,
+    /// Another address than the server's.
+    pub address: Option<IpAddr>,
+    /// Another port than the server's.
+    pub port: Option<u16>,
+    /// The director's address to check from; absent: as its routes say.
+    pub bind: Option<IpAddr>,
+}
+
+impl Check {
+    /// The endpoint to be checked of `server`.
+    #[must_use]
+    pub fn target(&self, server: SocketAddr) -> SocketAddr {
+        SocketAddr::new(
+            self.address.unwrap_or_else(|| server.ip()),
+            self.port.unwrap_or_else(|| server.port()),
+        )
+    }
+}
+
+/// What a check does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Connects; perhaps says something, perhaps waits for an answer.
+    Tcp {
+        /// What is said.
+        send: Option<String>,
+        /// What the answer must match.
+        expect: Option<Pattern>,
+    },
+    /// Gets a page.
+    Http(Http),
+    /// Runs a program.
+    Script(Script),
+    /// Sends an echo request.
+    Ping,
+    /// Sends a datagram.
+    Udp(Udp),
+    /// Asks a name server.
+    Dns {
+        /// The name asked for; `.` is the root.
+        name: String,
+        /// Its record.
+        record: Record,
+    },
+    /// Greets a mail server.
+    Smtp {
+        /// The name given in HELO.
+        helo: String,
+    },
+    /// Reads a number from a file: 0 is well.
+    File(PathBuf),
+}
+
+impl Kind {
+    /// The words of all kinds, as in the configuration file.
+    pub const WORDS: &'static [&'static str] = &[
+        "tcp", "http", "https", "script", "ping", "udp", "dns", "smtp", "file",
+    ];
+
+    /// The kind's word.
+    #[must_use]
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Tcp { .. } => "tcp",
+            Self::Http(Http { tls: None, .. }) => "http",
+            Self::Http(_) => "https",
+            Self::Script(_) => "script",
+            Self::Ping => "ping",
+            Self::Udp(_) => "udp",
+            Self::Dns { .. } => "dns",
+            Self::Smtp { .. } => "smtp",
+            Self::File(_) => "file",
+        }
+    }
+
+    /// Whether it needs a port to talk to.
+    #[must_use]
+    pub const fn has_port(&self) -> bool {
+        !matches!(self, Self::Script(_) | Self::Ping | Self::File(_))
+    }
+}
+
+/// A page, and what it must be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Http {
+    /// HTTPS, and how.
+    pub tls: Option<Tls>,
+    /// Path and query.
+    pub path: String,
+    /// The Host header; absent: the endpoint.
+    pub host: Option<String>,
+    /// HTTP/1.1 rather than 1.0.
+    pub version_1_1: bool,
+    /// Ranges, one of which has the status.
+    pub status: Vec<(u16, u16)>,
+    /// What the body must match.
+    pub body: Option<Pattern>,
+    /// What it must not match.
+    pub body_not: Option<Pattern>,
+    /// The MD5 of the body, as genhash(1) prints it.
+    pub digest: Option<[u8; 16]>,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self {
+            tls: None,
+            path: "/".into(),
+            host: None,
+            version_1_1: false,
+            status: vec![(200, 299)],
+            body: None,
+            body_not: None,
+            digest: None,
+        }
+    }
+}
+
+/// How HTTPS is spoken.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// The name in the handshake (SNI), and in the certificate if that is verified; absent: `host`, or none.
+    pub sni: Option<String>,
+    /// Authorities the server's certificate must lead to (PEM); absent: any certificate does.
+    pub ca: Option<PathBuf>,
+    /// The director's own certificate (PEM) and key.
+    pub identity: Option<(PathBuf, PathBuf)>,
+}
+
+/// A program that says how the server is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Script {
+    /// The program and its arguments.
+    pub command: Vec<String>,
+    /// Who runs it.
+    pub user: String,
+    /// Exit status 2 to 255 asks for the weight that is 2 less.
+    pub dynamic: bool,
+}
+
+/// A datagram, and what must come back.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Udp {
+    /// What is sent.
+    pub payload: Vec<u8>,
+    /// The answer; absent: none is needed, only that the port is not called unreachable until the timeout.
+    pub reply: Option<Expected>,
+}
+
+/// A regular expression over bytes.
+#[derive(Clone, Debug)]
+pub struct Pattern(Regex);
+
+impl Pattern {
+    /// Whether it is found in `text`.
+    #[must_use]
+    pub fn is_in(&self, text: &[u8]) -> bool {
+        self.0.is_match(text)
+    }
+
+    /// As it was written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+}
+
+impl FromStr for Pattern {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        Regex::new(text).map(Self).map_err(|error| match error {
+            regex::Error::Syntax(text) => text.lines().last().unwrap_or_default().to_owned(),
+            other => other.to_string(),
+        })
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for Pattern {}

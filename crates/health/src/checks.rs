@@ -1,0 +1,252 @@
+//! All checks of a director: which are due, and what they have found. Kept through reloads.
+
+use crate::{Change, Check, Machine, Outcome};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BinaryHeap},
+    net::SocketAddr,
+    time::Duration,
+};
+use types::ServiceKey;
+
+/// Which check: the how-many-th of which server of which service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CheckId {
+    /// The service.
+    pub service: ServiceKey,
+    /// The server.
+    pub server: SocketAddr,
+    /// From 0, in the order of the file.
+    pub number: usize,
+}
+
+/// A check to be made now.
+#[derive(Clone, Debug)]
+pub struct Due {
+    /// Which.
+    pub id: CheckId,
+    /// To be given back with the outcome: one that comes after the check was changed is dropped.
+    pub round: u64,
+    /// What to do.
+    pub check: Check,
+}
+
+/// How a check is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct View {
+    /// Which.
+    pub id: CheckId,
+    /// Its kind's word.
+    pub kind: &'static str,
+    /// The endpoint it talks to.
+    pub target: SocketAddr,
+    /// Whether the server is up, as far as this check goes.
+    pub up: bool,
+    /// Whether it has been made at all.
+    pub decided: bool,
+    /// Failures in a row that have not made the server down yet.
+    pub failures: u32,
+    /// The last outcome, and when it was.
+    pub last: Option<(Duration, Outcome)>,
+    /// How long the last run took.
+    pub took: Duration,
+    /// When the verdict changed last; absent: never.
+    pub since: Option<Duration>,
+}
+
+struct Entry {
+    check: Check,
+    machine: Machine,
+    /// Of the run under way, or the next.
+    round: u64,
+    begun: Duration,
+    last: Option<(Duration, Outcome)>,
+    took: Duration,
+    since: Option<Duration>,
+}
+
+/// All checks.
+pub struct Checks {
+    entries: BTreeMap<CheckId, Entry>,
+    /// When which is due, with the round it was queued for; entries that are no longer true are skipped.
+    queue: BinaryHeap<Reverse<(Duration, CheckId, u64)>>,
+    rounds: u64,
+    /// State of the generator of first moments.
+    random: u64,
+}
+
+impl Checks {
+    /// None yet; `seed` spreads the first checks.
+    #[must_use]
+    pub const fn new(seed: u64) -> Self {
+        Self {
+            entries: BTreeMap::new(),
+            queue: BinaryHeap::new(),
+            rounds: 0,
+            random: seed,
+        }
+    }
+
+    /// Makes these the checks. One that was there before keeps its verdict: if it is the same, everything stays; if only its
+    /// timing differs, that; if it does something else of the same kind, it is made at once. A verdict on a server is not given
+    /// up because how it is found changes: a new check of a server that was down begins as down.
+    pub fn follow(&mut self, now: Duration, wanted: Vec<(CheckId, Check)>) {
+        let mut before = std::mem::take(&mut self.entries);
+        let down: std::collections::BTreeSet<_> = before
+            .iter()
+            .filter(|(_, entry)| !entry.machine.is_up())
+            .map(|(id, _)| (id.service, id.server))
+            .collect();
+        for (id, check) in wanted {
+            let entry = match before.remove(&id) {
+                Some(mut entry) if entry.check.kind.word() == check.kind.word() => {
+                    if entry.check.timing != check.timing {
+                        entry.machine.set_timing(now, check.timing);
+                    }
+                    let elsewhere = entry.check.kind != check.kind
+                        || (entry.check.address, entry.check.port, entry.check.bind)
+                            != (check.address, check.port, check.bind);
+                    entry.check = check;
+                    if elsewhere {
+                        // The answer to the old question is none to the new one.
+                        entry.machine.restart(now);
+                        entry.round = self.round();
+                    }
+                    entry
+                }
+                _ => {
+                    let draw = self.draw();
+                    let mut machine = Machine::new(check.timing, now, draw);
+                    if down.contains(&(id.service, id.server)) {
+                        machine.begin_down(now);
+                    }
+                    Entry {
+                        machine,
+                        round: self.round(),
+                        check,
+                        begun: now,
+                        last: None,
+                        took: Duration::ZERO,
+                        since: None,
+                    }
+                }
+            };
+            self.entries.insert(id, entry);
+        }
+        self.queue = self
+            .entries
+            .iter()
+            .filter_map(|(id, entry)| Some(Reverse((entry.machine.next()?, *id, entry.round))))
+            .collect();
+    }
+
+    /// When the next check is due; absent: none waits.
+    #[must_use]
+    pub fn next(&self) -> Option<Duration> {
+        self.queue.peek().map(|Reverse((at, ..))| *at)
+    }
+
+    /// The next of the checks that are due, which begins now.
+    pub fn begin(&mut self, now: Duration) -> Option<Due> {
+        while let Some(Reverse((at, id, round))) = self.queue.peek().copied() {
+            if at > now {
+                return None;
+            }
+            self.queue.pop();
+            let Some(entry) = self.entries.get_mut(&id).filter(|e| e.round == round) else {
+                continue;
+            };
+            if entry.machine.begin(now) {
+                entry.begun = now;
+                let check = entry.check.clone();
+                return Some(Due { id, round, check });
+            }
+        }
+        None
+    }
+
+    /// A check is over. `None`: nothing changed, or it was no longer wanted.
+    pub fn finish(
+        &mut self,
+        now: Duration,
+        id: CheckId,
+        round: u64,
+        outcome: Outcome,
+    ) -> Option<Change> {
+        let next_round = self.rounds + 1;
+        let entry = self.entries.get_mut(&id).filter(|e| e.round == round)?;
+        let change = entry.machine.finish(now, &outcome);
+        self.rounds = next_round;
+        entry.round = next_round;
+        entry.took = now.saturating_sub(entry.begun);
+        entry.last = Some((now, outcome));
+        if change.is_some() {
+            entry.since = Some(now);
+        }
+        if let Some(at) = entry.machine.next() {
+            self.queue.push(Reverse((at, id, next_round)));
+        }
+        change
+    }
+
+    /// Whether every check of this server finds it up; one without checks is.
+    #[must_use]
+    pub fn is_up(&self, service: ServiceKey, server: SocketAddr) -> bool {
+        self.of(service, server).all(|entry| entry.machine.is_up())
+    }
+
+    /// The weight a script asked for last, the lowest of several.
+    #[must_use]
+    pub fn weight(&self, service: ServiceKey, server: SocketAddr) -> Option<u32> {
+        self.of(service, server)
+            .filter_map(|entry| match &entry.last {
+                Some((_, Outcome::Passed { weight })) => *weight,
+                _ => None,
+            })
+            .min()
+    }
+
+    /// How each check is, by service, server and number.
+    pub fn views(&self) -> impl Iterator<Item = View> + '_ {
+        self.entries.iter().map(|(id, entry)| View {
+            id: *id,
+            kind: entry.check.kind.word(),
+            target: entry.check.target(id.server),
+            up: entry.machine.is_up(),
+            decided: entry.machine.is_decided(),
+            failures: entry.machine.failures(),
+            last: entry.last.clone(),
+            took: entry.took,
+            since: entry.since,
+        })
+    }
+
+    fn of(&self, service: ServiceKey, server: SocketAddr) -> impl Iterator<Item = &Entry> {
+        let from = |number| CheckId {
+            service,
+            server,
+            number,
+        };
+        self.entries
+            .range(from(0)..=from(usize::MAX))
+            .map(|(_, entry)| entry)
+    }
+
+    fn round(&mut self) -> u64 {
+        self.rounds += 1;
+        self.rounds
+    }
+
+    /// The next of a sequence of random numbers (splitmix64).
+    fn draw(&mut self) -> u16 {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.random;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        let [high, low, ..] = (z ^ (z >> 31)).to_be_bytes();
+        u16::from_be_bytes([high, low])
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,174 @@
+use super::*;
+use crate::{Kind, Timing};
+use types::Protocol;
+
+const fn s(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn id(server: u16, number: usize) -> CheckId {
+    let [high, low] = server.to_be_bytes();
+    CheckId {
+        service: ServiceKey::Address {
+            protocol: Protocol::Tcp,
+            address: ([192, 0, 2, 10], 80).into(),
+        },
+        server: ([10, 0, high, low], 80).into(),
+        number,
+    }
+}
+
+fn tcp(timing: Timing) -> Check {
+    Check {
+        kind: Kind::Tcp {
+            send: None,
+            expect: None,
+        },
+        timing,
+        address: None,
+        port: None,
+        bind: None,
+    }
+}
+
+fn at_once() -> Timing {
+    Timing {
+        warmup: Some(Duration::ZERO),
+        retry: 0,
+        ..Timing::default()
+    }
+}
+
+/// Makes what is due, each with this outcome, at `now`.
+fn run(checks: &mut Checks, now: Duration, outcome: &Outcome) -> Vec<(CheckId, Option<Change>)> {
+    let mut done = Vec::new();
+    while let Some(due) = checks.begin(now) {
+        let change = checks.finish(now, due.id, due.round, outcome.clone());
+        done.push((due.id, change));
+    }
+    done
+}
+
+fn failed() -> Outcome {
+    Outcome::Failed("refused".into())
+}
+
+#[test]
+fn five_thousand_checks_make_no_stampede() {
+    let mut checks = Checks::new(7);
+    let timing = Timing {
+        delay_loop: s(10),
+        ..Timing::default()
+    };
+    checks.follow(s(0), (0..5000).map(|n| (id(n, 0), tcp(timing))).collect());
+    // Two whole rounds, looked at every 10 ms: 5 a time on average.
+    let mut most = 0;
+    let mut made = 0;
+    for step in 0..2000 {
+        let now = Duration::from_millis(step * 10);
+        let mut here = 0;
+        while let Some(due) = checks.begin(now) {
+            checks.finish(now, due.id, due.round, Outcome::PASSED);
+            here += 1;
+        }
+        most = most.max(here);
+        made += here;
+    }
+    // Each round of each check ends up to 10 ms later than it began.
+    assert!((9_980..=10_000).contains(&made), "{made}");
+    assert!(most <= 25, "{most} at once");
+}
+
+#[test]
+fn a_reload_keeps_the_verdict_and_the_next_moment() {
+    let mut checks = Checks::new(1);
+    let wanted = || vec![(id(1, 0), tcp(at_once())), (id(2, 0), tcp(at_once()))];
+    checks.follow(s(0), wanted());
+    assert_eq!(run(&mut checks, s(0), &failed()).len(), 2);
+    assert!(!checks.is_up(id(1, 0).service, id(1, 0).server));
+    checks.follow(s(1), wanted());
+    assert!(!checks.is_up(id(1, 0).service, id(1, 0).server));
+    assert_eq!(checks.next(), Some(s(5)));
+    // One is gone, the other's question is another: asked at once, still down until it answers.
+    let mut other = tcp(at_once());
+    other.port = Some(8080);
+    checks.follow(s(2), vec![(id(1, 0), other)]);
+    assert_eq!(checks.views().count(), 1);
+    assert!(!checks.is_up(id(1, 0).service, id(1, 0).server));
+    assert_eq!(
+        run(&mut checks, s(2), &Outcome::PASSED),
+        [(id(1, 0), Some(Change::Up))]
+    );
+}
+
+#[test]
+fn another_kind_of_check_does_not_raise_the_dead() {
+    let mut checks = Checks::new(1);
+    checks.follow(s(0), vec![(id(1, 0), tcp(at_once()))]);
+    run(&mut checks, s(0), &failed());
+    let ping = Check {
+        kind: Kind::Ping,
+        ..tcp(at_once())
+    };
+    checks.follow(s(1), vec![(id(1, 0), ping)]);
+    assert!(!checks.is_up(id(1, 0).service, id(1, 0).server));
+    assert_eq!(
+        run(&mut checks, s(1), &Outcome::PASSED),
+        [(id(1, 0), Some(Change::Up))]
+    );
+}
+
+#[test]
+fn an_outcome_that_comes_too_late_is_dropped() {
+    let mut checks = Checks::new(1);
+    checks.follow(s(0), vec![(id(1, 0), tcp(at_once()))]);
+    let due = checks.begin(s(0)).expect("due");
+    let mut other = tcp(at_once());
+    other.port = Some(8080);
+    checks.follow(s(1), vec![(id(1, 0), other)]);
+    assert_eq!(checks.finish(s(2), due.id, due.round, failed()), None);
+    let again = checks.begin(s(2)).expect("asked anew");
+    assert_eq!(again.check.port, Some(8080));
+    checks.follow(s(2), Vec::new());
+    assert_eq!(checks.finish(s(3), again.id, again.round, failed()), None);
+    assert_eq!(checks.next(), None);
+}
+
+#[test]
+fn a_check_under_way_goes_on_through_a_reload() {
+    let mut checks = Checks::new(1);
+    checks.follow(s(0), vec![(id(1, 0), tcp(at_once()))]);
+    let due = checks.begin(s(0)).expect("due");
+    checks.follow(s(1), vec![(id(1, 0), tcp(at_once()))]);
+    assert!(checks.begin(s(100)).is_none(), "it is not made twice");
+    assert_eq!(
+        checks.finish(s(2), due.id, due.round, failed()),
+        Some(Change::Down)
+    );
+}
+
+#[test]
+fn a_server_is_up_if_all_its_checks_are() {
+    let mut checks = Checks::new(1);
+    checks.follow(
+        s(0),
+        vec![
+            (id(1, 0), tcp(at_once())),
+            (id(1, 1), tcp(at_once())),
+            (id(2, 0), tcp(at_once())),
+        ],
+    );
+    while let Some(due) = checks.begin(s(0)) {
+        let outcome = match due.id.number {
+            1 => failed(),
+            _ => Outcome::Passed { weight: Some(7) },
+        };
+        checks.finish(s(0), due.id, due.round, outcome);
+    }
+    let service = id(1, 0).service;
+    assert!(!checks.is_up(service, id(1, 0).server));
+    assert!(checks.is_up(service, id(2, 0).server));
+    assert!(checks.is_up(service, id(3, 0).server), "it has none");
+    assert_eq!(checks.weight(service, id(2, 0).server), Some(7));
+    assert_eq!(checks.weight(service, id(3, 0).server), None);
+}

@@ -1,0 +1,190 @@
+//! One check on a virtual clock.
+
+use std::time::Duration;
+
+/// When a check is made, and how many failures count. Words of keepalived.conf(5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timing {
+    /// From the end of a check to the start of the next.
+    pub delay_loop: Duration,
+    /// The check as a whole may take this long.
+    pub timeout: Duration,
+    /// Further failures, after the first, until the server is down.
+    pub retry: u32,
+    /// From a failure to its repetition.
+    pub delay_before_retry: Duration,
+    /// The first check comes at a random moment within this; absent: within `delay_loop`. Zero: at once.
+    pub warmup: Option<Duration>,
+    /// Down until the first success; else up until proved otherwise.
+    pub alpha: bool,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            delay_loop: Duration::from_secs(5),
+            timeout: Duration::from_secs(3),
+            retry: 1,
+            delay_before_retry: Duration::from_secs(1),
+            warmup: None,
+            alpha: false,
+        }
+    }
+}
+
+/// What one run of a check found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The server answers as it should; a script may also say which weight it is to have.
+    Passed {
+        /// The weight it asks for.
+        weight: Option<u32>,
+    },
+    /// It does not, for this reason.
+    Failed(String),
+    /// The check could not be made, for a reason that is the director's own: says nothing about the server.
+    Undecided(String),
+}
+
+impl Outcome {
+    /// Passed, without a wish for a weight.
+    pub const PASSED: Self = Self::Passed { weight: None };
+}
+
+/// A check's verdict has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// To up.
+    Up,
+    /// To down.
+    Down,
+}
+
+/// One check: when it is due, and whether its server is up.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    timing: Timing,
+    up: bool,
+    /// Failures in a row, until they have made the server down.
+    failures: u32,
+    /// When the next check starts; `None`: one is under way.
+    next: Option<Duration>,
+    /// Whether any check has had an outcome.
+    decided: bool,
+}
+
+impl Machine {
+    /// A check whose first run is at `now` plus a share of the warm-up, `draw` (0 to 65535) parts in 65536.
+    #[must_use]
+    pub fn new(timing: Timing, now: Duration, draw: u16) -> Self {
+        let warmup = timing.warmup.unwrap_or(timing.delay_loop);
+        Self {
+            timing,
+            up: !timing.alpha,
+            failures: 0,
+            next: Some(now + warmup * u32::from(draw) / 65_536),
+            decided: false,
+        }
+    }
+
+    /// Other timing from now on; the verdict stays, and the check comes no later than the new delay allows.
+    pub fn set_timing(&mut self, now: Duration, timing: Timing) {
+        self.timing = timing;
+        if let Some(next) = &mut self.next {
+            *next = (*next).min(now + timing.delay_loop);
+        }
+    }
+
+    /// The next check comes at once, unless one is under way.
+    pub fn hurry(&mut self, now: Duration) {
+        if let Some(next) = &mut self.next {
+            *next = (*next).min(now);
+        }
+    }
+
+    /// Forgets the check under way: it is made again, at once. The verdict stays.
+    pub fn restart(&mut self, now: Duration) {
+        self.next = Some(now);
+        self.failures = 0;
+    }
+
+    /// The server is known to be down already: it must answer first, and is asked at once.
+    pub fn begin_down(&mut self, now: Duration) {
+        self.up = false;
+        self.restart(now);
+    }
+
+    /// When the next check starts; `None`: one is under way.
+    #[must_use]
+    pub const fn next(&self) -> Option<Duration> {
+        self.next
+    }
+
+    /// Its timing.
+    #[must_use]
+    pub const fn timing(&self) -> &Timing {
+        &self.timing
+    }
+
+    /// Whether its server is up, as far as this check goes.
+    #[must_use]
+    pub const fn is_up(&self) -> bool {
+        self.up
+    }
+
+    /// Whether any check has been made.
+    #[must_use]
+    pub const fn is_decided(&self) -> bool {
+        self.decided
+    }
+
+    /// Failures in a row that have not made the server down yet.
+    #[must_use]
+    pub const fn failures(&self) -> u32 {
+        self.failures
+    }
+
+    /// Starts the check if it is due.
+    pub fn begin(&mut self, now: Duration) -> bool {
+        let due = self.next.is_some_and(|next| next <= now);
+        if due {
+            self.next = None;
+        }
+        due
+    }
+
+    /// The check that was under way is over.
+    pub fn finish(&mut self, now: Duration, outcome: &Outcome) -> Option<Change> {
+        let soon = now + self.timing.delay_before_retry;
+        let (next, up) = match outcome {
+            Outcome::Undecided(_) => {
+                self.next = Some(soon);
+                return None;
+            }
+            Outcome::Passed { .. } => {
+                self.failures = 0;
+                (now + self.timing.delay_loop, true)
+            }
+            Outcome::Failed(_) if !self.up => (now + self.timing.delay_loop, false),
+            Outcome::Failed(_) if self.failures < self.timing.retry => {
+                self.failures += 1;
+                (soon, true)
+            }
+            Outcome::Failed(_) => {
+                self.failures = 0;
+                (now + self.timing.delay_loop, false)
+            }
+        };
+        self.next = Some(next);
+        self.decided = true;
+        let before = std::mem::replace(&mut self.up, up);
+        match (before, up) {
+            (false, true) => Some(Change::Up),
+            (true, false) => Some(Change::Down),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,145 @@
+//! A service and its servers: who is in the table with which weight, given who is up.
+
+use crate::{OnFailure, Policy};
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+
+/// A server as it is configured, and as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Which.
+    pub address: SocketAddr,
+    /// Its configured weight; 0 is quiesced, whatever its checks say.
+    pub weight: u32,
+    /// Whether all its checks find it up.
+    pub up: bool,
+    /// The weight its checks ask for instead.
+    pub wished: Option<u32>,
+}
+
+/// A server's place in the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In it, with this weight.
+    In(u32),
+    /// Not in it.
+    Out,
+}
+
+/// What a service remembers between one judgement and the next.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pool {
+    /// Absent: never judged.
+    quorum: Option<bool>,
+    /// Servers known to be down, and those that came back and when.
+    down: BTreeMap<SocketAddr, Option<Duration>>,
+}
+
+/// What a judgement came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judgement {
+    /// Each member's place, in their order.
+    pub places: Vec<Place>,
+    /// Whether the sorry server serves.
+    pub sorry: bool,
+    /// The quorum was won (true) or lost.
+    pub quorum_changed: Option<bool>,
+    /// A server's weight still grows: judge again soon.
+    pub grows: bool,
+}
+
+impl Pool {
+    /// Whether the service has its quorum.
+    #[must_use]
+    pub fn has_quorum(&self) -> bool {
+        self.quorum != Some(false)
+    }
+
+    /// Decides who serves, `now`.
+    pub fn judge(&mut self, policy: &Policy, members: &[Member], now: Duration) -> Judgement {
+        self.remember(members, now);
+        let live: u64 = members
+            .iter()
+            .filter(|m| m.up)
+            .map(|m| u64::from(full_weight(m)))
+            .sum();
+        let before = self.quorum;
+        let has = reaches(policy, before, live);
+        self.quorum = Some(has);
+        let sorry = !has && policy.sorry_server.is_some();
+        let mut grows = false;
+        let places = members
+            .iter()
+            .map(|member| {
+                if !member.up {
+                    return match policy.on_failure_of(member.address) {
+                        OnFailure::Remove => Place::Out,
+                        OnFailure::Quiesce => Place::In(0),
+                    };
+                }
+                // Those still up keep their connections, and get no new ones.
+                if sorry {
+                    return Place::In(0);
+                }
+                let back = self.down.get(&member.address).copied().flatten();
+                let (weight, still) = ramp(policy.slow_start, back, full_weight(member), now);
+                grows |= still;
+                Place::In(weight)
+            })
+            .collect();
+        Judgement {
+            places,
+            sorry,
+            // The first judgement is news only if it is bad news.
+            quorum_changed: (before.unwrap_or(true) != has).then_some(has),
+            grows,
+        }
+    }
+
+    fn remember(&mut self, members: &[Member], now: Duration) {
+        self.down
+            .retain(|address, _| members.iter().any(|m| m.address == *address));
+        for member in members {
+            if !member.up {
+                self.down.insert(member.address, None);
+            } else if let Some(back @ None) = self.down.get_mut(&member.address) {
+                *back = Some(now);
+            }
+        }
+    }
+}
+
+/// A quiesced server stays quiesced.
+const fn full_weight(member: &Member) -> u32 {
+    match (member.weight, member.wished) {
+        (0, _) => 0,
+        (_, Some(wished)) => wished,
+        (weight, None) => weight,
+    }
+}
+
+/// Whether a live weight makes a quorum: keepalived's rule, with its hysteresis below the quorum.
+fn reaches(policy: &Policy, before: Option<bool>, live: u64) -> bool {
+    let quorum = u64::from(policy.quorum.max(1));
+    let hysteresis = u64::from(policy.hysteresis).min(quorum - 1);
+    match before {
+        None => live >= quorum,
+        Some(false) => live >= quorum + hysteresis,
+        Some(true) => live > 0 && live >= quorum - hysteresis,
+    }
+}
+
+/// The weight of a server that came back then, and whether it will grow.
+fn ramp(slow_start: Duration, back: Option<Duration>, full: u32, now: Duration) -> (u32, bool) {
+    let Some(age) = back.map(|back| now.saturating_sub(back)) else {
+        return (full, false);
+    };
+    if age >= slow_start || full == 0 {
+        return (full, false);
+    }
+    let part = u128::from(full) * age.as_millis() / slow_start.as_millis().max(1);
+    let weight = u32::try_from(part).unwrap_or(full).clamp(1, full);
+    (weight, weight < full)
+}
+
+#[cfg(test)]
+mod tests;

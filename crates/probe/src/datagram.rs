@@ -1,0 +1,63 @@
+//! Checks over UDP.
+
+use crate::{Failure, random, silence};
+use health::{
+    Check, Udp,
+    dns::{Record, judge, question},
+};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use tokio::net::UdpSocket;
+
+async fn socket(check: &Check, server: SocketAddr) -> Result<UdpSocket, Failure> {
+    let target = check.target(server);
+    let any: IpAddr = match target {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let from = SocketAddr::new(check.bind.unwrap_or(any), 0);
+    let socket = UdpSocket::bind(from)
+        .await
+        .map_err(|error| Failure::Here(format!("from {}: {}", from.ip(), crate::worded(&error))))?;
+    socket.connect(target).await?;
+    Ok(socket)
+}
+
+/// Sends a datagram. Without an expected reply it passes when nothing speaks against it until the timeout.
+pub async fn udp(udp: &Udp, check: &Check, server: SocketAddr) -> Result<(), Failure> {
+    let talk = async {
+        let socket = socket(check, server).await?;
+        socket.send(&udp.payload).await?;
+        let mut buffer = vec![0; 65_536];
+        let length = socket.recv(&mut buffer).await?;
+        match &udp.reply {
+            Some(expected) => Ok(expected.judge(buffer.get(..length).unwrap_or_default())?),
+            None => Ok(()),
+        }
+    };
+    let timeout = check.timing.timeout;
+    match (tokio::time::timeout(timeout, talk).await, &udp.reply) {
+        (Ok(result), _) => result,
+        (Err(_), None) => Ok(()),
+        (Err(_), Some(_)) => Err(Failure::Server(silence(timeout))),
+    }
+}
+
+/// Asks a name server.
+pub async fn dns(
+    name: &str,
+    record: Record,
+    check: &Check,
+    server: SocketAddr,
+) -> Result<(), Failure> {
+    let socket = socket(check, server).await?;
+    let [high, low, ..] = random().to_be_bytes();
+    let id = u16::from_be_bytes([high, low]);
+    socket.send(&question(id, name, record)).await?;
+    let mut buffer = vec![0; 65_536];
+    loop {
+        let length = socket.recv(&mut buffer).await?;
+        if let Some(verdict) = judge(id, buffer.get(..length).unwrap_or_default()) {
+            return verdict.map_err(Failure::Server);
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! One run of a health check over the host's stack. When, how often and what follows is not decided here: see `health`.
+//!
+//! [`run`] is a future for a current-thread tokio runtime. It ends within the check's timeout, and tells apart a server that
+//! does not answer as it should ([`Outcome::Failed`]) from a director that cannot ask ([`Outcome::Undecided`]).
+#![forbid(unsafe_code)]
+
+mod datagram;
+mod ping;
+mod program;
+mod stream;
+mod tls;
+mod users;
+
+pub use program::{Finished, execute};
+
+use health::{Check, Kind, Outcome};
+use std::{io, net::SocketAddr, time::Duration};
+
+/// Why a check did not pass.
+#[derive(Debug, PartialEq, Eq)]
+enum Failure {
+    /// The server's fault, as far as one can see.
+    Server(String),
+    /// The director's.
+    Here(String),
+}
+
+impl From<String> for Failure {
+    fn from(why: String) -> Self {
+        Self::Server(why)
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        use rustix::io::Errno;
+        let ours = [
+            Errno::MFILE,
+            Errno::NFILE,
+            Errno::NOBUFS,
+            Errno::NOMEM,
+            Errno::ADDRNOTAVAIL,
+            Errno::PERM,
+            Errno::ACCESS,
+        ];
+        match Errno::from_io_error(&error) {
+            Some(errno) if ours.contains(&errno) => Self::Here(worded(&error)),
+            _ => Self::Server(worded(&error)),
+        }
+    }
+}
+
+/// The system's words, without its number.
+fn worded(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or(&text);
+    let mut letters = text.chars();
+    match letters.next() {
+        Some(first) => first.to_lowercase().chain(letters).collect(),
+        None => "no reason given".into(),
+    }
+}
+
+/// Makes `check` of `server`.
+pub async fn run(check: &Check, server: SocketAddr) -> Outcome {
+    let timeout = check.timing.timeout;
+    let passed = match &check.kind {
+        // Their timeouts are answers of their own.
+        Kind::Udp(udp) => datagram::udp(udp, check, server).await.map(|()| None),
+        Kind::Script(script) => program::check(script, check, server).await,
+        _ => match tokio::time::timeout(timeout, conversation(check, server)).await {
+            Ok(result) => result.map(|()| None),
+            Err(_) => Err(Failure::Server(silence(timeout))),
+        },
+    };
+    match passed {
+        Ok(weight) => Outcome::Passed { weight },
+        Err(Failure::Server(why)) => Outcome::Failed(why),
+        Err(Failure::Here(why)) => Outcome::Undecided(why),
+    }
+}
+
+fn silence(timeout: Duration) -> String {
+    format!("no answer within {} s", timeout.as_secs_f64())
+}
+
+async fn conversation(check: &Check, server: SocketAddr) -> Result<(), Failure> {
+    let target = check.target(server);
+    match &check.kind {
+        Kind::Tcp { send, expect } => {
+            let stream = stream::connect(target, check.bind).await?;
+            stream::tcp(stream, send.as_deref(), expect.as_ref()).await
+        }
+        Kind::Http(http) => {
+            let stream = stream::connect(target, check.bind).await?;
+            match &http.tls {
+                None => stream::http(stream, http, target).await,
+                Some(options) => {
+                    let stream = tls::handshake(stream, options, http, target).await?;
+                    stream::http(stream, http, target).await
+                }
+            }
+        }
+        Kind::Smtp { helo } => {
+            let stream = stream::connect(target, check.bind).await?;
+            stream::smtp(stream, helo).await
+        }
+        Kind::Dns { name, record } => datagram::dns(name, *record, check, server).await,
+        Kind::Ping => ping::ping(target.ip(), check.bind).await,
+        Kind::File(path) => file(path),
+        Kind::Udp(_) | Kind::Script(_) => Err(Failure::Here("not a conversation".into())),
+    }
+}
+
+/// A file with a number: 0 is well.
+fn file(path: &std::path::Path) -> Result<(), Failure> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| format!("{}: {}", path.display(), worded(&error)))?;
+    match text.trim().parse::<i64>() {
+        Ok(0) => Ok(()),
+        Ok(n) => Err(Failure::Server(format!("{} says {n}", path.display()))),
+        Err(_) => Err(Failure::Server(format!("{} has no number", path.display()))),
+    }
+}
+
+/// Numbers nobody can guess, to tell answers apart.
+fn random() -> u64 {
+    use std::hash::{BuildHasher as _, Hasher as _};
+    std::hash::RandomState::new().build_hasher().finish()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,108 @@
+//! Programs that check, and programs that are told: with a user of their own, and not for longer than allowed.
+
+use crate::{Failure, users, worded};
+use health::{Check, Script};
+use rustix::process::{Pid, Signal, kill_process_group};
+use std::{net::SocketAddr, process::Stdio, time::Duration};
+use tokio::process::Command;
+
+/// How a program ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finished {
+    /// By itself, with this status.
+    Status(i32),
+    /// By this signal.
+    Signal(i32),
+    /// It ran for too long, and was ended with all it had started.
+    TooLong,
+}
+
+/// Runs `command` as `user` with `environment`, for `timeout` at most. It has no input, its output is dropped.
+///
+/// # Errors
+/// Why it could not be started.
+pub async fn execute(
+    command: &[String],
+    user: &str,
+    environment: &[(&str, String)],
+    timeout: Duration,
+) -> Result<Finished, String> {
+    let (program, arguments) = command.split_first().ok_or("no program is named")?;
+    let mut child = Command::new(program);
+    child
+        .args(arguments)
+        .env_clear()
+        .env(
+            "PATH",
+            "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        )
+        .envs(environment.iter().map(|(name, value)| (name, value)))
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .process_group(0);
+    if let Some(user) = users::to_become(user)? {
+        child.uid(user.uid).gid(user.gid);
+    }
+    let mut child = child
+        .spawn()
+        .map_err(|error| format!("{program}: {}", worded(&error)))?;
+    let group = child
+        .id()
+        .and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+    match tokio::time::timeout(timeout, child.wait()).await {
+        Ok(Ok(status)) => {
+            use std::os::unix::process::ExitStatusExt as _;
+            Ok(match (status.code(), status.signal()) {
+                (Some(code), _) => Finished::Status(code),
+                (None, signal) => Finished::Signal(signal.unwrap_or(0)),
+            })
+        }
+        Ok(Err(error)) => Err(format!("{program}: {}", worded(&error))),
+        Err(_) => {
+            if let Some(group) = group {
+                // It may just have ended by itself.
+                let _ = kill_process_group(group, Signal::KILL);
+            }
+            let _ = child.wait().await;
+            Ok(Finished::TooLong)
+        }
+    }
+}
+
+/// Runs the program of a check: exit status 0 is well; with `dynamic`, 2 to 255 ask for a weight.
+pub async fn check(
+    script: &Script,
+    check: &Check,
+    server: SocketAddr,
+) -> Result<Option<u32>, Failure> {
+    let target = check.target(server);
+    let environment = [
+        ("TARPON_SERVER", target.ip().to_string()),
+        ("TARPON_PORT", target.port().to_string()),
+    ];
+    // `%h` is nanny's word for the server's address.
+    let command: Vec<String> = script
+        .command
+        .iter()
+        .map(|word| {
+            word.replace("%h", &target.ip().to_string())
+                .replace("%p", &target.port().to_string())
+        })
+        .collect();
+    let timeout = check.timing.timeout;
+    let finished = execute(&command, &script.user, &environment, timeout)
+        .await
+        .map_err(Failure::Here)?;
+    match finished {
+        Finished::Status(0) => Ok(None),
+        Finished::Status(code @ 2..) if script.dynamic => Ok(u32::try_from(code - 2).ok()),
+        Finished::Status(code) => Err(Failure::Server(format!("exit status {code}"))),
+        Finished::Signal(signal) => Err(Failure::Server(format!("ended by signal {signal}"))),
+        Finished::TooLong => Err(Failure::Server(format!(
+            "not done within {} s",
+            timeout.as_secs_f64()
+        ))),
+    }
+}

@@ -1,0 +1,102 @@
+//! Conversations over TCP.
+
+use crate::Failure;
+use health::{
+    Http, Pattern,
+    http::{Answer, request},
+    smtp::{Dialog, Next},
+};
+use std::net::{IpAddr, SocketAddr};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    net::{TcpSocket, TcpStream},
+};
+
+/// Bytes of an answer that are looked at.
+const ENOUGH: usize = 64 << 10;
+
+/// Connects, from `bind` if given.
+pub async fn connect(target: SocketAddr, bind: Option<IpAddr>) -> Result<TcpStream, Failure> {
+    let socket = match target {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    }
+    .map_err(|error| Failure::Here(crate::worded(&error)))?;
+    if let Some(ip) = bind {
+        socket
+            .bind(SocketAddr::new(ip, 0))
+            .map_err(|error| Failure::Here(format!("from {ip}: {}", crate::worded(&error))))?;
+    }
+    Ok(socket.connect(target).await?)
+}
+
+/// Says something and hears something, or neither.
+pub async fn tcp(
+    mut stream: TcpStream,
+    send: Option<&str>,
+    expect: Option<&Pattern>,
+) -> Result<(), Failure> {
+    if let Some(text) = send {
+        stream.write_all(text.as_bytes()).await?;
+    }
+    let Some(pattern) = expect else {
+        return Ok(());
+    };
+    let mut heard = Vec::new();
+    while heard.len() < ENOUGH {
+        if stream.read_buf(&mut heard).await? == 0 {
+            break;
+        }
+        if pattern.is_in(&heard) {
+            return Ok(());
+        }
+    }
+    let start: Vec<u8> = heard.into_iter().take(60).collect();
+    Err(Failure::Server(format!(
+        "the answer {:?} does not match {pattern}",
+        String::from_utf8_lossy(&start)
+    )))
+}
+
+/// Gets a page.
+pub async fn http(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    http: &Http,
+    target: SocketAddr,
+) -> Result<(), Failure> {
+    stream.write_all(&request(http, target)).await?;
+    stream.flush().await?;
+    let mut answer = Answer::new(http);
+    let mut buffer = vec![0; 16 << 10];
+    loop {
+        let read = match stream.read(&mut buffer).await {
+            Ok(read) => read,
+            // Many servers end TLS without saying so.
+            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => 0,
+            Err(error) => return Err(error.into()),
+        };
+        if read == 0 {
+            return answer.closed().map_err(Failure::Server);
+        }
+        if let Some(verdict) = answer.hear(buffer.get(..read).unwrap_or_default()) {
+            return verdict.map_err(Failure::Server);
+        }
+    }
+}
+
+/// Greets a mail server.
+pub async fn smtp(mut stream: TcpStream, helo: &str) -> Result<(), Failure> {
+    let mut dialog = Dialog::new(helo);
+    let mut buffer = [0; 2048];
+    loop {
+        let read = stream.read(&mut buffer).await?;
+        if read == 0 {
+            return dialog.closed().map_err(Failure::Server);
+        }
+        match dialog.hear(buffer.get(..read).unwrap_or_default())? {
+            Next::Listen => {}
+            Next::Say(text) => stream.write_all(text.as_bytes()).await?,
+            Next::Done => return Ok(()),
+        }
+    }
+}
