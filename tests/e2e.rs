@@ -8,6 +8,8 @@
 mod control;
 #[path = "e2e/faults.rs"]
 mod faults;
+#[path = "e2e/health.rs"]
+mod health;
 #[path = "e2e/host.rs"]
 mod host;
 mod lab;
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
         faults::cases,
         control::cases,
         host::cases,
+        health::cases,
         topology::cases,
         throughput::cases,
         pci::cases,

@@ -41,6 +41,8 @@ commands! {
     Routes = "routes",
     /// Mark rules with the packets they matched: `Vec<`[`crate::MarkRule`]`>`.
     Marks = "marks",
+    /// Health checks and what they found: `Vec<`[`crate::ServiceHealth`]`>`, of the services that have any.
+    Health = "health",
     /// Packet accounting: [`crate::Counters`].
     Counters = "counters",
     /// What applying a configuration would do; changes nothing: [`crate::Applied`].

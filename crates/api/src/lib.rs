@@ -18,6 +18,7 @@ mod codec;
 mod command;
 mod error;
 pub mod filter;
+mod health;
 mod reply;
 
 pub use bytes::Bytes;
@@ -31,6 +32,7 @@ pub use command::{
     ServiceAdd, ServiceDelete, ServiceEdit, ServiceRef, TimeoutsEdit, Zero,
 };
 pub use error::{Error, ErrorCode};
+pub use health::{CheckOutcome, CheckRun, CheckState, CheckedServer, ServerHealth, ServiceHealth};
 pub use reply::{
     Applied, CaptureEnd, CapturedFrame, Change, Connection, ConnectionsEnd, Counters, Direction,
     DrainEnd, DrainProgress, DropCount, Edited, Effect, Fill, Item, Link, MarkRule, Memory,

@@ -1,6 +1,6 @@
 //! What the daemon answers.
 
-use crate::Bytes;
+use crate::{Bytes, ServerHealth, ServiceHealth};
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
 use types::{
@@ -24,6 +24,8 @@ pub enum Reply {
     Routes(Vec<Route>),
     /// To `marks`.
     Marks(Vec<MarkRule>),
+    /// To `health`.
+    Health(Vec<ServiceHealth>),
     /// To `counters`.
     Counters(Counters),
     /// To `check`, `apply` and `reload`.
@@ -92,6 +94,9 @@ pub struct Status {
     pub services: u64,
     /// Real servers over all services.
     pub servers: u64,
+    /// Those of them that their checks find down.
+    #[serde(default)]
+    pub servers_down: u64,
     /// Through all services since the start, or since all figures were zeroed.
     #[serde(default)]
     pub traffic: Traffic,
@@ -246,6 +251,9 @@ pub struct Server {
     pub overloaded: bool,
     /// Being drained now.
     pub draining: bool,
+    /// What its checks make of it; absent: it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<ServerHealth>,
     /// Connections IPVS counts as active.
     pub active: u64,
     /// All its other connections.

@@ -16,6 +16,18 @@ pub struct Member {
     pub wished: Option<u32>,
 }
 
+impl Member {
+    /// The weight it has when nothing is against it. One that is quiesced stays quiesced.
+    #[must_use]
+    pub const fn full_weight(&self) -> u32 {
+        match (self.weight, self.wished) {
+            (0, _) => 0,
+            (_, Some(wished)) => wished,
+            (weight, None) => weight,
+        }
+    }
+}
+
 /// A server's place in the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
@@ -60,7 +72,7 @@ impl Pool {
         let live: u64 = members
             .iter()
             .filter(|m| m.up)
-            .map(|m| u64::from(full_weight(m)))
+            .map(|m| u64::from(m.full_weight()))
             .sum();
         let before = self.quorum;
         let has = reaches(policy, before, live);
@@ -81,7 +93,7 @@ impl Pool {
                     return Place::In(0);
                 }
                 let back = self.down.get(&member.address).copied().flatten();
-                let (weight, still) = ramp(policy.slow_start, back, full_weight(member), now);
+                let (weight, still) = ramp(policy.slow_start, back, member.full_weight(), now);
                 grows |= still;
                 Place::In(weight)
             })
@@ -105,15 +117,6 @@ impl Pool {
                 *back = Some(now);
             }
         }
-    }
-}
-
-/// A quiesced server stays quiesced.
-const fn full_weight(member: &Member) -> u32 {
-    match (member.weight, member.wished) {
-        (0, _) => 0,
-        (_, Some(wished)) => wished,
-        (weight, None) => weight,
     }
 }
 

@@ -41,7 +41,8 @@ pub async fn execute(
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
-        .process_group(0);
+        .process_group(0)
+        .kill_on_drop(true);
     if let Some(user) = users::to_become(user)? {
         child.uid(user.uid).gid(user.gid);
     }

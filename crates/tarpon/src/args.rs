@@ -102,6 +102,12 @@ EXPIRES is the time left if nothing more comes.")]
     /// Routes in use: connected ones, gateways and static ones
     Routes,
 
+    /// Health checks: who is up, who is down, and why
+    #[command(after_long_help = "\
+LAST is how long ago the check was made last, TOOK how long that took. A check that could not be made for a reason of the director's
+own (`not made`) says nothing about the server. WEIGHT is the one in force.")]
+    Health,
+
     /// Every frame's fate: received, sent, and dropped by reason
     #[command(after_long_help = "\
 At any moment  rx + generated + from host = tx + punted + dropped + held.  An answer of the director itself (ARP, echo)

@@ -59,6 +59,11 @@ fn run(global: &Global, command: Command) -> Result<ExitCode, Failure> {
         }
         Command::Marks => query::show(global, Ask::Marks, |m: &Vec<api::MarkRule>| show::marks(m))?,
         Command::Routes => query::show(global, Ask::Routes, |r: &Vec<api::Route>| show::routes(r))?,
+        Command::Health => {
+            query::show(global, Ask::Health, |h: &Vec<api::ServiceHealth>| {
+                show::health(h)
+            })?;
+        }
         Command::Counters { all } => {
             query::show(global, Ask::Counters, |c: &api::Counters| {
                 show::counters(c, all)

@@ -10,6 +10,7 @@ mod control;
 mod cores;
 mod desired;
 mod exception;
+mod health;
 mod logging;
 mod ports;
 mod queues;

@@ -9,6 +9,7 @@ use crate::{
     cores::{self, Placement},
     desired::{PortFacts, desired},
     exception::{HostThread, Rings},
+    health::{Health, Standing},
     logging,
     ports::{self, OpenPort, Pools},
     queues::{self, Queues, WayOut},
@@ -47,15 +48,18 @@ pub fn run(config: Config, file: PathBuf) -> Result<()> {
     let clock = Clock::start();
     let mut director = new_director(&config)?;
     let facts: Vec<PortFacts> = ports.iter().map(PortFacts::from).collect();
-    director
-        .apply(clock.now(), &desired(&config, &facts))
-        .map_err(|errors| {
-            let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
-            anyhow!(
-                "the configuration makes no working director:\n{}",
-                lines.join("\n")
-            )
-        })?;
+    let health = Health::start(secret()?[0])?;
+    health.follow(&config);
+    let mut wanted = desired(&config, &facts);
+    // Servers that are down until they have answered never were in the table.
+    Standing::default().impose(&config, &health, &mut wanted);
+    director.apply(clock.now(), &wanted).map_err(|errors| {
+        let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        anyhow!(
+            "the configuration makes no working director:\n{}",
+            lines.join("\n")
+        )
+    })?;
     let macs: Vec<MacAddr> = ports.iter().map(|p| p.mac).collect();
     let (taps, devices) = Taps::create(&config, &macs)?;
 
@@ -89,6 +93,7 @@ pub fn run(config: Config, file: PathBuf) -> Result<()> {
         pools.clone(),
         switch,
         clock,
+        health,
     );
     tracing::info!("director `{name}` is ready");
     manager.ready("forwarding");

@@ -14,6 +14,7 @@ use crate::{
     forward,
     icmp::{self, IcmpError},
     model::{ServiceKey, Settings},
+    net::Local,
     packet::{Addresses, Fragment, Packet, is_martian},
     pipeline,
     shared::Shared,
@@ -170,6 +171,10 @@ pub(crate) fn stray<F: Frame, O: Output<F>>(
     let hides = settings.nat_icmp_send || !settings.compat_ipvs || packet.headless;
     let (source, port) = (packet.addresses.source(), packet.source_port);
     let services = &cx.snapshot.services;
+    // To the director's own address it shows nothing to anybody: it answers a health check of the host's.
+    let destination = packet.addresses.destination();
+    let own = matches!(cx.snapshot.net.local(destination), Some(Local::Own(_)));
+    let hides = hides && (settings.compat_ipvs || !own);
     if !hides || !services.is_server(source, cx.now) {
         pipeline::not_ours(cx, frame, packet);
     } else if packet.fragment != Fragment::No && !settings.compat_ipvs {

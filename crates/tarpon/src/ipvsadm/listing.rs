@@ -42,7 +42,9 @@ pub fn services(services: &[Service], style: Style) -> String {
     for service in ordered(services, style.sorted, order) {
         let _ = writeln!(text, "{}", self::service(service, style));
         let transport = transport_of(service.key);
-        for server in ordered(&service.servers, style.sorted, |s| s.address) {
+        let there = |s: &&Server| !s.health.as_ref().is_some_and(|h| h.removed);
+        let servers: Vec<Server> = service.servers.iter().filter(there).cloned().collect();
+        for server in ordered(&servers, style.sorted, |s| s.address) {
             let _ = writeln!(text, "{}", self::server(server, transport, style));
         }
     }

@@ -123,6 +123,7 @@ fn server(address: &str, method: ForwardingMethod, weight: u32) -> Server {
         lower_threshold: 0,
         overloaded: false,
         draining: false,
+        health: None,
         active: 0,
         inactive: 0,
         templates: 0,

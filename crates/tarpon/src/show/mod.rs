@@ -1,6 +1,7 @@
 //! Answers as tables. Pure: an answer in, a text out.
 
 mod counters;
+mod health;
 mod ports;
 mod services;
 mod status;
@@ -11,6 +12,7 @@ use api::{
 };
 
 pub use counters::counters;
+pub use health::health;
 pub use ports::ports;
 pub use services::{Figures, services};
 pub use status::status;

@@ -131,16 +131,29 @@ fn server_notes(server: &Server) -> String {
         };
         format!("at most {}{lower}", count(server.upper_threshold.into()))
     });
+    let health = server.health.as_ref().and_then(|health| {
+        let why = health
+            .reason
+            .as_ref()
+            .map(|why| format!(": {why}"))
+            .unwrap_or_default();
+        match (health.sorry, health.up, health.removed) {
+            (true, ..) => Some("sorry server".to_owned()),
+            (_, true, _) => None,
+            (_, false, true) => Some(format!("DOWN, removed{why}")),
+            (_, false, false) => Some(format!("DOWN{why}")),
+        }
+    });
     let overloaded = server.overloaded.then(|| "overloaded".to_owned());
     let quiesced = match (server.draining, server.weight.0) {
         (true, _) => Some("draining".to_owned()),
-        (false, 0) => Some("quiesced".to_owned()),
+        (false, 0) if health.is_none() => Some("quiesced".to_owned()),
         _ => None,
     };
     let templates =
         (server.templates > 0).then(|| format!("{} templates", count(server.templates)));
     let tunnel = (server.tunnel != Tunnel::Ipip).then(|| server.tunnel.to_string());
-    join([quiesced, overloaded, tunnel, thresholds, templates])
+    join([health, quiesced, overloaded, tunnel, thresholds, templates])
 }
 
 fn join<const N: usize>(notes: [Option<String>; N]) -> String {

@@ -33,9 +33,13 @@ pub fn status(s: &Status) -> String {
     line(
         "services",
         format!(
-            "{}, with {}",
+            "{}, with {}{}",
             count(s.services),
-            plural(s.servers, "server")
+            plural(s.servers, "server"),
+            match s.servers_down {
+                0 => String::new(),
+                n => format!(", {} of them down (`tarpon health`)", count(n)),
+            }
         ),
     );
     let rate = &s.rate;

@@ -48,6 +48,7 @@ pub fn status() -> Status {
         },
         services: 2,
         servers: 3,
+        servers_down: 0,
         traffic: Traffic::default(),
         rate: Traffic {
             connections: 1_250,
@@ -73,6 +74,7 @@ fn server(address: &str, method: ForwardingMethod, weight: u32) -> Server {
         lower_threshold: 0,
         overloaded: false,
         draining: false,
+        health: None,
         active: 0,
         inactive: 0,
         templates: 0,

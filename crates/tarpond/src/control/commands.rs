@@ -1,7 +1,7 @@
 //! What each command does: answered at once, refused, or begun as a job.
 
 use super::{
-    Control, edits,
+    Control, edits, health,
     jobs::{CaptureJob, ConnectionsJob, DrainJob, Job},
     listings,
 };
@@ -45,6 +45,7 @@ pub fn run(control: &mut Control, command: Command) -> Outcome {
         Command::Neighbours => Outcome::Reply(Reply::Neighbours(listings::neighbours(control))),
         Command::Marks => Outcome::Reply(Reply::Marks(listings::marks(control))),
         Command::Routes => Outcome::Reply(Reply::Routes(listings::routes(control))),
+        Command::Health => Outcome::Reply(Reply::Health(health::shown(control))),
         Command::Counters => Outcome::Reply(Reply::Counters(listings::counters(control))),
         Command::Connections(filter) => Outcome::Job(Job::Connections(ConnectionsJob::new(filter))),
         Command::Check(Document { file, toml }) => {

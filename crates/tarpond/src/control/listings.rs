@@ -1,6 +1,6 @@
 //! What the daemon tells about itself.
 
-use super::Control;
+use super::{Control, health};
 use crate::{
     desired::interface_names,
     ports::Pools,
@@ -112,6 +112,7 @@ pub fn status(control: &Control) -> Status {
         connections6: fill(v6, capacity.connections6),
         services: config.services.len() as u64,
         servers: config.services.iter().map(|s| s.servers.len() as u64).sum(),
+        servers_down: health::servers_down(control),
         traffic: traffic(all),
         rate: traffic(rate),
         ports_up: control.ports.iter().filter(|p| p.port.link().up).count() as u64,
@@ -162,14 +163,65 @@ fn shown(control: &Control, service: &config::Service, view: &ServiceView) -> Se
         one_packet: service.one_packet,
         traffic: traffic(view.traffic),
         rate: traffic(view.rate),
-        servers: view
+        servers: servers(control, service, view),
+    }
+}
+
+/// Those in the table, and those that health keeps out of it.
+fn servers(control: &Control, service: &config::Service, view: &ServiceView) -> Vec<Server> {
+    let notes = health::notes(control, service);
+    let note = |address| {
+        notes
+            .iter()
+            .find(|(a, _)| *a == address)
+            .map(|(_, n)| n.clone())
+    };
+    let mut shown: Vec<Server> = view
+        .servers
+        .iter()
+        .map(|server| Server {
+            draining: control.draining.contains(&(service.key(), server.address)),
+            health: note(server.address),
+            ..server_shown(server)
+        })
+        .collect();
+    for server in &service.servers {
+        if view
             .servers
             .iter()
-            .map(|server| Server {
-                draining: control.draining.contains(&(service.key(), server.address)),
-                ..server_shown(server)
-            })
-            .collect(),
+            .any(|view| view.address == server.address)
+        {
+            continue;
+        }
+        let note = note(server.address).map(|note| api::ServerHealth {
+            removed: true,
+            ..note
+        });
+        shown.push(Server {
+            health: note,
+            ..absent(server)
+        });
+    }
+    shown
+}
+
+/// A server that is not in the table.
+fn absent(server: &config::Server) -> Server {
+    Server {
+        address: server.address,
+        method: server.method,
+        tunnel: server.tunnel,
+        weight: server.weight,
+        upper_threshold: server.upper_threshold,
+        lower_threshold: server.lower_threshold,
+        overloaded: false,
+        draining: false,
+        health: None,
+        active: 0,
+        inactive: 0,
+        templates: 0,
+        traffic: Traffic::default(),
+        rate: Traffic::default(),
     }
 }
 
@@ -183,6 +235,7 @@ fn server_shown(view: &ServerView) -> Server {
         lower_threshold: view.lower_threshold,
         overloaded: view.overloaded,
         draining: false,
+        health: None,
         active: view.counts.active.into(),
         inactive: view.counts.inactive.into(),
         templates: view.counts.persistent.into(),

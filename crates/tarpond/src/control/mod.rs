@@ -5,6 +5,7 @@
 mod client;
 mod commands;
 mod edits;
+mod health;
 mod jobs;
 mod listener;
 mod listings;
@@ -50,8 +51,9 @@ pub fn run(
             next_chores.saturating_duration_since(Instant::now())
         };
         let wait = wait.min(control.estimate());
-        wait_for_something(listener, signals, &clients, wait);
+        wait_for_something(control, listener, signals, &clients, wait);
 
+        control.follow_health();
         let received = signals.take();
         if received.stop {
             tracing::info!("stopping: told to by a signal");
@@ -96,8 +98,17 @@ pub fn run(
     }
 }
 
-fn wait_for_something(listener: &Listener, signals: &Signals, clients: &[Client], wait: Duration) {
-    let mut watched = vec![PollFd::from_borrowed_fd(listener.as_fd(), PollFlags::IN)];
+fn wait_for_something(
+    control: &Control,
+    listener: &Listener,
+    signals: &Signals,
+    clients: &[Client],
+    wait: Duration,
+) {
+    let mut watched = vec![
+        PollFd::from_borrowed_fd(listener.as_fd(), PollFlags::IN),
+        PollFd::from_borrowed_fd(control.news_of_health(), PollFlags::IN),
+    ];
     watched.extend(
         signals
             .watched()

@@ -5,10 +5,12 @@ use crate::{
     capture::{Session, Switch},
     clock::Clock,
     desired::{PortFacts, desired},
+    health::{Health, News, Program, Quorum, Standing},
     ports::{OpenPort, Pools},
     taps::Taps,
     worker::Gauge,
 };
+use ::health::{Change, Outcome};
 use api::{Applied, Effect, Error, ErrorCode};
 use config::{Config, ServiceKey};
 use dpdk::MemoryMode;
@@ -43,6 +45,8 @@ pub struct Control {
     /// Servers a client drains now.
     pub(super) draining: HashSet<(ServiceKey, SocketAddr)>,
     pub(super) shutting_down: bool,
+    pub(super) health: Health,
+    pub(super) standing: Standing,
     facts: Vec<PortFacts>,
     switch: Arc<Switch>,
     capturing: bool,
@@ -68,8 +72,9 @@ impl Control {
         pools: Pools,
         switch: Arc<Switch>,
         clock: Clock,
+        health: Health,
     ) -> Self {
-        Self {
+        let mut control = Self {
             applied: config.clone(),
             config,
             file,
@@ -89,7 +94,12 @@ impl Control {
             shutting_down: false,
             switch,
             capturing: false,
-        }
+            health,
+            standing: Standing::default(),
+        };
+        // News of the first judgement, which start-up has already enforced.
+        control.judge();
+        control
     }
 
     /// Reads the daemon's own file again and applies it.
@@ -143,7 +153,11 @@ impl Control {
             return Err(Error::new(ErrorCode::NeedsRestart, message).with_details(restarts));
         }
         if !changes.is_empty() {
-            self.publish(&new)?;
+            self.health.follow(&new);
+            if let Err(error) = self.publish(&new) {
+                self.health.follow(&self.config);
+                return Err(error);
+            }
             if let Err(error) = self.taps.follow(&new) {
                 self.step_back();
                 let message = format!("nothing was applied: {error:#}");
@@ -166,6 +180,9 @@ impl Control {
     /// Once a second: frees what workers have let go of, and takes the gauges.
     pub fn chores(&mut self) {
         self.director.reclaim();
+        if self.standing.grows() {
+            self.judge();
+        }
         self.rates.sample(&self.gauges);
     }
 
@@ -208,10 +225,106 @@ impl Control {
         self.switch.set(None);
     }
 
+    /// Becomes readable when the checks have found something.
+    pub fn news_of_health(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.health.watched()
+    }
+
+    /// Acts on what the checks have found since the last call.
+    pub fn follow_health(&mut self) {
+        let news = self.health.take_news();
+        if news.is_empty() {
+            return;
+        }
+        for item in &news {
+            self.verdict_changed(item);
+        }
+        self.judge();
+    }
+
+    /// Enforces the state again, with the verdicts as they are now.
+    fn judge(&mut self) {
+        let config = self.config.clone();
+        if let Err(error) = self.publish(&config) {
+            tracing::error!("what the checks found cannot be enforced: {error}");
+        }
+    }
+
+    fn verdict_changed(&self, news: &News) {
+        let (service, server) = (news.id.service, news.id.server);
+        let Some(configured) = self.config.services.iter().find(|s| s.key == service) else {
+            return;
+        };
+        let policy = &configured.health;
+        let own = policy.servers.get(&server);
+        let (word, command) = match (news.change, &news.outcome) {
+            (Some(Change::Down), _) => ("down", own.map(|own| &own.notify_down)),
+            // Up is a server when the last of its checks finds it so.
+            (Some(Change::Up), _) if !self.health.is_up(service, server) => {
+                tracing::info!(
+                    "service {service}: server {server}: {} check passes, another still fails",
+                    news.kind
+                );
+                return;
+            }
+            (Some(Change::Up), _) => ("up", own.map(|own| &own.notify_up)),
+            (None, _) => ("asks for another weight", None),
+        };
+        let why = match &news.outcome {
+            Outcome::Failed(why) | Outcome::Undecided(why) => format!("{} check: {why}", news.kind),
+            Outcome::Passed {
+                weight: Some(weight),
+            } => format!("{} check: weight {weight}", news.kind),
+            Outcome::Passed { weight: None } => format!("{} check passes", news.kind),
+        };
+        tracing::info!("service {service}: server {server}: {word} ({why})");
+        if let Some(command) = command {
+            self.health.tell(Program {
+                command: command.clone(),
+                user: policy.user().to_owned(),
+            });
+        }
+    }
+
+    fn quorum_changed(&self, config: &Config, quorum: Quorum) {
+        let Quorum {
+            service,
+            won,
+            live,
+            needed,
+        } = quorum;
+        let Some(configured) = config.services.iter().find(|s| s.key == service) else {
+            return;
+        };
+        let policy = &configured.health;
+        let (word, command) = if won {
+            ("won", &policy.quorum_up)
+        } else {
+            ("lost", &policy.quorum_down)
+        };
+        let sorry = match policy.sorry_server {
+            Some(sorry) if !won => format!("; {} serves instead", sorry.address),
+            _ => String::new(),
+        };
+        tracing::info!(
+            "service {service}: quorum {word} (weights of live servers: {live}, needed: {needed}){sorry}"
+        );
+        self.health.tell(Program {
+            command: command.clone(),
+            user: policy.user().to_owned(),
+        });
+    }
+
     fn publish(&mut self, config: &Config) -> Result<(), Error> {
-        let wanted = desired(config, &self.facts);
+        let mut wanted = desired(config, &self.facts);
+        let quorums = self.standing.impose(config, &self.health, &mut wanted);
         match self.director.apply(self.clock.now(), &wanted) {
-            Ok(_) => Ok(()),
+            Ok(_) => {
+                for quorum in quorums {
+                    self.quorum_changed(config, quorum);
+                }
+                Ok(())
+            }
             Err(errors) => {
                 let details = errors.iter().map(ToString::to_string).collect();
                 let message = "nothing was applied: the director cannot work like that";
@@ -223,6 +336,7 @@ impl Control {
     /// Makes what was in force before a failure the state again.
     fn step_back(&mut self) {
         let before = self.config.clone();
+        self.health.follow(&before);
         if let Err(error) = self.publish(&before) {
             tracing::error!("cannot go back to the state before: {error}");
         }

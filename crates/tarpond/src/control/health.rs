@@ -1,0 +1,128 @@
+//! What the daemon tells of health.
+
+use super::Control;
+use crate::health::standing::{is_checked, live, members};
+use ::health::{Outcome, View};
+use api::{CheckOutcome, CheckRun, CheckState, CheckedServer, ServerHealth, ServiceHealth};
+use std::{net::SocketAddr, time::Duration};
+use types::ServiceKey;
+
+/// To `health`.
+pub fn shown(control: &Control) -> Vec<ServiceHealth> {
+    let views = control.health.views();
+    let now = control.health.now();
+    let tables = control.director.services();
+    let checked = control
+        .config
+        .services
+        .iter()
+        .filter(|s| is_checked(&s.health));
+    checked
+        .map(|service| {
+            let table = tables.iter().find(|view| view.key == service.key);
+            let weight_of = |address: SocketAddr| {
+                let server = table?.servers.iter().find(|s| s.address == address)?;
+                Some(server.weight)
+            };
+            let members = members(service, &control.health);
+            let servers = service.servers.iter().zip(&members);
+            ServiceHealth {
+                name: service.name.clone(),
+                key: service.key,
+                quorum: control.standing.has_quorum(service.key),
+                needed: service.health.quorum,
+                live: live(&members),
+                sorry_server: service.health.sorry_server.map(|s| s.address),
+                servers: servers
+                    .map(|(server, member)| CheckedServer {
+                        address: server.address,
+                        up: member.up,
+                        weight: server.weight,
+                        weight_in_force: weight_of(server.address),
+                        checks: of(&views, service.key, server.address)
+                            .map(|view| state(view, now))
+                            .collect(),
+                    })
+                    .collect(),
+            }
+        })
+        .collect()
+}
+
+/// Servers their checks find down.
+pub fn servers_down(control: &Control) -> u64 {
+    let servers = control.config.services.iter().flat_map(|service| {
+        let down = |s: &&config::Server| !control.health.is_up(service.key, s.address);
+        service.servers.iter().filter(down)
+    });
+    servers.count() as u64
+}
+
+/// What checks make of each server of a service that has any, and of its sorry server.
+pub fn notes(control: &Control, service: &config::Service) -> Vec<(SocketAddr, ServerHealth)> {
+    if !is_checked(&service.health) {
+        return Vec::new();
+    }
+    let views = control.health.views();
+    let note = |up, sorry, reason| ServerHealth {
+        up,
+        removed: false,
+        sorry,
+        reason,
+    };
+    let mut notes: Vec<_> = service
+        .servers
+        .iter()
+        .filter(|server| !service.health.checks_of(server.address).is_empty())
+        .map(|server| {
+            let mut failing = of(&views, service.key, server.address).filter(|view| !view.up);
+            let reason = failing.next().map(|view| match &view.last {
+                Some((_, Outcome::Failed(why) | Outcome::Undecided(why))) => {
+                    format!("{} check: {why}", view.kind)
+                }
+                _ => format!("{} check: no answer yet", view.kind),
+            });
+            let up = control.health.is_up(service.key, server.address);
+            (server.address, note(up, false, reason))
+        })
+        .collect();
+    if let Some(sorry) = service.health.sorry_server
+        && control.standing.is_sorry(service.key)
+    {
+        notes.push((sorry.address, note(true, true, None)));
+    }
+    notes
+}
+
+fn of(views: &[View], service: ServiceKey, server: SocketAddr) -> impl Iterator<Item = &View> {
+    let its = move |view: &&View| view.id.service == service && view.id.server == server;
+    views.iter().filter(its)
+}
+
+fn state(view: &View, now: Duration) -> CheckState {
+    let ago = |then: Duration| ms(now.saturating_sub(then));
+    CheckState {
+        kind: view.kind.to_owned(),
+        target: view.target,
+        up: view.up,
+        failures: view.failures,
+        since_ms: view.since.map(ago),
+        last: view.last.as_ref().map(|(then, outcome)| {
+            let (outcome, reason) = match outcome {
+                Outcome::Passed { .. } => (CheckOutcome::Passed, None),
+                Outcome::Failed(why) => (CheckOutcome::Failed, Some(why.clone())),
+                Outcome::Undecided(why) => (CheckOutcome::Undecided, Some(why.clone())),
+            };
+            CheckRun {
+                ago_ms: ago(*then),
+                took_ms: ms(view.took),
+                outcome,
+                reason,
+            }
+        }),
+    }
+}
+
+fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,277 @@
+//! The health thread: it makes the checks that are due, each in a task of its own, and tells the control thread what has changed.
+//!
+//! One thread, an async runtime on it, and the host's stack. What a verdict means for a service is decided elsewhere
+//! ([`Standing`], on the control thread).
+
+pub mod standing;
+
+pub use standing::{Quorum, Standing};
+
+use ::health::{Change, CheckId, Checks, Due, Outcome, View};
+use anyhow::{Context as _, Result};
+use config::Config;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::{
+    cell::Cell,
+    io::{Read as _, Write as _},
+    net::SocketAddr,
+    os::{
+        fd::{AsFd as _, BorrowedFd},
+        unix::net::UnixStream,
+    },
+    rc::Rc,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+use tokio::{sync::Notify, task::LocalSet};
+use types::ServiceKey;
+
+/// How long a program that is told of something may run.
+const PROGRAM: Duration = Duration::from_secs(60);
+/// How long those still running are waited for at a stop.
+const GOODBYE: Duration = Duration::from_secs(5);
+
+/// A verdict that changed, or a weight a script asks for.
+#[derive(Clone, Debug)]
+pub struct News {
+    /// Of which check.
+    pub id: CheckId,
+    /// Its kind's word.
+    pub kind: &'static str,
+    /// The verdict; absent: only the weight is another.
+    pub change: Option<Change>,
+    /// What brought it about.
+    pub outcome: Outcome,
+}
+
+/// A program to be told of something.
+#[derive(Clone, Debug)]
+pub struct Program {
+    /// The program and its arguments.
+    pub command: Vec<String>,
+    /// Who runs it.
+    pub user: String,
+}
+
+/// What both threads have.
+struct Shared {
+    begun: Instant,
+    checks: Mutex<Checks>,
+    news: Mutex<Vec<News>>,
+    programs: Mutex<Vec<Program>>,
+    /// Wakes the health thread.
+    wake: Notify,
+    stop: AtomicBool,
+    /// Wakes the control thread.
+    bell: UnixStream,
+}
+
+/// The running thread; stopped and joined when dropped.
+pub struct Health {
+    shared: Arc<Shared>,
+    /// Becomes readable with news.
+    bell: UnixStream,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Health {
+    /// Starts the thread, with no checks yet.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start(seed: u64) -> Result<Self> {
+        allow_many_sockets();
+        let (bell, ringer) = UnixStream::pair().context("cannot make the health thread's bell")?;
+        bell.set_nonblocking(true)?;
+        ringer.set_nonblocking(true)?;
+        let shared = Arc::new(Shared {
+            begun: Instant::now(),
+            checks: Mutex::new(Checks::new(seed)),
+            news: Mutex::default(),
+            programs: Mutex::default(),
+            wake: Notify::new(),
+            stop: AtomicBool::new(false),
+            bell: ringer,
+        });
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .context("cannot make the health thread's runtime")?;
+        let theirs = Arc::clone(&shared);
+        let thread = std::thread::Builder::new()
+            .name("health".into())
+            .spawn(move || runtime.block_on(LocalSet::new().run_until(run(theirs))))
+            .context("cannot start the health thread")?;
+        Ok(Self {
+            shared,
+            bell,
+            thread: Some(thread),
+        })
+    }
+
+    /// Makes the checks those of `config`; verdicts stay.
+    pub fn follow(&self, config: &Config) {
+        let mut wanted = Vec::new();
+        for service in &config.services {
+            for server in &service.servers {
+                let checks = service.health.checks_of(server.address);
+                wanted.extend(checks.iter().enumerate().map(|(number, check)| {
+                    let id = CheckId {
+                        service: service.key,
+                        server: server.address,
+                        number,
+                    };
+                    (id, check.clone())
+                }));
+            }
+        }
+        self.checks().follow(self.now(), wanted);
+        self.shared.wake.notify_one();
+    }
+
+    /// What has changed since the last call.
+    pub fn take_news(&self) -> Vec<News> {
+        let mut bytes = [0; 64];
+        while (&self.bell).read(&mut bytes).is_ok_and(|n| n > 0) {}
+        std::mem::take(&mut *locked(&self.shared.news))
+    }
+
+    /// Becomes readable with news.
+    pub fn watched(&self) -> BorrowedFd<'_> {
+        self.bell.as_fd()
+    }
+
+    /// Whether every check of a server finds it up.
+    pub fn is_up(&self, service: ServiceKey, server: SocketAddr) -> bool {
+        self.checks().is_up(service, server)
+    }
+
+    /// The weight a server's checks ask for.
+    pub fn wished(&self, service: ServiceKey, server: SocketAddr) -> Option<u32> {
+        self.checks().weight(service, server)
+    }
+
+    /// Every check, by service, server and number.
+    pub fn views(&self) -> Vec<View> {
+        self.checks().views().collect()
+    }
+
+    /// The time of [`View`]s.
+    pub fn now(&self) -> Duration {
+        self.shared.begun.elapsed()
+    }
+
+    /// Runs a program without waiting for it; the log says if it fails.
+    pub fn tell(&self, program: Program) {
+        if program.command.is_empty() {
+            return;
+        }
+        locked(&self.shared.programs).push(program);
+        self.shared.wake.notify_one();
+    }
+
+    fn checks(&self) -> MutexGuard<'_, Checks> {
+        locked(&self.shared.checks)
+    }
+}
+
+impl Drop for Health {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::Relaxed);
+        self.shared.wake.notify_one();
+        if let Some(thread) = self.thread.take() {
+            // A panic there has ended the process already.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// A panic ends the process, so nobody sees what it left behind.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Thousands of silent servers hold as many sockets until their timeout: as many descriptors as the daemon may have.
+fn allow_many_sockets() {
+    let limit = getrlimit(Resource::Nofile);
+    let all = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, all) {
+        tracing::warn!("cannot raise the limit of open files: {error}");
+    }
+}
+
+async fn run(shared: Arc<Shared>) {
+    let running = Rc::new(Cell::new(0_usize));
+    while !shared.stop.load(Ordering::Relaxed) {
+        let next = begin_due(&shared);
+        begin_programs(&shared, &running);
+        let woken = shared.wake.notified();
+        match next {
+            None => woken.await,
+            Some(next) => {
+                let wait = next.saturating_sub(shared.begun.elapsed());
+                let _ = tokio::time::timeout(wait, woken).await;
+            }
+        }
+    }
+    begin_programs(&shared, &running);
+    let last = Instant::now() + GOODBYE;
+    while running.get() > 0 && Instant::now() < last {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Begins every check that is due; when the next will be.
+fn begin_due(shared: &Arc<Shared>) -> Option<Duration> {
+    let mut checks = locked(&shared.checks);
+    while let Some(due) = checks.begin(shared.begun.elapsed()) {
+        tokio::task::spawn_local(make(Arc::clone(shared), due));
+    }
+    checks.next()
+}
+
+async fn make(shared: Arc<Shared>, due: Due) {
+    let Due { id, round, check } = due;
+    let outcome = probe::run(&check, id.server).await;
+    let mut checks = locked(&shared.checks);
+    let before = checks.weight(id.service, id.server);
+    let change = checks.finish(shared.begun.elapsed(), id, round, outcome.clone());
+    let after = checks.weight(id.service, id.server);
+    drop(checks);
+    // The queue has a moment more to wait for.
+    shared.wake.notify_one();
+    if change.is_some() || before != after {
+        locked(&shared.news).push(News {
+            id,
+            kind: check.kind.word(),
+            change,
+            outcome,
+        });
+        // A full bell has been rung.
+        let _ = (&shared.bell).write(&[1]);
+    }
+}
+
+fn begin_programs(shared: &Shared, running: &Rc<Cell<usize>>) {
+    for program in std::mem::take(&mut *locked(&shared.programs)) {
+        let running = Rc::clone(running);
+        running.set(running.get() + 1);
+        tokio::task::spawn_local(async move {
+            let Program { command, user } = program;
+            let what = command.join(" ");
+            match probe::execute(&command, &user, &[], PROGRAM).await {
+                Ok(probe::Finished::Status(0)) => tracing::debug!("`{what}` is done"),
+                Ok(finished) => tracing::warn!("`{what}`: {finished:?}"),
+                Err(why) => tracing::warn!("`{what}` was not run: {why}"),
+            }
+            running.set(running.get() - 1);
+        });
+    }
+}

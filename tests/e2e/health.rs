@@ -1,0 +1,227 @@
+//! Health checks against real servers: nginx is stopped, hangs, comes back; who is asked then, and what the client sees.
+
+use crate::{
+    lab::{
+        Lab, clients,
+        router::{Router, Setup, with_router},
+        run,
+        runner::Case,
+    },
+    service::{Family, Method, Service},
+};
+use anyhow::{Result, bail, ensure};
+use std::{
+    collections::BTreeSet,
+    fs,
+    time::{Duration, Instant},
+};
+
+pub fn cases() -> Vec<Case> {
+    vec![
+        Case::new("health::dead_servers_leave_and_return", dead_servers),
+        Case::new("health::sorry_server_and_reload", sorry_server),
+        Case::new("health::alpha_and_edits", alpha_and_edits),
+    ]
+}
+
+/// Quick checks: down within 0.3 s to the next check, 0.2 s to its repetition, and 0.4 s for each of a silent server.
+const CHECK: &str = "[[service.check]]\ntype = \"http\"\ndelay_loop = 0.3\ntimeout = 0.4\ndelay_before_retry = 0.2\nwarmup = 0.1\n";
+const REFUSED: Duration = Duration::from_millis(500);
+const SILENT: Duration = Duration::from_millis(500 + 800);
+/// What the test itself and a busy machine take on top.
+const SLACK: Duration = Duration::from_millis(1500);
+
+fn checked(more: &'static str) -> Service {
+    Service {
+        more,
+        ..Service::http(Method::Masq, Family::Ipv4)
+    }
+}
+
+fn setup(service: &Service) -> Setup {
+    Setup {
+        host: true,
+        ..Setup::new(service.text())
+    }
+}
+
+fn nginx(lab: &Lab, server: &str, argument: &str) -> Result<()> {
+    let files = lab.dir.join(server);
+    let files = files.display();
+    let line = format!("nginx -e {files}/error.log -p {files} -c {files}/nginx.conf {argument}");
+    lab.text(server, &line, 10)?;
+    Ok(())
+}
+
+/// Sends a signal to a real server's nginx, its worker first.
+fn signal(lab: &Lab, server: &str, name: &str) -> Result<()> {
+    let master = fs::read_to_string(lab.dir.join(server).join("nginx.pid"))?;
+    let master = master.trim();
+    let children = fs::read_to_string(format!("/proc/{master}/task/{master}/children"))?;
+    lab.text(server, &format!("kill -{name} {children} {master}"), 5)?;
+    Ok(())
+}
+
+/// Waits until exactly these servers are up; how long that took.
+fn until_up(router: &Router<'_>, up: &[&str]) -> Result<Duration> {
+    let begun = Instant::now();
+    let mut last = String::new();
+    while begun.elapsed() < Duration::from_secs(10) {
+        let health: Vec<api::ServiceHealth> = router.ask("health")?;
+        let servers = health.iter().flat_map(|service| &service.servers);
+        let all_asked = servers
+            .clone()
+            .all(|s| s.checks.iter().all(|c| c.last.is_some()));
+        let found: BTreeSet<String> = servers
+            .filter(|s| s.up)
+            .map(|s| {
+                format!(
+                    "rs{}",
+                    s.address.ip().to_string().chars().last().unwrap_or('?')
+                )
+            })
+            .collect();
+        if all_asked && found.iter().map(String::as_str).eq(up.iter().copied()) {
+            return Ok(begun.elapsed());
+        }
+        last = format!("{found:?}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    bail!("up are {last}, not {up:?}, after 10 s");
+}
+
+/// Who answers `n` requests, none of which may fail.
+fn answering(router: &Router<'_>, service: &Service, n: usize) -> Result<BTreeSet<String>> {
+    Ok(service.ask(router.lab(), n)?.into_iter().collect())
+}
+
+fn names(names: &[&str]) -> BTreeSet<String> {
+    names.iter().map(|n| (*n).to_owned()).collect()
+}
+
+fn dead_servers() -> Result<()> {
+    let service = Service {
+        weights: &[3, 2, 1],
+        scheduler: "wrr",
+        ..checked(CHECK)
+    };
+    with_router(&setup(&service), |router| {
+        let lab = router.lab();
+        until_up(router, &["rs1", "rs2", "rs3"])?;
+        // Killed: refused connections.
+        signal(lab, "rs2", "KILL")?;
+        let took = until_up(router, &["rs1", "rs3"])?;
+        ensure!(
+            took < REFUSED + SLACK,
+            "a killed server left after {took:?}"
+        );
+        ensure!(answering(router, &service, 40)? == names(&["rs1", "rs3"]));
+        let shown = router.service(&service.address())?;
+        let dead = shown
+            .servers
+            .iter()
+            .find(|s| s.address.to_string() == "10.1.0.12:8080");
+        let health = dead.and_then(|s| s.health.clone());
+        ensure!(
+            health.as_ref().is_some_and(
+                |h| h.removed && h.reason.as_deref() == Some("http check: connection refused")
+            ),
+            "{health:?}"
+        );
+        ensure!(
+            !router.tarpon("ipvsadm -Ln")?.contains("10.1.0.12"),
+            "ipvsadm lists a dead server"
+        );
+        // It returns with its weight.
+        nginx(lab, "rs2", "")?;
+        until_up(router, &["rs1", "rs2", "rs3"])?;
+        let answers = service.ask(lab, 36)?;
+        let by = clients::shares(&answers);
+        ensure!(
+            [by.get("rs1"), by.get("rs2"), by.get("rs3")] == [Some(&18), Some(&12), Some(&6)],
+            "by weights 3, 2, 1: {by:?}"
+        );
+        // Hanging: the kernel accepts, nobody answers.
+        signal(lab, "rs1", "STOP")?;
+        let took = until_up(router, &["rs2", "rs3"])?;
+        ensure!(
+            took < SILENT + SLACK,
+            "a hanging server left after {took:?}"
+        );
+        ensure!(
+            took > Duration::from_millis(600),
+            "two timeouts and a pause take longer than {took:?}"
+        );
+        ensure!(answering(router, &service, 20)? == names(&["rs2", "rs3"]));
+        signal(lab, "rs1", "CONT")?;
+        until_up(router, &["rs1", "rs2", "rs3"])?;
+        Ok(())
+    })
+}
+
+fn sorry_server() -> Result<()> {
+    // rs3 is no server of the service: it is the sorry server.
+    let service = Service {
+        weights: &[1, 1],
+        ..checked(concat!(
+            "sorry_server = \"10.1.0.13:8080\"\n",
+            "[[service.check]]\ntype = \"http\"\ndelay_loop = 0.3\ntimeout = 0.4\ndelay_before_retry = 0.2\nwarmup = 0.1\n"
+        ))
+    };
+    with_router(&setup(&service), |router| {
+        let lab = router.lab();
+        until_up(router, &["rs1", "rs2"])?;
+        signal(lab, "rs1", "KILL")?;
+        until_up(router, &["rs2"])?;
+        // Reloads under load: the dead stays dead, nobody loses anything.
+        let address = service.address();
+        std::thread::scope(|scope| {
+            let load = scope.spawn(|| clients::wrk(lab, &address, 8, 2));
+            for _ in 0..5 {
+                run::text(&mut router.command("reload"), 10)?;
+                until_up(router, &["rs2"])?;
+                std::thread::sleep(Duration::from_millis(200));
+            }
+            load.join()
+                .map_err(|_| anyhow::anyhow!("the load panicked"))?
+        })?;
+        ensure!(answering(router, &service, 10)? == names(&["rs2"]));
+        signal(lab, "rs2", "KILL")?;
+        until_up(router, &[])?;
+        ensure!(answering(router, &service, 10)? == names(&["rs3"]));
+        ensure!(router.tarpon("health")?.contains("NO QUORUM"));
+        nginx(lab, "rs1", "")?;
+        nginx(lab, "rs2", "")?;
+        until_up(router, &["rs1", "rs2"])?;
+        ensure!(answering(router, &service, 10)? == names(&["rs1", "rs2"]));
+        Ok(())
+    })
+}
+
+fn alpha_and_edits() -> Result<()> {
+    let service = checked(concat!(
+        "on_failure = \"quiesce\"\n",
+        "[[service.check]]\ntype = \"tcp\"\nalpha = true\ndelay_loop = 0.3\ntimeout = 0.4\nretry = 0\nwarmup = 2\n"
+    ));
+    with_router(&setup(&service), |router| {
+        let lab = router.lab();
+        until_up(router, &["rs1", "rs2", "rs3"])?;
+        let edit = |line: &str| router.tarpon(&format!("server edit {} {line}", service.address()));
+        // The operator's weight counts when the server is up, whatever came first.
+        signal(lab, "rs1", "KILL")?;
+        until_up(router, &["rs2", "rs3"])?;
+        edit("10.1.0.11:8080 --weight 5")?;
+        edit("10.1.0.12:8080 --weight 0")?;
+        let weights = || -> Result<Vec<u32>> {
+            let shown = router.service(&service.address())?;
+            Ok(shown.servers.iter().map(|s| s.weight.0).collect())
+        };
+        ensure!(weights()? == [0, 0, 1], "{:?}", weights()?);
+        ensure!(answering(router, &service, 6)? == names(&["rs3"]));
+        nginx(lab, "rs1", "")?;
+        until_up(router, &["rs1", "rs2", "rs3"])?;
+        run::until("the server has the operator's weight", 2, || {
+            Ok(weights()? == [5, 0, 1])
+        })
+    })
+}
