@@ -18,10 +18,18 @@ fuzz_target!(|bytes: &[u8]| {
     for &byte in said {
         let _ = commands.read(byte);
     }
+    backwards(said, usize::from(cut));
+    // A segment with more replies than are remembered is refused until the client acknowledges some.
+    let replies = said
+        .windows(3)
+        .filter(|w| *w == b"227" || *w == b"229")
+        .count();
+    if replies > 2 {
+        return;
+    }
     let whole = heard(said, 1000, true);
     assert_eq!(heard(said, 1 + usize::from(cut % 16), true), whole);
     assert_eq!(heard(said, 1 + usize::from(cut), false), said[..].to_vec());
-    backwards(said, usize::from(cut));
 });
 
 /// What the client gets of the server's bytes in segments of `cut`, the end of anything held back included.
