@@ -217,24 +217,25 @@ impl Net {
         self.local6.get(ip)
     }
 
-    /// Whether an IPv4 destination may be a VIP: one load, no false negatives, few false positives.
+    /// Whether an IPv4 destination, as it stands in a header ([`flowtable::Family::words`]), may be a VIP: one load, no false
+    /// negatives, few false positives.
     #[must_use]
     #[inline]
-    pub fn may_be_vip4(&self, ip: u32) -> bool {
-        self.filtered(addresses::hash4(ip))
+    pub fn may_be_vip4(&self, words: (u64, u64)) -> bool {
+        self.filtered(addresses::hash4(words))
     }
 
     /// [`Net::may_be_vip4`] for IPv6.
     #[must_use]
     #[inline]
-    pub fn may_be_vip6(&self, ip: u128) -> bool {
-        self.filtered(addresses::hash6(ip))
+    pub fn may_be_vip6(&self, words: (u64, u64)) -> bool {
+        self.filtered(addresses::hash6(words))
     }
 
     #[inline]
     fn filtered(&self, hash: u64) -> bool {
         let (word, bit) = filter_position(hash);
-        self.vip_filter.get(word).is_some_and(|w| w & bit != 0)
+        self.vip_filter.get(word).is_some_and(|w| w >> bit & 1 != 0)
     }
 
     /// The way to `ip`, longest prefix first. Link-local and group addresses have none here.
@@ -361,9 +362,9 @@ const fn same_prefix6(a: u128, b: u128, len: u8) -> bool {
 }
 
 #[inline]
-const fn filter_position(hash: u64) -> (usize, u64) {
+const fn filter_position(hash: u64) -> (usize, u32) {
     (
         (hash >> 58) as usize & (FILTER_WORDS - 1),
-        1 << ((hash >> 52) & 63),
+        (hash >> 52) as u32 & 63,
     )
 }

@@ -8,16 +8,17 @@ use crate::{
     BURST, Output,
     context::Context,
     forward, localstack,
-    lvs::{self, Lookup, Straight},
+    lvs::{self, Kind, Lookup, Stop},
     packet::{self, Glance, Packet, Parsed},
 };
 use arrayvec::ArrayVec;
 use flowtable::{V4, V6};
+use std::mem;
 use types::PortId;
-use wire::{Frame, ethernet, protocol};
+use wire::{Frame, plain, protocol};
 
-/// Where the connections of a burst's plain packets would be; `None`: anything else.
-type Lookups = [Option<Lookup>; BURST];
+/// Where the connections of a burst's packets would be.
+type Lookups = [Lookup; BURST];
 
 /// The frames of a burst that are not plain packets, in order. What may be of a connection all the same (tagged, with options, a
 /// fragment) is parsed with the first stage, so that its connection is fetched with the others'.
@@ -61,32 +62,40 @@ pub(crate) fn burst<F: Frame, O: Output<F>>(
     port: PortId,
     burst: &mut ArrayVec<F, BURST>,
 ) {
-    let mut lookups: Lookups = [const { None }; BURST];
+    let mut lookups: Lookups = [Lookup::ODD; BURST];
     let plain = glance(cx, port, burst, &mut lookups);
     let mut odd = Odd::default();
     if plain < burst.len() {
         look_closer(cx, port, burst, &lookups, &mut odd);
     }
-    for lookup in lookups.iter_mut().take(burst.len()).flatten() {
+    let mut lookups = lookups.get_mut(..burst.len()).unwrap_or_default();
+    for lookup in lookups.iter_mut() {
         lookup.prefetch_entry(cx.shared);
     }
     let mut left: ArrayVec<F, BURST> = ArrayVec::new();
     let mut run = Run::default();
-    for (mut frame, lookup) in burst.drain(..).zip(&lookups) {
-        let way = match lookup {
-            Some(lookup) if lookup.is4() => lvs::forward::<V4, F, O>(cx, &mut frame, lookup),
-            Some(lookup) => lvs::forward::<V6, F, O>(cx, &mut frame, lookup),
-            None => Straight::Odd,
+    let mut frames = mem::take(burst).into_iter();
+    while let Some(first) = lookups.first() {
+        let (ready, stop) = match first.kind() {
+            Kind::V4 => lvs::stretch::<V4, F, O>(cx, frames.as_mut_slice(), lookups),
+            Kind::V6 => lvs::stretch::<V6, F, O>(cx, frames.as_mut_slice(), lookups),
+            Kind::Odd => (0, Stop::Unusual),
         };
-        let back = match way {
-            Straight::Ready(out) => {
-                run.add(cx, out, frame.total_len());
-                cx.out.transmit(out, frame);
-                continue;
-            }
-            Straight::Unknown => Some(frame),
-            Straight::Unusual => long_way(cx, port, frame),
-            Straight::Odd => odd_one(cx, port, frame, &mut odd),
+        for lookup in lookups.split_off_mut(..ready).unwrap_or_default() {
+            let Some(frame) = frames.next() else { break };
+            run.add(cx, lookup.out, frame.total_len());
+            cx.out.transmit(lookup.out, frame);
+        }
+        if stop == Stop::End {
+            continue;
+        }
+        let (Some(lookup), Some(frame)) = (lookups.split_off_first_mut(), frames.next()) else {
+            break;
+        };
+        let back = match (lookup.kind(), stop) {
+            (Kind::Odd, _) => odd_one(cx, port, frame, &mut odd),
+            (_, Stop::Unknown) => Some(frame),
+            _ => long_way(cx, port, frame),
         };
         // As many as a burst has frames: there is room.
         if let Some(frame) = back
@@ -109,19 +118,42 @@ fn glance<F: Frame, O: Output<F>>(
     burst: &[F],
     lookups: &mut Lookups,
 ) -> usize {
-    let mut plain = 0;
-    let services = !cx.snapshot.services.is_empty();
-    let mac = cx.snapshot.net.untagged_mac(port).filter(|_| services);
+    let net = &cx.snapshot.net;
+    if cx.snapshot.services.is_empty() {
+        return 0;
+    }
+    let Some(mac) = net.untagged_mac(port) else {
+        return 0;
+    };
+    let (station, mut plain) = (plain::station(mac.0), 0);
     for (frame, lookup) in burst.iter().zip(lookups) {
-        let glance = mac.and_then(|mac| Glance::of(frame, mac));
-        *lookup = glance.and_then(|glance| match glance.ethertype {
-            ethernet::IPV4 => Some(lvs::guess::<V4, F, O>(cx, &glance.plain4()?)),
-            ethernet::IPV6 => guess6(cx, &glance),
-            _ => None,
-        });
-        plain += usize::from(lookup.is_some());
+        let Some(glance) = Glance::of(frame, station) else {
+            continue;
+        };
+        if glance.is4() {
+            if let Some(packet) = glance.plain4() {
+                lvs::guess::<V4, F, O>(cx, &packet, lookup);
+                plain += 1;
+            }
+        } else if glance.is6() && guess6(cx, glance, lookup) {
+            plain += 1;
+        }
     }
     plain
+}
+
+/// By itself, so that IPv4's registers are its own.
+#[inline(never)]
+fn guess6<F: Frame, O: Output<F>>(
+    cx: &Context<'_, F, O>,
+    glance: Glance<'_>,
+    lookup: &mut Lookup,
+) -> bool {
+    let packet = glance.plain6();
+    if let Some(packet) = &packet {
+        lvs::guess::<V6, F, O>(cx, packet, lookup);
+    }
+    packet.is_some()
 }
 
 /// The first stage for what is not plain.
@@ -137,7 +169,7 @@ fn look_closer<F: Frame, O: Output<F>>(
         return;
     }
     for (frame, lookup) in burst.iter().zip(lookups) {
-        if lookup.is_some() {
+        if lookup.kind() != Kind::Odd {
             continue;
         }
         let found = match packet::parse(frame, port, &cx.snapshot.net) {
@@ -150,12 +182,6 @@ fn look_closer<F: Frame, O: Output<F>>(
     for (_, lookup) in odd.parsed.iter_mut().flatten() {
         lookup.prefetch_entry(cx.shared);
     }
-}
-
-/// By itself, so that IPv4's registers are its own.
-#[inline(never)]
-fn guess6<F: Frame, O: Output<F>>(cx: &Context<'_, F, O>, glance: &Glance<'_>) -> Option<Lookup> {
-    Some(lvs::guess::<V6, F, O>(cx, &glance.plain6()?))
 }
 
 /// The next frame that is not a plain packet. Gives back what may want a new connection.

@@ -315,17 +315,7 @@ impl<F: Family> Embryo<'_, F> {
         row.template
             .store(new.template.map_or(NO_SLOT, |s| s.0), Relaxed);
         row.packets.store(0, Relaxed);
-        let Deltas {
-            l3_in,
-            l3_out,
-            l4_in,
-            l4_out,
-        } = new.deltas;
-        let deltas = [l3_in, l3_out, l4_in, l4_out]
-            .iter()
-            .rev()
-            .fold(0, |word, &d| word << 16 | u64::from(d));
-        row.deltas.store(deltas, Relaxed);
+        row.deltas.store(new.deltas.packed(), Relaxed);
         row.mark.store(new.mark.0, Relaxed);
         row.note.store(new.note, Relaxed);
         table.tally.born(slot.0, row.key.is_template());

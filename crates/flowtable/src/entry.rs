@@ -1,7 +1,7 @@
 //! One entry: its layout, and what a worker does with it.
 
 use crate::{
-    family::{Family, Key, KeyCells, V4Cells, V6Cells},
+    family::{Family, Key, KeyCells, Side, V4Cells, V6Cells},
     memory::Zeroed,
     state::{FREE_TO_CHANGE, Generation, StateFlags, StateWord},
     table::Slot,
@@ -28,6 +28,34 @@ pub struct Deltas {
     pub l4_in: u16,
     /// To the TCP or UDP checksum, server to client.
     pub l4_out: u16,
+}
+
+impl Deltas {
+    /// In one word, as [`Entry::deltas_on_wire`] wants them.
+    pub(crate) fn packed(self) -> u64 {
+        let Self {
+            l3_in,
+            l3_out,
+            l4_in,
+            l4_out,
+        } = self;
+        let fields = [l3_in, l4_in, l3_out, l4_out].map(|f| u64::from(f.swap_bytes()));
+        fields[0] | fields[1] << 16 | fields[2] << 32 | fields[3] << 48
+    }
+
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "four fields of one word")]
+    const fn unpacked(word: u64) -> Self {
+        const fn field(word: u64, n: u32) -> u16 {
+            ((word >> (16 * n)) as u16).swap_bytes()
+        }
+        Self {
+            l3_in: field(word, 0),
+            l4_in: field(word, 1),
+            l3_out: field(word, 2),
+            l4_out: field(word, 3),
+        }
+    }
 }
 
 /// No slot, in [`Row::template`].
@@ -146,6 +174,14 @@ impl<F: Family> Entry<'_, F> {
         ServerId(self.row.key.server())
     }
 
+    /// Address and port that a packet gets under NAT, as they stand in headers: the server's on its way there
+    /// ([`Side::Virtual`]), the virtual ones on the way back. The address as the words of [`crate::OnWire`].
+    #[inline]
+    #[must_use]
+    pub fn replacement(&self, side: Side) -> ((u64, u64), u16) {
+        self.row.key.replacement(side)
+    }
+
     /// A persistence template.
     #[inline]
     #[must_use]
@@ -170,15 +206,20 @@ impl<F: Family> Entry<'_, F> {
     /// The checksum deltas of NAT.
     #[inline]
     #[must_use]
-    #[expect(clippy::cast_possible_truncation, reason = "four fields of one word")]
     pub fn deltas(&self) -> Deltas {
+        Deltas::unpacked(self.row.deltas.load(Relaxed))
+    }
+
+    /// Those for a packet of one direction, to the IPv4 header's checksum and to TCP's or UDP's, as they stand in a header: byte
+    /// order does not matter to one's complement, so they are added without swapping.
+    #[inline]
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "two fields of one word")]
+    pub fn deltas_on_wire(&self, side: Side) -> (u16, u16) {
         let word = self.row.deltas.load(Relaxed);
-        let field = |n: u32| (word >> (16 * n)) as u16;
-        Deltas {
-            l3_in: field(0),
-            l3_out: field(1),
-            l4_in: field(2),
-            l4_out: field(3),
+        match side {
+            Side::Virtual => (word as u16, (word >> 16) as u16),
+            Side::Server => ((word >> 32) as u16, (word >> 48) as u16),
         }
     }
 

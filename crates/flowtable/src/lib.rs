@@ -28,7 +28,7 @@ mod tally;
 
 pub use claim::{Claim, Embryo, New};
 pub use entry::{Deltas, Entry, MAX_TIMEOUT_MS};
-pub use family::{Family, Key, Side, Tuple, V4, V6};
+pub use family::{Family, Key, OnWire, Side, Static, Tuple, V4, V6};
 pub use hash::Hash;
 pub use list::Listed;
 pub use state::{Generation, StateFlags, StateWord};

@@ -185,15 +185,16 @@ mod boxed {
     }
 }
 
-/// Asks the CPU to fetch the lines of `item`; no effect on what a program can observe.
-#[inline]
-pub fn prefetch<T>(item: &T) {
+/// Asks the CPU to fetch the lines of an item; no effect on what a program can observe, wherever `index` points.
+#[inline(always)]
+pub fn prefetch<T>(items: &[T], index: u32) {
     #[cfg(all(target_arch = "x86_64", not(any(loom, shuttle))))]
     for line in (0..size_of::<T>()).step_by(64) {
         use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: SSE is part of x86-64; a prefetch never faults, and the address lies inside `item`.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(item).cast::<i8>().add(line)) };
+        let item = items.as_ptr().wrapping_add(index as usize);
+        // SAFETY: SSE is part of x86-64; a prefetch never faults, whatever the address.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(item.cast::<i8>().wrapping_add(line)) };
     }
     #[cfg(not(all(target_arch = "x86_64", not(any(loom, shuttle)))))]
-    let _ = item;
+    let _ = (items, index);
 }

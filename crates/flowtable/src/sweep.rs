@@ -279,7 +279,7 @@ impl<F: Family> Table<F> {
         };
         for lane in tags.load().occupied() {
             if let Some(row) = self.rows.get((group * LANES + lane) as usize) {
-                prefetch(row);
+                prefetch(std::slice::from_ref(row), 0);
             }
         }
     }

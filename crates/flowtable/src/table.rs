@@ -2,7 +2,7 @@
 
 use crate::{
     entry::{Entry, NO_SLOT, Row},
-    family::{Family, KeyCells, Side, Tuple},
+    family::{Family, KeyCells, OnWire, Side, Static, Tuple},
     group::{Group, LANES, PROBE_LIMIT},
     hash::{Hash, Hasher},
     memory::{Region, Zeroed, prefetch},
@@ -154,6 +154,13 @@ impl<F: Family> Table<F> {
         self.hasher.endpoint::<F>(protocol, client, client_port)
     }
 
+    /// [`Table::hash`] of a packet.
+    #[inline(always)]
+    #[must_use]
+    pub fn hash_packet(&self, packet: &OnWire<F>, side: Side) -> Hash {
+        self.hasher.packet(packet, side)
+    }
+
     /// The hash to look a persistence template up by: of all its key.
     #[inline]
     #[must_use]
@@ -164,9 +171,7 @@ impl<F: Family> Table<F> {
     /// Stage 1 of a lookup: fetch the home group's tags.
     #[inline]
     pub fn prefetch_tags(&self, h: Hash) {
-        if let Some(group) = self.groups.get(h.group as usize) {
-            prefetch(group);
-        }
+        prefetch(&self.groups, h.group);
     }
 
     /// Stage 2: fetch the first entry whose tag fits, and say where it is.
@@ -179,46 +184,49 @@ impl<F: Family> Table<F> {
             return Slot::NOWHERE;
         };
         let slot = Slot(h.group * LANES + lane);
-        if let Some(row) = self.rows.get(slot.0 as usize) {
-            prefetch(row);
-        }
+        prefetch(&self.rows, slot.0);
         slot
     }
 
-    /// [`Table::find_entry`] that looks at the candidate of stage 2 first. It may be anything by now: it is compared as
-    /// any other, the key in full.
-    #[inline]
+    /// [`Table::find_entry`] of a packet that looks at the candidate of stage 2 first. It may be anything by now: it is
+    /// compared as any other, the key in full.
+    #[inline(always)]
     #[must_use]
     pub fn find_from(
         &self,
         candidate: Slot,
         h: Hash,
-        t: &Tuple<F::Addr>,
+        packet: &OnWire<F>,
         side: Side,
         now: Tick,
-    ) -> Option<Entry<'_, F>> {
+    ) -> Option<(Entry<'_, F>, Static)> {
         if let Some(row) = self.rows.get(candidate.0 as usize)
-            && is_it::<F>(row, t, side, false, now)
+            && row.state().is_matchable()
+            && let Some(found) = row.key.met(packet, side)
+            && !row.past_its_time(now)
         {
-            return Some(Entry {
-                row,
-                slot: candidate,
-            });
+            let slot = candidate;
+            return Some((Entry { row, slot }, found));
         }
-        self.find_beyond(h, *t, side, now)
+        self.find_beyond(h, *packet, side, now)
     }
 
-    /// By value, so that the tuple need not be in memory where the candidate is it.
+    /// By value, so that the packet's ends need not be in memory where the candidate is it.
     #[cold]
     #[inline(never)]
     fn find_beyond(
         &self,
         h: Hash,
-        t: Tuple<F::Addr>,
+        packet: OnWire<F>,
         side: Side,
         now: Tick,
-    ) -> Option<Entry<'_, F>> {
-        self.lookup(h, &t, side, false, now)
+    ) -> Option<(Entry<'_, F>, Static)> {
+        let entry = self.lookup(h, &packet.tuple(side), side, false, now)?;
+        let found = Static {
+            flags: entry.key().flags,
+            server: entry.server(),
+        };
+        Some((entry, found))
     }
 
     /// Stage 3: the live connection a packet belongs to, its full key compared; never one past its time by `now`, and

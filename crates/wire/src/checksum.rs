@@ -87,19 +87,23 @@ pub fn of_plain_header(header: &[u8; 20]) -> u16 {
     !fold(sum)
 }
 
-/// Whether an IPv4 header without options contains its own right checksum. A header of zeros does not, nor is it one.
+/// Whether an IPv4 header without options, in words as [`crate::Ipv4::words`] reads them, contains its own right checksum. A header
+/// of zeros does not, nor is it one.
 #[must_use]
 #[inline]
-pub fn is_right_plain_header(header: &[u8; 20]) -> bool {
-    let (words, _) = header.as_chunks::<4>();
-    // As in `words`: the byte order does not matter to whether the sum is 0 in one's complement.
-    let sum: u64 = words
-        .iter()
-        .map(|w| u64::from(u32::from_ne_bytes(*w)))
-        .sum();
-    // A remainder by a constant is a multiplication.
-    sum != 0 && sum.is_multiple_of(0xffff)
+pub fn is_right_plain_header((low, middle, high): (u64, u64, u32)) -> bool {
+    // As in `words`: neither the word size nor the byte order matters to whether the sum is 0 in one's complement.
+    let (sum, carry) = low.overflowing_add(middle);
+    let (sum, more) = sum.overflowing_add(u64::from(high) + u64::from(carry));
+    // It cannot wrap again: a sum that has just wrapped is small.
+    let sum = sum + u64::from(more);
+    // A multiple of 0xffff, told by multiplication with the number's inverse: multiples become small numbers.
+    sum != 0 && sum.wrapping_mul(INVERSE) <= u64::MAX / 0xffff
 }
+
+/// Times 0xffff this is 1, modulo 2^64.
+const INVERSE: u64 = 0xfffe_fffe_fffe_ffff;
+const _: () = assert!(INVERSE.wrapping_mul(0xffff) == 1);
 
 /// The checksum of one piece of bytes. 0 when the bytes contain their own right checksum.
 #[must_use]
@@ -278,6 +282,11 @@ mod tests {
         assert_eq!(Delta::between16(0x5555, 0x3285).apply_udp(0xdd2f), 0xffff);
     }
 
+    fn words_of(header: &[u8; 20]) -> (u64, u64, u32) {
+        let (ip, _) = <crate::Ipv4 as zerocopy::FromBytes>::read_from_prefix(header).unwrap();
+        ip.words()
+    }
+
     /// 0 and 0xffff are one number in one's complement; a header that is not all zero never sums to 0.
     fn same(a: u16, b: u16) -> bool {
         a == b || (a ^ b == 0xffff && (a == 0 || b == 0))
@@ -287,15 +296,15 @@ mod tests {
         #[test]
         fn a_plain_header_sums_as_any_bytes(header in any::<[u8; 20]>()) {
             prop_assert_eq!(of_plain_header(&header), of(&header));
-            prop_assert_eq!(is_right_plain_header(&header), of(&header) == 0);
+            prop_assert_eq!(is_right_plain_header(words_of(&header)), of(&header) == 0);
             let mut right = header;
             right[0] = 0x45;
             right[10..12].fill(0);
             let sum = of(&right);
             right[10..12].copy_from_slice(&sum.to_be_bytes());
-            prop_assert!(is_right_plain_header(&right));
+            prop_assert!(is_right_plain_header(words_of(&right)));
             right[10..12].copy_from_slice(&sum.wrapping_add(1).to_be_bytes());
-            prop_assert_eq!(is_right_plain_header(&right), of(&right) == 0);
+            prop_assert_eq!(is_right_plain_header(words_of(&right)), of(&right) == 0);
         }
 
         #[test]

@@ -2,7 +2,7 @@
 
 use crate::checksum::{self, Delta};
 use zerocopy::{
-    FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned,
+    FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned, little_endian,
     network_endian::{U16, U32},
 };
 
@@ -17,6 +17,8 @@ pub const OFFSET_MASK: u16 = 0x1fff;
 
 /// What lowering a TTL that is not 0 by one does to the header's checksum, whatever TTL and protocol are.
 pub const TTL_LOWERED: Delta = Delta::between16(0x0100, 0);
+/// The same for a checksum that is not swapped to host byte order.
+pub const TTL_LOWERED_ON_WIRE: Delta = Delta(TTL_LOWERED.0.swap_bytes());
 
 /// An IPv4 header without its options.
 #[derive(
@@ -68,6 +70,22 @@ impl Ipv4 {
         zerocopy::transmute_ref!(self)
     }
 
+    /// Source and destination as they stand there, read as one little-endian number.
+    #[must_use]
+    #[inline]
+    pub fn addresses(&self) -> u64 {
+        let words: &Addresses = zerocopy::transmute_ref!(self);
+        words.addresses.get()
+    }
+
+    /// The whole header in little-endian words of 8, 8 and 4 bytes.
+    #[must_use]
+    #[inline]
+    pub fn words(&self) -> (u64, u64, u32) {
+        let words: &Words = zerocopy::transmute_ref!(self);
+        (words.low.get(), words.middle.get(), words.high.get())
+    }
+
     /// Whether this is a fragment, first or later.
     #[must_use]
     #[inline]
@@ -105,6 +123,22 @@ impl Ipv4 {
         self.checksum
             .set(checksum::of_plain_header(self.as_array()));
     }
+}
+
+/// The header as words: bytes gathered one by one are not always made one load.
+#[derive(FromBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct Words {
+    low: little_endian::U64,
+    middle: little_endian::U64,
+    high: little_endian::U32,
+}
+
+#[derive(FromBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct Addresses {
+    before: [u8; 12],
+    addresses: little_endian::U64,
 }
 
 /// Lowers the TTL of the header at the start of `bytes` by one and mends its checksum; no effect on a truncated header.

@@ -2,7 +2,7 @@
 
 use crate::protocol;
 use zerocopy::{
-    FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned,
+    FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned, little_endian,
     network_endian::{U16, U32},
 };
 
@@ -67,11 +67,36 @@ impl Ipv6 {
         u128::from_be_bytes(self.destination)
     }
 
+    /// Source and destination as they stand there, each read as two little-endian numbers.
+    #[must_use]
+    #[inline]
+    pub fn addresses(&self) -> [[u64; 2]; 2] {
+        let addresses: &Addresses = zerocopy::transmute_ref!(self);
+        let Addresses {
+            source,
+            destination,
+            ..
+        } = addresses;
+        [
+            [source[0].get(), source[1].get()],
+            [destination[0].get(), destination[1].get()],
+        ]
+    }
+
     /// Version 6 with a traffic class and no flow label.
     #[must_use]
     pub const fn class(traffic_class: u8) -> U32 {
         U32::new(0x6000_0000 | ((traffic_class as u32) << 20))
     }
+}
+
+/// The header's addresses as words: bytes gathered one by one are not always made one load.
+#[derive(FromBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct Addresses {
+    before: [u8; 8],
+    source: [little_endian::U64; 2],
+    destination: [little_endian::U64; 2],
 }
 
 /// The fragment extension header.

@@ -3,7 +3,7 @@
 
 use crate::{Ethernet, Ipv4, Ipv6, ethernet, ipv4, ipv6};
 use zerocopy::{
-    FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned,
+    FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned, little_endian,
     network_endian::{U16, U32},
 };
 
@@ -69,6 +69,67 @@ pub struct Plain6 {
     pub ip: Ipv6,
     /// TCP or UDP.
     pub upper: Upper,
+}
+
+/// What [`Plain4::kind`] is of an untagged IPv4 packet without options, in the bits of [`KIND4_BITS`].
+pub const KIND4: u32 = 0x0045_0008;
+/// Ethertype, version and header length.
+pub const KIND4_BITS: u32 = 0x00ff_ffff;
+/// What [`Plain4::kind`] is of an untagged IPv6 packet, in the bits of [`KIND6_BITS`].
+pub const KIND6: u32 = 0x0060_dd86;
+/// Ethertype and version.
+pub const KIND6_BITS: u32 = 0x00f0_ffff;
+
+/// What [`Plain4::station`] is of a frame for this MAC.
+#[must_use]
+#[inline]
+pub const fn station([a, b, c, d, e, f]: [u8; 6]) -> u64 {
+    u64::from_le_bytes([0, 0, a, b, c, d, e, f])
+}
+
+/// A plain packet's start as words: bytes gathered one by one are not always made one load.
+#[derive(FromBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct Start {
+    station_and_two: little_endian::U64,
+    sender: [u8; 4],
+    kind: little_endian::U32,
+    rest: [u8; size_of::<Plain4>() - 16],
+}
+
+#[derive(FromBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct UpperWords {
+    ports: little_endian::U32,
+    rest: [u8; 4],
+}
+
+impl Plain4 {
+    /// The MAC the frame is for, in one word: see [`station`].
+    #[must_use]
+    #[inline]
+    pub fn station(&self) -> u64 {
+        let start: &Start = zerocopy::transmute_ref!(self);
+        start.station_and_two.get() << 16
+    }
+
+    /// Ethertype and the two bytes behind it, whatever they are, in one word: see [`KIND4`] and [`KIND6`].
+    #[must_use]
+    #[inline]
+    pub fn kind(&self) -> u32 {
+        let start: &Start = zerocopy::transmute_ref!(self);
+        start.kind.get()
+    }
+}
+
+impl Upper {
+    /// Both ports as they stand there, read as one little-endian number.
+    #[must_use]
+    #[inline]
+    pub fn ports(&self) -> u32 {
+        let words: &UpperWords = zerocopy::transmute_ref!(self);
+        words.ports.get()
+    }
 }
 
 const _: () = assert!(size_of::<Plain4>() == ethernet::LEN + ipv4::LEN + 8);

@@ -15,8 +15,8 @@ pub(crate) trait Ip: Family {
     fn table(shared: &Shared) -> &Table<Self>;
     /// Source and destination, if the packet is of this family.
     fn endpoints(addresses: &Addresses) -> Option<(Self::Addr, Self::Addr)>;
-    /// Whether it may be a VIP: no false negatives.
-    fn may_be_vip(net: &Net, address: Self::Addr) -> bool;
+    /// Whether an address as it stands in a header may be a VIP: no false negatives.
+    fn may_be_vip(net: &Net, words: (u64, u64)) -> bool;
     /// The address in the standard library's words.
     fn ip(address: Self::Addr) -> IpAddr;
     /// The address, if it is of this family.
@@ -69,8 +69,8 @@ impl Ip for V4 {
         }
     }
     #[inline]
-    fn may_be_vip(net: &Net, address: u32) -> bool {
-        net.may_be_vip4(address)
+    fn may_be_vip(net: &Net, words: (u64, u64)) -> bool {
+        net.may_be_vip4(words)
     }
     #[inline]
     fn ip(address: u32) -> IpAddr {
@@ -144,8 +144,8 @@ impl Ip for V6 {
         }
     }
     #[inline]
-    fn may_be_vip(net: &Net, address: u128) -> bool {
-        net.may_be_vip6(address)
+    fn may_be_vip(net: &Net, words: (u64, u64)) -> bool {
+        net.may_be_vip6(words)
     }
     #[inline]
     fn ip(address: u128) -> IpAddr {

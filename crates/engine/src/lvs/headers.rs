@@ -1,14 +1,11 @@
 //! The headers of a plain packet, by address family: what the straight way reads and writes.
 
 use super::{family::Ip, tunnel::Inner};
-use crate::{
-    net::{Exit, Net},
-    packet::Ends,
-};
-use flowtable::{V4, V6};
+use crate::net::{Exit, Net};
+use flowtable::{OnWire, V4, V6};
 use wire::{
-    Delta, Ethernet, FromBytes, Immutable, IntoBytes, KnownLayout, Plain4, Plain6, TcpRest, U32,
-    ipv4, ipv6, protocol,
+    Delta, Ethernet, FromBytes, Immutable, IntoBytes, KnownLayout, Plain4, Plain6, TcpRest, U16,
+    U32, ipv4, ipv6, protocol,
 };
 
 /// An address family's headers in one piece.
@@ -23,36 +20,24 @@ pub(crate) trait Headers: Ip {
     fn upper_mut(plain: &mut Self::Plain) -> &mut wire::Upper;
     /// Upper-layer protocol.
     fn protocol(plain: &Self::Plain) -> u8;
-    /// Source and destination.
-    fn addresses(plain: &Self::Plain) -> (Self::Addr, Self::Addr);
+    /// What a lookup needs of it.
+    fn on_wire(plain: &Self::Plain) -> OnWire<Self>;
+    /// The destination.
+    fn destination(plain: &Self::Plain) -> Self::Addr;
     /// Time to live.
     fn ttl(plain: &Self::Plain) -> u8;
     /// Bytes of the packet.
     fn len(plain: &Self::Plain) -> u16;
     /// What of it an outer header is made from.
     fn inner(plain: &Self::Plain) -> Inner;
-    /// Lowers a time to live that is not 0; `nat` is what else becomes of the header's checksum.
+    /// Lowers a time to live that is not 0; `nat` is what else becomes of the header's checksum, as it stands there.
     fn lower_ttl(plain: &mut Self::Plain, nat: Delta);
-    /// Replaces the source.
-    fn put_source(plain: &mut Self::Plain, to: Self::Addr);
-    /// Replaces the destination.
-    fn put_destination(plain: &mut Self::Plain, to: Self::Addr);
+    /// Replaces the source, by words as they stand there.
+    fn put_source(plain: &mut Self::Plain, to: (u64, u64));
+    /// Replaces the destination likewise.
+    fn put_destination(plain: &mut Self::Plain, to: (u64, u64));
     /// The way out to an address.
     fn exit(net: &Net, to: Self::Addr) -> Option<&Exit>;
-
-    /// Between whom the packet is.
-    #[inline(always)]
-    fn ends(plain: &Self::Plain) -> Ends<Self::Addr> {
-        let (source, destination) = Self::addresses(plain);
-        let upper = Self::upper(plain);
-        Ends {
-            protocol: Self::protocol(plain),
-            source,
-            source_port: upper.source.get(),
-            destination,
-            destination_port: upper.destination.get(),
-        }
-    }
 }
 
 impl Headers for V4 {
@@ -74,8 +59,16 @@ impl Headers for V4 {
         plain.ip.protocol
     }
     #[inline(always)]
-    fn addresses(plain: &Plain4) -> (u32, u32) {
-        (plain.ip.source.get(), plain.ip.destination.get())
+    fn on_wire(plain: &Plain4) -> OnWire<V4> {
+        OnWire {
+            addresses: plain.ip.addresses(),
+            ports: plain.upper.ports(),
+            protocol: plain.ip.protocol,
+        }
+    }
+    #[inline(always)]
+    fn destination(plain: &Plain4) -> u32 {
+        plain.ip.destination.get()
     }
     #[inline(always)]
     fn ttl(plain: &Plain4) -> u8 {
@@ -98,16 +91,17 @@ impl Headers for V4 {
     fn lower_ttl(plain: &mut Plain4, nat: Delta) {
         let ip = &mut plain.ip;
         ip.ttl = ip.ttl.wrapping_sub(1);
-        let sum = ip.checksum.get();
-        ip.checksum.set(ipv4::TTL_LOWERED.and(nat).apply(sum));
+        mend(&mut ip.checksum, |sum| {
+            ipv4::TTL_LOWERED_ON_WIRE.and(nat).apply(sum)
+        });
     }
     #[inline(always)]
-    fn put_source(plain: &mut Plain4, to: u32) {
-        plain.ip.source = U32::new(to);
+    fn put_source(plain: &mut Plain4, to: (u64, u64)) {
+        plain.ip.source = word(to.0);
     }
     #[inline(always)]
-    fn put_destination(plain: &mut Plain4, to: u32) {
-        plain.ip.destination = U32::new(to);
+    fn put_destination(plain: &mut Plain4, to: (u64, u64)) {
+        plain.ip.destination = word(to.0);
     }
     #[inline(always)]
     fn exit(net: &Net, to: u32) -> Option<&Exit> {
@@ -134,8 +128,16 @@ impl Headers for V6 {
         plain.ip.next_header
     }
     #[inline(always)]
-    fn addresses(plain: &Plain6) -> (u128, u128) {
-        (plain.ip.source(), plain.ip.destination())
+    fn on_wire(plain: &Plain6) -> OnWire<V6> {
+        OnWire {
+            addresses: plain.ip.addresses(),
+            ports: plain.upper.ports(),
+            protocol: plain.ip.next_header,
+        }
+    }
+    #[inline(always)]
+    fn destination(plain: &Plain6) -> u128 {
+        plain.ip.destination()
     }
     #[inline(always)]
     fn ttl(plain: &Plain6) -> u8 {
@@ -159,12 +161,12 @@ impl Headers for V6 {
         plain.ip.hop_limit = plain.ip.hop_limit.wrapping_sub(1);
     }
     #[inline(always)]
-    fn put_source(plain: &mut Plain6, to: u128) {
-        plain.ip.source = to.to_be_bytes();
+    fn put_source(plain: &mut Plain6, to: (u64, u64)) {
+        plain.ip.source = words(to);
     }
     #[inline(always)]
-    fn put_destination(plain: &mut Plain6, to: u128) {
-        plain.ip.destination = to.to_be_bytes();
+    fn put_destination(plain: &mut Plain6, to: (u64, u64)) {
+        plain.ip.destination = words(to);
     }
     #[inline(always)]
     fn exit(net: &Net, to: u128) -> Option<&Exit> {
@@ -172,53 +174,77 @@ impl Headers for V6 {
     }
 }
 
+/// The low half as it is to stand in a header.
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "the low half is meant")]
+const fn word(low: u64) -> U32 {
+    U32::from_bytes((low as u32).to_le_bytes())
+}
+
+#[inline(always)]
+fn words((low, high): (u64, u64)) -> [u8; 16] {
+    (u128::from(low) | u128::from(high) << 64).to_le_bytes()
+}
+
+/// Rewrites a checksum as it stands there: byte order does not matter to one's complement.
+#[inline(always)]
+fn mend(field: &mut U16, by: impl FnOnce(u16) -> u16) {
+    *field = U16::from_bytes(by(u16::from_le_bytes(field.to_bytes())).to_le_bytes());
+}
+
 /// Bytes of an IPv6 header.
 const HEADER6: u16 = 40;
 const _: () = assert!(HEADER6 as usize == ipv6::LEN);
 
 /// What tells TCP from UDP.
-pub(crate) enum Upper<'a> {
-    /// TCP: the rest of its header.
-    Tcp(&'a mut TcpRest),
-    /// UDP has no more.
-    Udp,
+pub(crate) trait Upper {
+    /// The rest of the header, behind what both share.
+    type Rest: FromBytes + IntoBytes + Immutable + KnownLayout;
+    /// Which it is.
+    const PROTOCOL: u8;
+    /// TCP's flags; 0 for UDP.
+    fn tcp_flags(rest: &Self::Rest) -> u8;
+    /// A UDP packet without a checksum.
+    fn has_no_checksum(upper: &wire::Upper) -> bool;
+    /// Mends the checksum, which is there, by a delta as it stands in headers.
+    fn mend(upper: &mut wire::Upper, rest: &mut Self::Rest, delta: Delta);
 }
 
-impl<'a> Upper<'a> {
-    /// By protocol, and the bytes behind what both share.
-    #[inline(always)]
-    pub fn of(protocol: u8, rest: &'a mut [u8]) -> Option<Self> {
-        if protocol == protocol::TCP {
-            Some(Self::Tcp(TcpRest::mut_from_prefix(rest).ok()?.0))
-        } else {
-            Some(Self::Udp)
-        }
-    }
+/// TCP.
+pub(crate) struct Tcp;
+/// UDP has no more than what both share.
+pub(crate) struct Udp;
 
-    /// TCP's flags; 0 for UDP.
+impl Upper for Tcp {
+    type Rest = TcpRest;
+    const PROTOCOL: u8 = protocol::TCP;
     #[inline(always)]
-    pub fn tcp_flags(&self) -> u8 {
-        match self {
-            Self::Tcp(tcp) => tcp.flags,
-            Self::Udp => 0,
-        }
+    fn tcp_flags(rest: &TcpRest) -> u8 {
+        rest.flags
     }
-
-    /// A UDP packet without a checksum.
     #[inline(always)]
-    pub fn has_no_checksum(&self, upper: &wire::Upper) -> bool {
-        matches!(self, Self::Udp) && upper.udp_checksum.get() == 0
+    fn has_no_checksum(_: &wire::Upper) -> bool {
+        false
     }
-
-    /// Mends the checksum, which is there.
     #[inline(always)]
-    pub fn mend(&mut self, upper: &mut wire::Upper, delta: Delta) {
-        match self {
-            Self::Tcp(tcp) => tcp.checksum.set(delta.apply(tcp.checksum.get())),
-            Self::Udp => {
-                let sum = upper.udp_checksum.get();
-                upper.udp_checksum.set(delta.apply_udp(sum));
-            }
-        }
+    fn mend(_: &mut wire::Upper, rest: &mut TcpRest, delta: Delta) {
+        mend(&mut rest.checksum, |sum| delta.apply(sum));
+    }
+}
+
+impl Upper for Udp {
+    type Rest = [u8; 0];
+    const PROTOCOL: u8 = protocol::UDP;
+    #[inline(always)]
+    fn tcp_flags(_: &[u8; 0]) -> u8 {
+        0
+    }
+    #[inline(always)]
+    fn has_no_checksum(upper: &wire::Upper) -> bool {
+        upper.udp_checksum.get() == 0
+    }
+    #[inline(always)]
+    fn mend(upper: &mut wire::Upper, _: &mut [u8; 0], delta: Delta) {
+        mend(&mut upper.udp_checksum, |sum| delta.apply_udp(sum));
     }
 }

@@ -10,7 +10,7 @@ use crate::{
     packet::{Addresses, Ends, Fragment, Packet},
     shared::Shared,
 };
-use flowtable::{Hash, Side, Slot, V4, V6};
+use flowtable::{Hash, OnWire, Side, Slot, V4, V6};
 use types::PortId;
 use wire::{Frame, protocol};
 
@@ -19,9 +19,29 @@ use wire::{Frame, protocol};
 pub(crate) struct Lookup {
     pub(super) hash: Hash,
     pub(super) side: Side,
-    is4: bool,
+    pub(super) kind: Kind,
     /// Where the entry may be; set by the second stage.
     pub(super) candidate: Slot,
+    /// Where the packet leaves; set by the third.
+    pub out: PortId,
+}
+
+/// Whose connection it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Nobody's known: no plain packet.
+    Odd,
+    /// IPv4's.
+    V4,
+    /// IPv6's.
+    V6,
+}
+
+impl Kind {
+    /// The family's.
+    pub(super) const fn of<I: Ip>() -> Self {
+        if I::ONE_WORD { Self::V4 } else { Self::V6 }
+    }
 }
 
 /// The guess, its tags already on the way to the cache; `None` for packets that cannot be of a connection.
@@ -38,23 +58,15 @@ pub(crate) fn lookup<F: Frame, O: Output<F>>(
         return None;
     }
     match packet.addresses {
-        Addresses::V4 { .. } => Some(guess::<V4, F, O>(cx, &family::ends::<V4>(packet)?)),
-        Addresses::V6 { .. } => Some(guess::<V6, F, O>(cx, &family::ends::<V6>(packet)?)),
+        Addresses::V4 { .. } => Some(parsed::<V4, F, O>(cx, &family::ends::<V4>(packet)?)),
+        Addresses::V6 { .. } => Some(parsed::<V6, F, O>(cx, &family::ends::<V6>(packet)?)),
     }
 }
 
-/// [`lookup`] of a packet that may be of a connection. To a VIP, the client is the source; else it may be a reply of NAT,
-/// whose client is the destination.
+/// [`lookup`] of a packet that may be of a connection.
 #[inline]
-pub(crate) fn guess<I: Ip, F: Frame, O: Output<F>>(
-    cx: &Context<'_, F, O>,
-    ends: &Ends<I::Addr>,
-) -> Lookup {
-    let side = if I::may_be_vip(&cx.snapshot.net, ends.destination) {
-        Side::Virtual
-    } else {
-        Side::Server
-    };
+fn parsed<I: Ip, F: Frame, O: Output<F>>(cx: &Context<'_, F, O>, ends: &Ends<I::Addr>) -> Lookup {
+    let side = side::<I, F, O>(cx, I::words(ends.destination));
     let table = I::table(cx.shared);
     let hash = match side {
         Side::Virtual => table.hash(ends.protocol, ends.source, ends.source_port),
@@ -64,25 +76,60 @@ pub(crate) fn guess<I: Ip, F: Frame, O: Output<F>>(
     Lookup {
         hash,
         side,
-        is4: I::ONE_WORD,
-        candidate: Slot::NOWHERE,
+        kind: Kind::of::<I>(),
+        ..Lookup::ODD
+    }
+}
+
+/// [`lookup`] of a plain packet, of which nothing is known yet.
+#[inline(always)]
+pub(crate) fn guess<I: Ip, F: Frame, O: Output<F>>(
+    cx: &Context<'_, F, O>,
+    packet: &OnWire<I>,
+    lookup: &mut Lookup,
+) {
+    // The client's words of a reply are the destination.
+    let destination = I::client_words(&packet.addresses, Side::Server);
+    let side = side::<I, F, O>(cx, destination);
+    let table = I::table(cx.shared);
+    let hash = table.hash_packet(packet, side);
+    table.prefetch_tags(hash);
+    (lookup.hash, lookup.side, lookup.kind) = (hash, side, Kind::of::<I>());
+}
+
+/// To a VIP, the client is the source; else it may be a reply of NAT, whose client is the destination.
+#[inline(always)]
+fn side<I: Ip, F: Frame, O: Output<F>>(cx: &Context<'_, F, O>, destination: (u64, u64)) -> Side {
+    if I::may_be_vip(&cx.snapshot.net, destination) {
+        Side::Virtual
+    } else {
+        Side::Server
     }
 }
 
 impl Lookup {
-    /// Whether it is an IPv4 packet's.
+    /// Nothing is known.
+    pub const ODD: Self = Self {
+        hash: Hash::NONE,
+        side: Side::Virtual,
+        kind: Kind::Odd,
+        candidate: Slot::NOWHERE,
+        out: PortId(0),
+    };
+
+    /// Whose.
     #[inline]
-    pub const fn is4(&self) -> bool {
-        self.is4
+    pub const fn kind(&self) -> Kind {
+        self.kind
     }
 
     /// Once the tags are there.
-    #[inline]
+    #[inline(always)]
     pub fn prefetch_entry(&mut self, shared: &Shared) {
-        self.candidate = if self.is4 {
-            shared.connections4.candidate(self.hash)
-        } else {
-            shared.connections6.candidate(self.hash)
+        self.candidate = match self.kind {
+            Kind::V4 => shared.connections4.candidate(self.hash),
+            Kind::V6 => shared.connections6.candidate(self.hash),
+            Kind::Odd => return,
         };
     }
 
@@ -94,7 +141,7 @@ impl Lookup {
         frame: F,
         packet: &Packet,
     ) -> Result<(), F> {
-        if self.is4 {
+        if self.kind == Kind::V4 {
             self.find::<V4, F, O>(cx, frame, packet)
         } else {
             self.find::<V6, F, O>(cx, frame, packet)
@@ -130,7 +177,7 @@ impl Lookup {
         packet: &Packet,
         tries: u8,
     ) {
-        if self.is4 {
+        if self.kind == Kind::V4 {
             known::missed::<V4, F, O>(cx, port, frame, packet, self.side, tries);
         } else {
             known::missed::<V6, F, O>(cx, port, frame, packet, self.side, tries);

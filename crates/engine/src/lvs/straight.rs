@@ -4,9 +4,9 @@
 
 use super::{
     entry::{is_mere_nat, is_read, method},
-    headers::{Headers, Upper},
+    headers::{Headers, Tcp, Udp, Upper},
     known::advance,
-    lookup::Lookup,
+    lookup::{Kind, Lookup},
     services::Standing,
     tunnel,
 };
@@ -16,93 +16,112 @@ use crate::{
     neighbour::NeighbourId,
     net::{Exit, NextHop},
 };
-use flowtable::{Entry, Side};
-use types::{ForwardingMethod, MacAddr, PortId};
-use wire::{Delta, Ethernet, Frame, FromBytes, ethernet, tcp};
+use flowtable::{Entry, Side, Static};
+use types::{ForwardingMethod, MacAddr};
+use wire::{Delta, Ethernet, Frame, FromBytes, U16, ethernet, protocol, tcp};
 
-/// What became of a plain packet.
-pub(crate) enum Straight {
-    /// It is ready to leave by this port, accounted for but for the port's own counters.
-    Ready(PortId),
+/// Why a stretch of plain packets ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// No more packets, or none of this family.
+    End,
     /// No connection was found; nothing was touched.
     Unknown,
     /// Something about it is out of the ordinary; nothing was touched.
     Unusual,
-    /// It is no plain packet at all.
-    Odd,
 }
 
-/// Takes a packet that [`crate::packet::Glance`] found as far as its port.
-#[inline(always)]
-pub(crate) fn forward<I: Headers, F: Frame, O: Output<F>>(
-    cx: &mut Context<'_, F, O>,
-    frame: &mut F,
-    lookup: &Lookup,
-) -> Straight {
-    match lookup.side {
-        Side::Virtual => to_server::<I, F, O>(cx, frame, lookup),
-        Side::Server => to_client::<I, F, O>(cx, frame, lookup),
-    }
-}
-
+/// Takes packets that [`crate::packet::Glance`] found as far as their ports ([`Lookup::out`]), accounted for but for the ports'
+/// own counters, up to the first that cannot be. Says how many, and what is the matter with the next.
 #[inline(never)]
-fn to_server<I: Headers, F: Frame, O: Output<F>>(
+pub(crate) fn stretch<I: Headers, F: Frame, O: Output<F>>(
+    cx: &mut Context<'_, F, O>,
+    frames: &mut [F],
+    lookups: &mut [Lookup],
+) -> (usize, Stop) {
+    let mut ready = 0;
+    for (frame, lookup) in frames.iter_mut().zip(lookups) {
+        if lookup.kind != Kind::of::<I>() {
+            break;
+        }
+        let done = match (lookup.side, is_tcp::<I>(frame.head())) {
+            (Side::Virtual, false) => to_server::<I, Udp, F, O>(cx, frame, lookup),
+            (Side::Virtual, true) => to_server::<I, Tcp, F, O>(cx, frame, lookup),
+            (Side::Server, false) => to_client::<I, Udp, F, O>(cx, frame, lookup),
+            (Side::Server, true) => to_client::<I, Tcp, F, O>(cx, frame, lookup),
+        };
+        if let Err(stop) = done {
+            return (ready, stop);
+        }
+        ready += 1;
+    }
+    (ready, Stop::End)
+}
+
+/// A plain packet is TCP or UDP.
+#[inline(always)]
+fn is_tcp<I: Headers>(head: &[u8]) -> bool {
+    I::Plain::ref_from_prefix(head).is_ok_and(|(plain, _)| I::protocol(plain) == protocol::TCP)
+}
+
+#[inline(always)]
+fn to_server<I: Headers, U: Upper, F: Frame, O: Output<F>>(
     cx: &mut Context<'_, F, O>,
     frame: &mut F,
-    lookup: &Lookup,
-) -> Straight {
-    let Some((plain, mut upper)) = headers::<I>(frame.head_mut()) else {
-        return Straight::Unusual;
+    lookup: &mut Lookup,
+) -> Result<(), Stop> {
+    let Some((plain, rest)) = headers::<I, U>(frame.head_mut()) else {
+        return Err(Stop::Unusual);
     };
-    let Some(entry) = find::<I, F, O>(cx, plain, lookup, Side::Virtual) else {
-        return Straight::Unknown;
+    let Some((entry, fixed)) = find::<I, F, O>(cx, plain, lookup, Side::Virtual) else {
+        return Err(Stop::Unknown);
     };
-    let key = entry.key();
-    let method = method(key.flags);
+    let method = method(fixed.flags);
     let masq = method == ForwardingMethod::Masq;
-    let flags = upper.tcp_flags();
+    let flags = U::tcp_flags(rest);
     // A SYN may make the connection anew.
     if I::ttl(plain) <= 1
         || flags & tcp::SYN != 0
-        || is_read(key.flags)
-        || (masq && upper.has_no_checksum(I::upper(plain)))
+        || is_read(fixed.flags)
+        || (masq && U::has_no_checksum(I::upper(plain)))
     {
-        return Straight::Unusual;
+        return Err(Stop::Unusual);
     }
-    let server = entry.server();
     let len = I::len(plain);
-    let Some(exit) = cx.snapshot.services.exit(server).filter(|e| len <= e.mtu) else {
-        return Straight::Unusual;
+    let services = &cx.snapshot.services;
+    let Some(exit) = services.exit(fixed.server).filter(|e| len <= e.mtu) else {
+        return Err(Stop::Unusual);
     };
-    let next = || cx.snapshot.services.target(server)?.next;
+    let next = || services.target(fixed.server)?.next;
     let Some(mac) = mac_of(cx, exit, next) else {
-        return Straight::Unusual;
+        return Err(Stop::Unusual);
     };
+    lookup.out = exit.port;
     if method == ForwardingMethod::Tunnel {
-        let protocol = I::protocol(plain);
         let packet = Packet {
-            protocol,
+            protocol: U::PROTOCOL,
             flags,
             len,
         };
         return into_tunnel::<I, F, O>(cx, frame, entry, packet, (*exit, mac));
     }
 
-    advance::<I, F, O>(cx, I::protocol(plain), flags, &entry, Side::Virtual);
-    cx.local.traffic.incoming(server, len.into());
+    advance::<I, F, O>(cx, U::PROTOCOL, flags, &entry, Side::Virtual);
+    cx.local.traffic.incoming(fixed.server, len.into());
     if masq {
-        let deltas = entry.deltas();
-        I::lower_ttl(plain, Delta(deltas.l3_in));
-        I::put_destination(plain, key.daddr);
-        I::upper_mut(plain).destination.set(key.dport);
-        upper.mend(I::upper_mut(plain), Delta(deltas.l4_in));
+        let (l3, l4) = entry.deltas_on_wire(Side::Virtual);
+        let (address, port) = entry.replacement(Side::Virtual);
+        I::lower_ttl(plain, Delta(l3));
+        I::put_destination(plain, address);
+        I::upper_mut(plain).destination = U16::from_bytes(port.to_le_bytes());
+        U::mend(I::upper_mut(plain), rest, Delta(l4));
     } else {
         I::lower_ttl(plain, Delta::NONE);
     }
     address(I::ether(plain), exit, mac);
     // What a port padded to the minimum does not go on.
     frame.truncate(ethernet::LEN + usize::from(len));
-    Straight::Ready(exit.port)
+    Ok(())
 }
 
 /// What [`into_tunnel`] has to know of a packet.
@@ -120,7 +139,7 @@ fn into_tunnel<I: Headers, F: Frame, O: Output<F>>(
     entry: Entry<'_, I>,
     packet: Packet,
     (exit, mac): (Exit, MacAddr),
-) -> Straight {
+) -> Result<(), Stop> {
     let Packet {
         protocol,
         flags,
@@ -128,18 +147,18 @@ fn into_tunnel<I: Headers, F: Frame, O: Output<F>>(
     } = packet;
     let server = entry.server();
     let Some(target) = cx.snapshot.services.target(server) else {
-        return Straight::Unusual;
+        return Err(Stop::Unusual);
     };
     let Some(source) = target.tunnel_source else {
-        return Straight::Unusual;
+        return Err(Stop::Unusual);
     };
     let overhead = tunnel::overhead(source);
     if cx.shared.roster.paths.is_known(server) {
-        return Straight::Unusual;
+        return Err(Stop::Unusual);
     }
     // What does not fit is refused or goes on in pieces; the first to be touched is the room in front.
     if len > exit.mtu.saturating_sub(overhead) || !frame.prepend(overhead.into()) {
-        return Straight::Unusual;
+        return Err(Stop::Unusual);
     }
 
     advance::<I, F, O>(cx, protocol, flags, &entry, Side::Virtual);
@@ -148,7 +167,7 @@ fn into_tunnel<I: Headers, F: Frame, O: Output<F>>(
     // Where the headers were is room for the outer ones but for the inner IP header's own.
     let inner = frame.head_mut().get_mut(overhead.into()..);
     let Some((plain, _)) = inner.and_then(|bytes| I::Plain::mut_from_prefix(bytes).ok()) else {
-        return Straight::Ready(exit.port);
+        return Ok(());
     };
     I::lower_ttl(plain, Delta::NONE);
     let inner = I::inner(plain);
@@ -163,63 +182,56 @@ fn into_tunnel<I: Headers, F: Frame, O: Output<F>>(
         let ends = (source, target.address);
         tunnel::write_outer(body, &inner, len, ends, fragment);
     }
-    Straight::Ready(exit.port)
+    Ok(())
 }
 
-#[inline(never)]
-fn to_client<I: Headers, F: Frame, O: Output<F>>(
+#[inline(always)]
+fn to_client<I: Headers, U: Upper, F: Frame, O: Output<F>>(
     cx: &Context<'_, F, O>,
     frame: &mut F,
-    lookup: &Lookup,
-) -> Straight {
-    let Some((plain, mut upper)) = headers::<I>(frame.head_mut()) else {
-        return Straight::Unusual;
+    lookup: &mut Lookup,
+) -> Result<(), Stop> {
+    let Some((plain, rest)) = headers::<I, U>(frame.head_mut()) else {
+        return Err(Stop::Unusual);
     };
-    let Some(entry) = find::<I, F, O>(cx, plain, lookup, Side::Server) else {
-        return Straight::Unknown;
+    let Some((entry, fixed)) = find::<I, F, O>(cx, plain, lookup, Side::Server) else {
+        return Err(Stop::Unknown);
     };
-    let key = entry.key();
-    if I::ttl(plain) <= 1 || !is_mere_nat(key.flags) || upper.has_no_checksum(I::upper(plain)) {
-        return Straight::Unusual;
+    if I::ttl(plain) <= 1 || !is_mere_nat(fixed.flags) || U::has_no_checksum(I::upper(plain)) {
+        return Err(Stop::Unusual);
     }
     let net = &cx.snapshot.net;
-    let (_, destination) = I::addresses(plain);
+    let destination = I::destination(plain);
     let len = I::len(plain);
     let Some(exit) = I::exit(net, destination).filter(|e| len <= e.mtu) else {
-        return Straight::Unusual;
+        return Err(Stop::Unusual);
     };
     let Some(mac) = mac_of(cx, exit, || net.route(I::ip(destination))) else {
-        return Straight::Unusual;
+        return Err(Stop::Unusual);
     };
+    lookup.out = exit.port;
 
-    advance::<I, F, O>(
-        cx,
-        I::protocol(plain),
-        upper.tcp_flags(),
-        &entry,
-        Side::Server,
-    );
-    let server = entry.server();
-    let target = cx.snapshot.services.target(server);
+    advance::<I, F, O>(cx, U::PROTOCOL, U::tcp_flags(rest), &entry, Side::Server);
+    let target = cx.snapshot.services.target(fixed.server);
     if target.is_some_and(|t| t.standing == Standing::Serving) {
-        cx.local.traffic.outgoing(server, len.into());
+        cx.local.traffic.outgoing(fixed.server, len.into());
     }
-    let deltas = entry.deltas();
-    I::lower_ttl(plain, Delta(deltas.l3_out));
-    I::put_source(plain, key.vaddr);
-    I::upper_mut(plain).source.set(key.vport);
-    upper.mend(I::upper_mut(plain), Delta(deltas.l4_out));
+    let (l3, l4) = entry.deltas_on_wire(Side::Server);
+    let (source, port) = entry.replacement(Side::Server);
+    I::lower_ttl(plain, Delta(l3));
+    I::put_source(plain, source);
+    I::upper_mut(plain).source = U16::from_bytes(port.to_le_bytes());
+    U::mend(I::upper_mut(plain), rest, Delta(l4));
     address(I::ether(plain), exit, mac);
     frame.truncate(ethernet::LEN + usize::from(len));
-    Straight::Ready(exit.port)
+    Ok(())
 }
 
 /// The packet's headers.
 #[inline(always)]
-fn headers<I: Headers>(bytes: &mut [u8]) -> Option<(&mut I::Plain, Upper<'_>)> {
+fn headers<I: Headers, U: Upper>(bytes: &mut [u8]) -> Option<(&mut I::Plain, &mut U::Rest)> {
     let (plain, rest) = I::Plain::mut_from_prefix(bytes).ok()?;
-    let upper = Upper::of(I::protocol(plain), rest)?;
-    Some((plain, upper))
+    Some((plain, U::Rest::mut_from_prefix(rest).ok()?.0))
 }
 
 #[inline(always)]
@@ -228,9 +240,9 @@ fn find<'a, I: Headers, F: Frame, O: Output<F>>(
     plain: &I::Plain,
     lookup: &Lookup,
     side: Side,
-) -> Option<Entry<'a, I>> {
-    let tuple = I::ends(plain).tuple(side);
-    I::table(cx.shared).find_from(lookup.candidate, lookup.hash, &tuple, side, cx.now)
+) -> Option<(Entry<'a, I>, Static)> {
+    let packet = I::on_wire(plain);
+    I::table(cx.shared).find_from(lookup.candidate, lookup.hash, &packet, side, cx.now)
 }
 
 /// The MAC of the next hop, if it is known.
@@ -241,12 +253,13 @@ fn mac_of<F: Frame, O: Output<F>>(
     next: impl FnOnce() -> Option<NextHop>,
 ) -> Option<MacAddr> {
     let neighbours = &cx.shared.neighbours;
-    if exit.neighbour == NeighbourId::NOBODY {
-        let next = next()?;
-        neighbours.known(next.interface, next.gateway, cx.now)
-    } else {
-        neighbours.mac(exit.neighbour, cx.now)
+    // Nobody's slot is beyond the end.
+    let mac = neighbours.mac(exit.neighbour, cx.now);
+    if mac.is_some() || exit.neighbour != NeighbourId::NOBODY {
+        return mac;
     }
+    let next = next()?;
+    neighbours.known(next.interface, next.gateway, cx.now)
 }
 
 #[inline(always)]

@@ -66,7 +66,8 @@ impl Entry {
 #[inline]
 pub(super) fn stamp_used(entry: &Entry, now: Tick) {
     let used = entry.used.load(Relaxed);
-    if used == NEVER || now.0.saturating_sub(used) >= USED_GRAIN_MS {
+    // One comparison, on the way of every packet: "never" looks like a moment before the clock's beginning.
+    if now.0.wrapping_sub(used) >= USED_GRAIN_MS {
         entry.used.store(now.0, Relaxed);
     }
 }

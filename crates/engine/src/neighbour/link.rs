@@ -36,7 +36,7 @@ impl From<State> for NeighbourState {
     }
 }
 
-/// MAC in the low 48 bits, state in the next 8, probes sent in the top 8.
+/// MAC in the low 48 bits, first byte lowest as it is written to a frame; state in the next 8, probes sent in the top 8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Link(pub u64);
 
@@ -47,13 +47,13 @@ impl Link {
     /// Puts the word together.
     pub const fn new(state: State, mac: MacAddr, probes: u8) -> Self {
         let [a, b, c, d, e, f] = mac.0;
-        Self(u64::from_be_bytes([probes, state as u8, a, b, c, d, e, f]))
+        Self(u64::from_le_bytes([a, b, c, d, e, f, state as u8, probes]))
     }
 
     /// The MAC to send to, if there is one.
     #[inline]
     pub const fn usable(self) -> Option<MacAddr> {
-        let [_, state, a, b, c, d, e, f] = self.0.to_be_bytes();
+        let [a, b, c, d, e, f, state, _] = self.0.to_le_bytes();
         if state & USABLE == 0 {
             None
         } else {
@@ -63,7 +63,7 @@ impl Link {
 
     /// The state.
     pub const fn state(self) -> State {
-        let [_, state, ..] = self.0.to_be_bytes();
+        let [.., state, _] = self.0.to_le_bytes();
         match state {
             0 => State::Incomplete,
             0x80 => State::Reachable,
@@ -75,7 +75,7 @@ impl Link {
 
     /// Questions sent since the last answer.
     pub const fn probes(self) -> u8 {
-        let [probes, ..] = self.0.to_be_bytes();
+        let [.., probes] = self.0.to_le_bytes();
         probes
     }
 

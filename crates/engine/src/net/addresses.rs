@@ -1,6 +1,7 @@
 //! The set of addresses that are ours: an open-addressing table at a quarter load, built once.
 
 use super::Local;
+use flowtable::{Family, V4, V6};
 
 /// An address that can be hashed.
 pub(super) trait Key: Copy + Eq {
@@ -11,30 +12,31 @@ pub(super) trait Key: Copy + Eq {
 impl Key for u32 {
     #[inline]
     fn hash(self) -> u64 {
-        hash4(self)
+        hash4(V4::words(self))
     }
 }
 
 impl Key for u128 {
     #[inline]
     fn hash(self) -> u64 {
-        hash6(self)
+        hash6(V6::words(self))
     }
 }
 
 /// Odd, with the bits of the golden ratio: multiplication carries every input bit into the top ones.
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
+/// Of an address as it stands in a header.
 #[inline]
-pub(super) const fn hash4(ip: u32) -> u64 {
-    (ip as u64).wrapping_mul(GOLDEN)
+pub(super) const fn hash4(words: (u64, u64)) -> u64 {
+    words.0.wrapping_mul(GOLDEN)
 }
 
+/// Likewise.
 #[inline]
-#[expect(clippy::cast_possible_truncation, reason = "both halves are mixed in")]
-pub(super) const fn hash6(ip: u128) -> u64 {
-    let high = ((ip >> 64) as u64).wrapping_mul(GOLDEN);
-    ((ip as u64) ^ high ^ (high >> 32)).wrapping_mul(GOLDEN)
+pub(super) const fn hash6((low, high): (u64, u64)) -> u64 {
+    let mixed = low.wrapping_mul(GOLDEN);
+    (high ^ mixed ^ (mixed >> 32)).wrapping_mul(GOLDEN)
 }
 
 /// Addresses and why they are ours.

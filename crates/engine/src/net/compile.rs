@@ -9,6 +9,7 @@ use crate::{
     fib::Fib,
     model::{Desired, Interface},
 };
+use flowtable::{Family as _, V4, V6};
 use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -35,12 +36,12 @@ impl Net {
         let mut vip_filter = [0; FILTER_WORDS];
         for vip in vips.iter().chain(&desired.vips) {
             let hash = match vip {
-                IpAddr::V4(ip) => addresses::hash4(ip.to_bits()),
-                IpAddr::V6(ip) => addresses::hash6(ip.to_bits()),
+                IpAddr::V4(ip) => addresses::hash4(V4::words(ip.to_bits())),
+                IpAddr::V6(ip) => addresses::hash6(V6::words(ip.to_bits())),
             };
             let (word, bit) = filter_position(hash);
             if let Some(word) = vip_filter.get_mut(word) {
-                *word |= bit;
+                *word |= 1 << bit;
             }
         }
         let mut routes = Routes::connected(&interfaces);

@@ -6,6 +6,7 @@ use crate::{
     model::{Desired, Interface, Route},
     testing::{desired, ip, mac},
 };
+use flowtable::{Family as _, V4, V6};
 use types::{InterfaceId, PortId, VlanId};
 
 const CL: InterfaceId = InterfaceId(0);
@@ -72,11 +73,11 @@ fn the_filter_knows_every_vip() {
         let std::net::IpAddr::V4(vip) = vip else {
             unreachable!()
         };
-        assert!(net.may_be_vip4(vip.to_bits()));
+        assert!(net.may_be_vip4(V4::words(vip.to_bits())));
     }
-    assert!(net.may_be_vip6(0xfd00 << 112 | 0x100));
+    assert!(net.may_be_vip6(V6::words(0xfd00 << 112 | 0x100)));
     let strangers = (0..10_000u32)
-        .filter(|n| net.may_be_vip4(0x0b00_0000 + n * 31))
+        .filter(|n| net.may_be_vip4(V4::words(0x0b00_0000 + n * 31)))
         .count();
     assert!(
         strangers < 1500,

@@ -2,31 +2,28 @@
 //! options, untagged, for the port's MAC. It says yes only where [`super::parse`] finds the same facts; of everything
 //! else, also of what is to be dropped, it knows nothing.
 
-use super::{
-    Ends,
-    parse::{forbidden_source4, forbidden_source6},
-};
-use types::MacAddr;
+use super::parse::{forbidden_source4, forbidden_source6};
+use flowtable::{OnWire, V4, V6};
 use wire::{
-    Ethernet, Frame, FromBytes, Plain4, Plain6, RxChecksum, TcpRest, Upper, checksum, ethernet,
-    ipv4, ipv6, protocol, tcp, udp,
+    Frame, FromBytes, Plain4, Plain6, RxChecksum, TcpRest, Upper, checksum, ethernet, ipv4, ipv6,
+    plain, protocol, tcp, udp,
 };
 
 /// A frame for a port's MAC, untagged, about which the port has found nothing wrong.
+#[derive(Clone, Copy)]
 pub(crate) struct Glance<'f> {
-    /// What is in it.
-    pub ethertype: u16,
     head: &'f [u8],
     /// Bytes from the IP header to the end of the frame, over all segments.
     behind: usize,
     /// The port has checked the IP header's checksum.
     is_checked: bool,
+    kind: u32,
 }
 
 impl<'f> Glance<'f> {
-    /// A glance at a frame received on a port of this MAC that has an untagged interface.
+    /// A glance at a frame received on a port of this MAC ([`plain::station`]) that has an untagged interface.
     #[inline(always)]
-    pub fn of<F: Frame>(frame: &'f F, mac: MacAddr) -> Option<Self> {
+    pub fn of<F: Frame>(frame: &'f F, station: u64) -> Option<Self> {
         let is_checked = if frame.is_unjudged() {
             false
         } else {
@@ -34,53 +31,97 @@ impl<'f> Glance<'f> {
         };
         let head = frame.head();
         let behind = frame.total_len().checked_sub(ethernet::LEN)?;
-        let (ether, _) = Ethernet::ref_from_prefix(head).ok()?;
-        (ether.destination == mac.0).then(|| Self {
-            ethertype: ether.ethertype.get(),
+        // No plain packet is shorter than IPv4's.
+        let (plain, _) = Plain4::ref_from_prefix(head).ok()?;
+        (plain.station() == station).then(|| Self {
             head,
             behind,
             is_checked,
+            kind: plain.kind(),
         })
     }
 
-    /// The ends of a plain IPv4 packet.
+    /// An IPv4 packet without options, at first sight.
     #[inline(always)]
-    pub fn plain4(&self) -> Option<Ends<u32>> {
-        let (plain, rest) = Plain4::ref_from_prefix(self.head).ok()?;
-        let ip = &plain.ip;
-        let total = usize::from(ip.total_len.get());
-        if ip.version_ihl != 0x45 || ip.is_fragment() || total > self.behind {
-            return None;
-        }
-        let (source, destination) = (ip.source.get(), ip.destination.get());
-        if !(self.is_checked || checksum::is_right_plain_header(ip.as_array()))
-            || forbidden_source4(source, destination)
-        {
-            return None;
-        }
-        let len = total.checked_sub(ipv4::LEN)?;
-        has_header(ip.protocol, &plain.upper, rest, len)
-            .then(|| ends(ip.protocol, source, destination, &plain.upper))
+    pub const fn is4(&self) -> bool {
+        self.kind & plain::KIND4_BITS == plain::KIND4
     }
 
-    /// The ends of a plain IPv6 packet.
+    /// An IPv6 packet, at first sight.
     #[inline(always)]
-    pub fn plain6(&self) -> Option<Ends<u128>> {
-        let (plain, rest) = Plain6::ref_from_prefix(self.head).ok()?;
+    pub const fn is6(&self) -> bool {
+        self.kind & plain::KIND6_BITS == plain::KIND6
+    }
+
+    /// The ends of a plain IPv4 packet, for one that [`Glance::is4`].
+    #[inline(always)]
+    pub fn plain4(&self) -> Option<OnWire<V4>> {
+        let (plain, rest) = Plain4::ref_from_prefix(self.head).ok()?;
         let ip = &plain.ip;
-        let len = usize::from(ip.payload_len.get());
-        let total = len + ipv6::LEN;
-        let source = ip.source();
-        if ip.version() != 6
-            || total > self.behind
-            || total > usize::from(u16::MAX)
-            || forbidden_source6(source)
+        let total = ip.total_len.get();
+        if ip.is_fragment() || usize::from(total) > self.behind {
+            return None;
+        }
+        let words = ip.words();
+        if !(self.is_checked || checksum::is_right_plain_header(words)) {
+            return None;
+        }
+        let (_, middle, high) = words;
+        let addresses = middle >> 32 | u64::from(high) << 32;
+        if !is_ordinary_source4(addresses)
+            && forbidden_source4(ip.source.get(), ip.destination.get())
         {
             return None;
         }
-        has_header(ip.next_header, &plain.upper, rest, len)
-            .then(|| ends(ip.next_header, source, ip.destination(), &plain.upper))
+        let len = i32::from(total) - HEADER4;
+        has_header(ip.protocol, &plain.upper, rest, len).then(|| OnWire {
+            addresses,
+            ports: plain.upper.ports(),
+            protocol: ip.protocol,
+        })
     }
+
+    /// The ends of a plain IPv6 packet, for one that [`Glance::is6`].
+    #[inline(always)]
+    pub fn plain6(&self) -> Option<OnWire<V6>> {
+        let (plain, rest) = Plain6::ref_from_prefix(self.head).ok()?;
+        let ip = &plain.ip;
+        let len = ip.payload_len.get();
+        let total = usize::from(len) + ipv6::LEN;
+        if total > self.behind || total > usize::from(u16::MAX) {
+            return None;
+        }
+        let addresses = ip.addresses();
+        if !is_ordinary_source6(addresses) && forbidden_source6(ip.source()) {
+            return None;
+        }
+        has_header(ip.next_header, &plain.upper, rest, i32::from(len)).then(|| OnWire {
+            addresses,
+            ports: plain.upper.ports(),
+            protocol: ip.next_header,
+        })
+    }
+}
+
+/// Whether a source is one nearly everybody has, by its first octet: 1 to 126 or 128 to 223.
+#[inline(always)]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the first octet stands lowest"
+)]
+const fn is_ordinary_source4(addresses: u64) -> bool {
+    let first = addresses as u8;
+    first.wrapping_sub(1) < 223 && first != 127
+}
+
+/// Likewise: neither multicast nor anything that begins with 0.
+#[inline(always)]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the first octet stands lowest"
+)]
+const fn is_ordinary_source6([[first, _], _]: [[u64; 2]; 2]) -> bool {
+    (first as u8).wrapping_sub(1) < 0xfe
 }
 
 /// Whether the port has found the IP header's checksum right; `None`: it has stripped a tag, or found something wrong or
@@ -97,30 +138,24 @@ fn judged<F: Frame>(frame: &F) -> Option<bool> {
     }
 }
 
-#[inline(always)]
-fn ends<A>(protocol: u8, source: A, destination: A, upper: &Upper) -> Ends<A> {
-    Ends {
-        protocol,
-        source,
-        source_port: upper.source.get(),
-        destination,
-        destination_port: upper.destination.get(),
-    }
-}
+/// Bytes of an IPv4 header.
+const HEADER4: i32 = 20;
+const _: () = assert!(HEADER4 as usize == ipv4::LEN);
 
-/// Whether a packet of `len` bytes behind the IP header has a whole and sound TCP or UDP header, of which `rest` is what
-/// the first segment has behind [`Upper`].
+/// Whether a packet of `len` bytes behind the IP header (fewer than none, where the total is too small for one) has a whole and
+/// sound TCP or UDP header, of which `rest` is what the first segment has behind [`Upper`].
 #[inline(always)]
-fn has_header(protocol: u8, upper: &Upper, rest: &[u8], len: usize) -> bool {
+fn has_header(protocol: u8, upper: &Upper, rest: &[u8], len: i32) -> bool {
     match protocol {
         protocol::UDP => {
-            let said = usize::from(upper.udp_len.get());
-            said >= udp::LEN && said <= len
+            let said = upper.udp_len.get();
+            usize::from(said) >= udp::LEN && i32::from(said) <= len
         }
         protocol::TCP => TcpRest::ref_from_prefix(rest).is_ok_and(|(tcp, _)| {
-            let header = usize::from(tcp.data_offset >> 4) * 4;
-            let there = len.min(rest.len() + size_of::<Upper>());
-            header >= tcp::LEN && header <= there
+            let header = usize::from(tcp.data_offset >> 2 & 0x3c);
+            header >= tcp::LEN
+                && i32::try_from(header).is_ok_and(|header| header <= len)
+                && header <= rest.len() + size_of::<Upper>()
         }),
         _ => false,
     }

@@ -209,9 +209,8 @@ fn straight_on(desired: &Desired, seeds: &[Vec<u8>]) -> usize {
         let frame = VecFrame::new(bytes);
         let mut macs = desired.interfaces.iter().map(|i| i.mac);
         macs.any(|mac| {
-            Glance::of(&frame, mac).is_some_and(|g| match g.ethertype {
-                ethernet::IPV4 => g.plain4().is_some(),
-                _ => g.plain6().is_some(),
+            Glance::of(&frame, plain::station(mac.0)).is_some_and(|g| {
+                (g.is4() && g.plain4().is_some()) || (g.is6() && g.plain6().is_some())
             })
         })
     };
