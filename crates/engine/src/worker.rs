@@ -43,6 +43,9 @@ impl<F: Frame> Worker<F> {
             pipeline::retry(&mut cx);
         }
         pipeline::burst(&mut cx, port, burst);
+        if cx.local.hands.are_behind() {
+            lvs::go_on(&mut cx);
+        }
     }
 
     /// [`Worker::step`] without the straight way.
@@ -61,6 +64,9 @@ impl<F: Frame> Worker<F> {
             pipeline::retry(&mut cx);
         }
         pipeline::the_long_way(&mut cx, port, burst);
+        if cx.local.hands.are_behind() {
+            lvs::go_on(&mut cx);
+        }
     }
 
     /// Sends frames of the host stack behind `port` as they are; `burst` is empty afterwards.

@@ -41,6 +41,8 @@ pub struct Swept {
     pub expired: u32,
     /// Slots given back.
     pub freed: u32,
+    /// Groups the hand has passed.
+    pub groups: usize,
 }
 
 /// What became of an entry found past its time.
@@ -92,12 +94,27 @@ impl<F: Family> Table<F> {
         budget_groups: usize,
         on: &mut dyn FnMut(Entry<'_, F>) -> Expiry,
     ) -> Swept {
+        self.expire_some(now, cursor, budget_groups, u32::MAX, on)
+    }
+
+    /// [`Table::expire`] that stops behind the group in which the `most`th entry has ended: ending one takes ten times as long as
+    /// passing one over.
+    pub fn expire_some(
+        &self,
+        now: Tick,
+        cursor: &mut Cursor,
+        budget_groups: usize,
+        most: u32,
+        on: &mut dyn FnMut(Entry<'_, F>) -> Expiry,
+    ) -> Swept {
         let mut swept = Swept {
             expired: 0,
             freed: self.free_waiting(cursor),
+            groups: 0,
         };
         let share = (cursor.end - cursor.start) as usize;
-        for _ in 0..budget_groups.min(share) {
+        while swept.groups < budget_groups.min(share) && swept.expired < most {
+            swept.groups += 1;
             let group = cursor.next;
             cursor.next = if group + 1 == cursor.end {
                 cursor.start

@@ -1,4 +1,5 @@
-//! Ageing: each worker moves its hand over its share of the tables, a bounded piece at a call.
+//! Ageing: each worker moves its hand over its share of the tables, a bounded piece at a call. How far is due is decided once
+//! a millisecond; it is done then and between bursts, so that however many connections end at once no packet waits long.
 
 use super::{entry, family::Ip};
 use crate::{Output, context::Context, shared::Shared};
@@ -8,8 +9,12 @@ use wire::Frame;
 
 /// A round over the whole table takes about this long, if calls come often enough.
 const ROUND_MS: u64 = 1000;
-/// Groups of 14 slots in one call at most: what bounds the delay of the next burst.
+/// Groups of 14 slots due in a millisecond at most: what bounds the share of the worker's time.
 const MOST: usize = 128;
+/// Groups in one call at most.
+const SLICE: usize = 64;
+/// Connections ended in one call at most, but for the rest of a group: with [`SLICE`], what bounds the delay of the next burst.
+const ENDED: u32 = 96;
 /// And at least: a small table costs next to nothing, so what runs out there is gone sooner.
 const LEAST: usize = 16;
 
@@ -22,6 +27,8 @@ pub(crate) struct Hands {
     moved: Tick,
     /// Groups in its share: IPv4, IPv6.
     groups: [u64; 2],
+    /// Groups to pass still.
+    due: [usize; 2],
 }
 
 impl Hands {
@@ -36,28 +43,51 @@ impl Hands {
                 groups(shared.connections4.slots()),
                 groups(shared.connections6.slots()),
             ],
+            due: [0; 2],
         }
+    }
+
+    /// Whether there is something to do before the next millisecond.
+    #[inline]
+    pub const fn are_behind(&self) -> bool {
+        self.due[0] | self.due[1] != 0
     }
 }
 
-/// Moves the hands as far as the time since the last call says.
+/// Finds out how far the hands must move by now, and does the first piece of it.
 pub(crate) fn age<F: Frame, O: Output<F>>(cx: &mut Context<'_, F, O>) {
     let hands = &mut cx.local.hands;
     let elapsed = cx.now.since_ms(hands.moved).min(ROUND_MS);
-    if elapsed == 0 {
-        return;
+    if elapsed > 0 {
+        hands.moved = cx.now;
+        hands.due = hands.groups.map(|groups| {
+            let due = (groups * elapsed).div_ceil(ROUND_MS);
+            usize::try_from(due).unwrap_or(MOST).clamp(LEAST, MOST)
+        });
     }
-    hands.moved = cx.now;
-    let [groups4, groups6] = hands.groups.map(|groups| {
-        let due = (groups * elapsed).div_ceil(ROUND_MS);
-        usize::try_from(due).unwrap_or(MOST).clamp(LEAST, MOST)
-    });
-    sweep::<V4>(cx.shared, cx.now, &mut hands.v4, groups4);
-    sweep::<V6>(cx.shared, cx.now, &mut hands.v6, groups6);
+    if hands.are_behind() {
+        go_on(cx);
+    }
 }
 
-fn sweep<I: Ip>(shared: &Shared, now: Tick, cursor: &mut Cursor, groups: usize) {
+/// The next piece.
+#[cold]
+pub(crate) fn go_on<F: Frame, O: Output<F>>(cx: &mut Context<'_, F, O>) {
+    let hands = &mut cx.local.hands;
+    let [due4, due6] = &mut hands.due;
+    sweep::<V4>(cx.shared, cx.now, &mut hands.v4, due4);
+    sweep::<V6>(cx.shared, cx.now, &mut hands.v6, due6);
+}
+
+fn sweep<I: Ip>(shared: &Shared, now: Tick, cursor: &mut Cursor, due: &mut usize) {
     let table = I::table(shared);
     let mut settle = |e: flowtable::Entry<'_, I>| entry::expired(table, &shared.roster, &e, now);
-    table.expire(now, cursor, groups, &mut settle);
+    let groups = SLICE.min(*due);
+    let swept = table.expire_some(now, cursor, groups, ENDED, &mut settle);
+    // A share smaller than what is due has been gone round.
+    *due = if swept.groups < groups && swept.expired < ENDED {
+        0
+    } else {
+        *due - swept.groups
+    };
 }

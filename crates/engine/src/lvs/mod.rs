@@ -37,7 +37,7 @@ mod traffic;
 mod tunnel;
 mod wrap;
 
-pub(crate) use age::{Hands, age};
+pub(crate) use age::{Hands, age, go_on};
 pub(crate) use busy::Busy;
 pub(crate) use check::{check, vips};
 pub(crate) use connect::stray;
