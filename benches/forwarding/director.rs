@@ -6,7 +6,7 @@ use crate::{
     path::Path,
     subject::Subject,
 };
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use arrayvec::ArrayVec;
 use dpdk::{Mbuf, Mempool, TxQueue};
 use engine::{
@@ -15,6 +15,7 @@ use engine::{
 };
 use std::{
     net::{IpAddr, SocketAddr},
+    ops::Range,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -27,21 +28,39 @@ use wire::{Frame, tcp};
 const CLIENTS: PortId = PortId(0);
 const SERVER_SIDE: PortId = PortId(1);
 
-/// A director of one worker, with a number of established connections.
+/// A director with a number of established connections.
 pub struct Lvs {
     path: Path,
+    director: Director,
+    /// Its workers.
+    pub lanes: Vec<Lane>,
+    connections: u32,
+    /// Each connection's server.
+    servers: Vec<u8>,
+    /// Of the burst sent last.
+    last: ArrayVec<u8, BURST>,
+}
+
+/// What a director and its workers count.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen {
+    pub received: u64,
+    pub sent: u64,
+    pub connections: u64,
+    pub active: u64,
+    pub inactive: u64,
+}
+
+/// One worker of a director, as a subject.
+pub struct Lane {
     name: String,
     /// Where what is measured comes in.
     port: PortId,
-    director: Director,
     worker: Worker<Mbuf>,
     counters: Arc<WorkerCounters>,
     out: Out,
     started: Instant,
     now: Tick,
-    connections: u32,
-    /// Each connection's server.
-    servers: Vec<u8>,
 }
 
 /// What the engine gives back in one step.
@@ -72,18 +91,29 @@ impl Output<Mbuf> for Out {
 }
 
 impl Lvs {
-    /// A director with `connections` connections for `path`, filled by sending the first packets of each.
-    pub fn new(path: Path, connections: u32, pool: &Mempool) -> Result<Self> {
-        let room = usize::try_from(connections)? * 5 / 4 + 1024;
+    /// A director of `workers` workers, with `connections` connections for `path`, filled by sending the first packets of each.
+    pub fn new(path: Path, connections: u32, workers: u16, pool: &Mempool) -> Result<Self> {
+        Self::with_room(path, connections, 0, workers, pool)
+    }
+
+    /// [`Lvs::new`] with room for `more` connections.
+    pub fn with_room(
+        path: Path,
+        connections: u32,
+        more: u32,
+        workers: u16,
+        pool: &Mempool,
+    ) -> Result<Self> {
+        let room = usize::try_from(connections)? + usize::try_from(more)? + 1024;
         let capacity = Capacity {
+            workers,
             connections4: if path.is_ipv6 { 1024 } else { room },
             connections6: if path.is_ipv6 { room } else { 1024 },
             ..Capacity::default()
         };
         let mut director = Director::new(capacity, [0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210])?;
-        let mistakes = |errors: Vec<engine::ModelError>| {
-            anyhow::anyhow!("the engine refuses the service: {errors:?}")
-        };
+        let mistakes =
+            |errors: Vec<engine::ModelError>| anyhow!("the engine refuses the service: {errors:?}");
         director.apply(Tick(0), &desired(path)?).map_err(mistakes)?;
         // Nothing to ask for meanwhile.
         let gateways = [gateway(false), gateway(true)].map(|ip| (InterfaceId(0), ip, 0));
@@ -93,27 +123,30 @@ impl Lvs {
             let known = director.set_neighbour(Tick(0), interface, address, mac);
             ensure!(known, "the table of neighbours is full");
         }
-        let worker = director.worker(WorkerId(0)).context("no worker 0")?;
-        let counters = director
-            .counters(WorkerId(0))
-            .context("no counters of worker 0")?;
-        let out = Out {
-            pool: pool.clone(),
-            sent: ArrayVec::new(),
-            strays: 0,
+        let started = Instant::now();
+        let lane = |id| -> Result<Lane> {
+            Ok(Lane {
+                name: path.to_string(),
+                port: if path.is_reply { SERVER_SIDE } else { CLIENTS },
+                worker: director.worker(id).context("no such worker")?,
+                counters: director.counters(id).context("no such counters")?,
+                out: Out {
+                    pool: pool.clone(),
+                    sent: ArrayVec::new(),
+                    strays: 0,
+                },
+                started,
+                now: Tick(1),
+            })
         };
+        let lanes: Result<Vec<Lane>> = (0..workers).map(WorkerId).map(lane).collect();
         let mut lvs = Self {
             path,
-            name: path.to_string(),
-            port: if path.is_reply { SERVER_SIDE } else { CLIENTS },
+            lanes: lanes?,
             director,
-            worker,
-            counters,
-            out,
-            started: Instant::now(),
-            now: Tick(1),
             connections,
             servers: Vec::new(),
+            last: ArrayVec::new(),
         };
         lvs.fill()?;
         Ok(lvs)
@@ -140,30 +173,131 @@ impl Lvs {
             self.servers.clear();
             self.send_all(&stamp)?;
         }
-        self.verify()
+        self.verify(&self.lanes)
     }
 
     fn send_all(&mut self, stamp: &Stamp) -> Result<()> {
+        let mut at = 0;
+        while at < self.connections {
+            let next = self.connections.min(at + 32);
+            self.burst(stamp, at..next, false, false)?;
+            self.servers.extend(&self.last);
+            at = next;
+        }
+        Ok(())
+    }
+
+    /// Sends a packet of each of `flows`, a burst at most, from the clients' or the servers' side, and keeps in mind which
+    /// servers they went to. `dry`: makes the packets and no more.
+    pub fn burst(
+        &mut self,
+        stamp: &Stamp,
+        flows: Range<u32>,
+        is_reply: bool,
+        dry: bool,
+    ) -> Result<()> {
+        let lane = self.lanes.first_mut().context("a director of no worker")?;
         let mut burst: ArrayVec<Mbuf, BURST> = ArrayVec::new();
-        for index in 0..self.connections {
-            let mut frame = self.out.pool.alloc().context("no packet buffer")?;
+        for index in flows {
+            let mut frame = lane.out.pool.alloc().context("no packet buffer")?;
             ensure!(frame.append(stamp.len), "a packet buffer without room");
             stamp.write(index, &mut frame);
             burst.push(frame);
-            if burst.is_full() || index + 1 == self.connections {
-                self.tick();
-                self.worker
-                    .step(self.now, CLIENTS, &mut burst, &mut self.out);
-                // Servers are told apart by the last byte of their MACs.
-                let macs = self
-                    .out
-                    .sent
-                    .iter()
-                    .filter_map(|f| f.head().get(5).copied());
-                self.servers.extend(macs.map(|last| last.wrapping_sub(1)));
-                Mbuf::free_burst(&mut self.out.sent);
-            }
         }
+        if dry {
+            Mbuf::free_burst(&mut burst);
+            return Ok(());
+        }
+        lane.tick();
+        let port = if is_reply { SERVER_SIDE } else { CLIENTS };
+        lane.worker.step(lane.now, port, &mut burst, &mut lane.out);
+        // Servers are told apart by the last byte of their MACs.
+        let sent = lane.out.sent.iter();
+        let macs = sent.filter_map(|f| f.head().get(5).copied());
+        self.last = macs.map(|last| last.wrapping_sub(1)).collect();
+        Mbuf::free_burst(&mut lane.out.sent);
+        Ok(())
+    }
+
+    /// Where the packets of the burst sent last went.
+    pub fn last_servers(&self) -> &[u8] {
+        &self.last
+    }
+
+    /// Requests and replies of the same connections.
+    pub fn both_ways(&self) -> (Stamp, Stamp) {
+        let way = |is_reply| {
+            let path = Path {
+                is_reply,
+                ..self.path
+            };
+            Stamp::new(path, self.connections, Vec::new())
+        };
+        (way(false), way(true))
+    }
+
+    /// Makes `desired` the director's state.
+    pub fn apply(&mut self, desired: &Desired) -> Result<()> {
+        let applied = self.director.apply(Tick(1), desired);
+        applied.map_err(|errors| anyhow!("the engine refuses the change: {errors:?}"))?;
+        self.director.reclaim();
+        Ok(())
+    }
+
+    /// What is counted now.
+    pub fn seen(&self) -> Result<Seen> {
+        let lane = self.lanes.first().context("a director of no worker")?;
+        let services = self.director.services();
+        let servers = services.iter().flat_map(|s| &s.servers);
+        let (active, inactive) = servers.fold((0, 0), |(active, inactive), server| {
+            let counts = server.counts;
+            (
+                active + u64::from(counts.active),
+                inactive + u64::from(counts.inactive),
+            )
+        });
+        Ok(Seen {
+            received: lane.counters.rx.get(),
+            sent: lane.counters.tx.get(),
+            connections: self.director.tables()[0].connections,
+            active,
+            inactive,
+        })
+    }
+
+    /// Every packet found its connection and left, by whichever of `lanes`, which are all there are.
+    pub fn verify(&self, lanes: &[Lane]) -> Result<()> {
+        let [ipv4, ipv6] = self.director.tables();
+        let wanted = u64::from(self.connections);
+        let there = ipv4.connections + ipv6.connections;
+        ensure!(there == wanted, "{there} connections instead of {wanted}");
+        let mut received = 0;
+        for lane in lanes {
+            let (rx, tx) = (lane.counters.rx.get(), lane.counters.tx.get());
+            let strays = lane.out.strays;
+            ensure!(
+                rx == tx && strays == 0,
+                "{rx} in, {tx} out, {strays} strays"
+            );
+            ensure!(lane.out.sent.is_empty(), "frames were not sent");
+            let conservation = lane.counters.conservation();
+            ensure!(conservation.holds(), "{conservation:?}");
+            received += rx;
+        }
+        let services = self.director.services();
+        let served: u64 = services.iter().map(|s| s.traffic.connections).sum();
+        ensure!(
+            served == wanted,
+            "{served} connections were scheduled, not {wanted}: some packets were misses"
+        );
+        let counted: u64 = services
+            .iter()
+            .map(|s| s.traffic.packets_in + s.traffic.packets_out)
+            .sum();
+        ensure!(
+            counted == received,
+            "{counted} of {received} packets were counted to a server"
+        );
         Ok(())
     }
 }
@@ -180,56 +314,51 @@ fn counted_step(
     worker.step(now, port, burst, out);
 }
 
-impl Subject for Lvs {
+impl Lane {
+    /// Lets time go by at once.
+    pub fn jump(&mut self, time: Duration) {
+        self.started = self.started.checked_sub(time).unwrap_or(self.started);
+        self.now = self.moment();
+    }
+
+    fn moment(&self) -> Tick {
+        let elapsed = self.started.elapsed().as_millis();
+        Tick(1 + u64::try_from(elapsed).unwrap_or(u64::MAX))
+    }
+
+    /// What is due at this moment.
+    pub fn clockwork(&mut self) {
+        self.worker.housekeeping(self.now, &mut self.out);
+    }
+
+    /// Packets that came and did not leave.
+    pub fn lost(&self) -> u64 {
+        self.counters.rx.get() - self.counters.tx.get()
+    }
+
+    /// Nobody waits for this worker until its next burst.
+    pub fn pause(&mut self) {
+        self.worker.offline();
+    }
+}
+
+impl Subject for Lane {
     fn name(&self) -> &str {
         &self.name
     }
 
     fn tick(&mut self) {
-        let elapsed: Duration = self.started.elapsed();
-        self.now = Tick(1 + u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX));
-        self.worker.housekeeping(self.now, &mut self.out);
+        let now = self.moment();
+        if now != self.now {
+            self.now = now;
+            self.clockwork();
+        }
     }
 
     #[inline]
     fn step(&mut self, burst: &mut ArrayVec<Mbuf, BURST>, tx: &mut TxQueue) {
         counted_step(&mut self.worker, self.now, self.port, burst, &mut self.out);
         tx.burst(&mut self.out.sent);
-    }
-
-    /// Every packet found its connection and left.
-    fn verify(&self) -> Result<()> {
-        let [ipv4, ipv6] = self.director.tables();
-        let wanted = u64::from(self.connections);
-        let there = ipv4.connections + ipv6.connections;
-        ensure!(there == wanted, "{there} connections instead of {wanted}");
-        let (rx, tx) = (self.counters.rx.get(), self.counters.tx.get());
-        ensure!(
-            rx == tx && self.out.strays == 0,
-            "{rx} in, {tx} out, {} strays",
-            self.out.strays
-        );
-        ensure!(self.out.sent.is_empty(), "frames were not sent");
-        ensure!(
-            self.counters.conservation().holds(),
-            "{:?}",
-            self.counters.conservation()
-        );
-        let services = self.director.services();
-        let served: u64 = services.iter().map(|s| s.traffic.connections).sum();
-        ensure!(
-            served == wanted,
-            "{served} connections were scheduled, not {wanted}: some packets were misses"
-        );
-        let counted: u64 = services
-            .iter()
-            .map(|s| s.traffic.packets_in + s.traffic.packets_out)
-            .sum();
-        ensure!(
-            counted == rx,
-            "{counted} of {rx} packets were counted to a server"
-        );
-        Ok(())
     }
 }
 
@@ -241,7 +370,8 @@ fn gateway(is_ipv6: bool) -> IpAddr {
     }
 }
 
-fn desired(path: Path) -> Result<Desired> {
+/// The service `path` is measured at.
+pub fn desired(path: Path) -> Result<Desired> {
     let interface = |name: &str, port: PortId, addresses: [&str; 2]| -> Result<Interface> {
         let addresses: Result<Vec<IpNet>, _> = addresses.iter().map(|a| a.parse()).collect();
         Ok(Interface {

@@ -77,9 +77,52 @@ pub struct Stamp {
     servers: Vec<u8>,
     flows: u32,
     random: u64,
+    /// Flows to draw in turn; empty: uniformly at random.
+    drawn: Vec<u32>,
 }
 
+/// How flows are drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Distribution {
+    /// Each as often as any other.
+    Uniform,
+    /// Flow k with a probability of about 1/k.
+    Zipf,
+}
+
+/// Draws of a Zipf distribution that are made before the clock starts, and then repeated.
+const DRAWN: usize = 1 << 18;
+
 impl Stamp {
+    /// Draws as `distribution` says from now on.
+    #[must_use]
+    pub fn drawing(mut self, distribution: Distribution) -> Self {
+        self.drawn.clear();
+        if distribution == Distribution::Zipf {
+            let flows = f64::from(self.flows);
+            for _ in 0..DRAWN {
+                let uniform = f64::from(self.next_below(u32::MAX)) / f64::from(u32::MAX);
+                // The inverse of the continuous 1/k distribution. Popular flows shall not be neighbours in the table, which they
+                // are not: it is hashed.
+                #[expect(
+                    clippy::cast_possible_truncation,
+                    clippy::cast_sign_loss,
+                    reason = "below `flows`"
+                )]
+                let flow = flows.powf(uniform) as u32;
+                self.drawn.push(flow.saturating_sub(1).min(self.flows - 1));
+            }
+        }
+        self
+    }
+
+    /// The same packets in another order.
+    #[must_use]
+    pub fn seeded(mut self, seed: u64) -> Self {
+        self.random ^= seed;
+        self
+    }
+
     /// Frames of `path`; for replies, `servers` says which server each flow has.
     pub fn new(path: Path, flows: u32, servers: Vec<u8>) -> Self {
         let client = first_client(path.is_ipv6);
@@ -128,6 +171,7 @@ impl Stamp {
             servers,
             flows,
             random: 0x9e37_79b9_7f4a_7c15,
+            drawn: Vec::new(),
         };
         // What varies is added to the sums anew for each frame.
         let [source, destination] = stamp.varying();
@@ -138,6 +182,15 @@ impl Stamp {
         ip_sum.add(&blank[14..14 + ipv4::LEN]);
         (stamp.ip_sum, stamp.upper_sum) = (ip_sum.folded().into(), upper_sum.folded().into());
         stamp
+    }
+
+    /// Which servers the flows from `first` on have.
+    pub fn set_servers(&mut self, first: u32, servers: &[u8]) {
+        let first = first as usize;
+        if self.servers.len() < first + servers.len() {
+            self.servers.resize(first + servers.len(), 0);
+        }
+        self.servers[first..first + servers.len()].copy_from_slice(servers);
     }
 
     /// TCP flags of the frames to come.
@@ -208,11 +261,22 @@ impl Stamp {
 
     #[inline]
     fn next(&mut self) -> u32 {
+        if self.drawn.is_empty() {
+            return self.next_below(self.flows);
+        }
+        // The place in the list is kept where the generator's state is.
+        self.random = self.random.wrapping_add(1);
+        let at = usize::try_from(self.random).unwrap_or(0) % DRAWN;
+        self.drawn.get(at).copied().unwrap_or(0)
+    }
+
+    #[inline]
+    fn next_below(&mut self, end: u32) -> u32 {
         // xorshift64, Marsaglia 2003.
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
         self.random ^= self.random << 17;
-        u32::try_from((u64::from(self.flows) * (self.random >> 32)) >> 32).unwrap_or(0)
+        u32::try_from((u64::from(end) * (self.random >> 32)) >> 32).unwrap_or(0)
     }
 }
 

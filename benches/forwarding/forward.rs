@@ -1,10 +1,9 @@
 //! The bed: two null ports and a loop between them on the calling thread.
 
-use crate::{flows::Stamper, subject::Subject};
+use crate::{flows::Stamper, measure::cpu_time, subject::Subject};
 use anyhow::{Result, ensure};
 use arrayvec::ArrayVec;
 use dpdk::{Eal, Mbuf, Mempool, MempoolConfig, Port, PortConfig, RxQueue, TxQueue};
-use rustix::time::{ClockId, clock_gettime};
 use std::time::{Duration, Instant};
 
 /// Frames in a burst.
@@ -84,6 +83,17 @@ impl Bed {
         Ok(packets)
     }
 
+    /// Has `subject` forward a burst the caller has made.
+    #[inline]
+    pub fn send(
+        &mut self,
+        burst: &mut ArrayVec<Mbuf, BURST>,
+        subject: &mut (impl Subject + ?Sized),
+    ) {
+        let [(_, tx), _] = &mut self.ways;
+        subject.step(burst, tx);
+    }
+
     pub fn pool(&self) -> Mempool {
         self.pool.clone()
     }
@@ -91,13 +101,4 @@ impl Bed {
     pub fn in_use(&self) -> u32 {
         self.pool.in_use()
     }
-}
-
-/// CPU time of the calling thread.
-fn cpu_time() -> Duration {
-    let now = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::new(
-        now.tv_sec.unsigned_abs(),
-        u32::try_from(now.tv_nsec).unwrap_or(0),
-    )
 }

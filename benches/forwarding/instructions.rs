@@ -93,15 +93,16 @@ fn read(file: &str) -> Result<BTreeMap<String, f64>> {
 
 /// The part of the child: forwards a fixed number of packets, of which valgrind counts the engine's step and nothing else.
 pub fn count(bed: &mut Bed, path: Path, flows: u32) -> Result<()> {
-    let mut subject = Lvs::new(path, flows, &bed.pool())?;
-    let mut stamp = subject.stamp();
-    subject.tick();
-    let packets = bed.rounds(ROUNDS, &mut stamp, &mut subject)?;
+    let mut lvs = Lvs::new(path, flows, 1, &bed.pool())?;
+    let mut stamp = lvs.stamp();
+    let lane = lvs.lanes.first_mut().context("no worker")?;
+    lane.tick();
+    let packets = bed.rounds(ROUNDS, &mut stamp, lane)?;
     ensure!(
         packets == 2 * BURST * ROUNDS as usize,
         "{packets} packets are not what was to be counted"
     );
-    subject.verify()
+    lvs.verify(&lvs.lanes)
 }
 
 fn under_valgrind(path: Path, flows: u32) -> Result<f64> {

@@ -1,6 +1,7 @@
 //! Windows in turn, medians and quartiles, and what else the machine was doing.
 
 use anyhow::{Context, Result};
+use rustix::time::{ClockId, clock_gettime};
 use std::{fmt, fs, time::Duration};
 
 /// How long and how often to measure.
@@ -101,6 +102,13 @@ impl Spread {
     }
 }
 
+impl Spread {
+    /// Between the quartiles.
+    pub fn range(&self) -> f64 {
+        self.high - self.low
+    }
+}
+
 impl fmt::Display for Spread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let digits = f.precision().unwrap_or(1);
@@ -115,6 +123,15 @@ impl fmt::Display for Spread {
             "{median:.digits$} (quartiles {low:.digits$} to {high:.digits$}, {count} pairs)"
         )
     }
+}
+
+/// CPU time of the calling thread.
+pub fn cpu_time() -> Duration {
+    let now = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(
+        now.tv_sec.unsigned_abs(),
+        u32::try_from(now.tv_nsec).unwrap_or(0),
+    )
 }
 
 /// What the machine was doing meanwhile.

@@ -5,7 +5,7 @@ use anyhow::{Context, Result, bail, ensure};
 use std::{env, time::Duration};
 
 /// What `--help` says.
-pub const HELP: &str = "cargo bench --bench forwarding -- [--pairs N] [--window-ms N] [--core N] [--flows N,N...] [--paths TEXT] [--skip-testpmd] [--instructions] [--gate FILE [--accept]] [--memory MB]
+pub const HELP: &str = "cargo bench --bench forwarding -- [--pairs N] [--window-ms N] [--core N] [--flows N,N...] [--paths TEXT] [--skip-testpmd] [--instructions] [--gate FILE [--accept]] [--memory MB] [--report [--quick] [--json FILE]] [--readme JSON]
   --pairs N         pairs of windows for each comparison (default 40, at least 10)
   --window-ms N     length of a window (default 50; testpmd's are 300)
   --core N          the core to measure on (default: the last)
@@ -15,7 +15,11 @@ pub const HELP: &str = "cargo bench --bench forwarding -- [--pairs N] [--window-
   --instructions    the engine's instructions per packet by valgrind's callgrind, instead of clocks
   --gate FILE       fail where they are more than FILE accepts
   --accept          with --gate: write FILE
-  --memory MB       DPDK's memory (default 128)";
+  --memory MB       DPDK's memory (default 128)
+  --report          everything scripts/bench measures, and the table of goals
+  --quick           with --report: in about three minutes
+  --json FILE       with --report: write the figures
+  --readme JSON     write the performance section of ./README.md from such a file";
 
 /// How to measure.
 pub struct Options {
@@ -34,6 +38,14 @@ pub struct Options {
     pub gate: Option<String>,
     /// Write it.
     pub accept: bool,
+    /// Measure everything.
+    pub report: bool,
+    /// In less time.
+    pub quick: bool,
+    /// Where the figures go.
+    pub json: Option<String>,
+    /// The figures to write into the README.
+    pub readme: Option<String>,
 }
 
 impl Options {
@@ -56,6 +68,10 @@ impl Options {
             paths: Path::all().collect(),
             gate: None,
             accept: false,
+            report: false,
+            quick: false,
+            json: None,
+            readme: None,
         };
         let mut arguments = env::args().skip(1);
         while let Some(argument) = arguments.next() {
@@ -87,6 +103,10 @@ impl Options {
                 }
                 "--gate" => options.gate = Some(value()?),
                 "--accept" => options.accept = true,
+                "--report" => options.report = true,
+                "--quick" => options.quick = true,
+                "--json" => options.json = Some(value()?),
+                "--readme" => options.readme = Some(value()?),
                 "--skip-testpmd" => options.calibrate = false,
                 "--memory" => options.memory_mb = value()?.parse()?,
                 other => bail!("unknown option {other}\n{HELP}"),

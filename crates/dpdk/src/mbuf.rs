@@ -169,6 +169,14 @@ impl Mbuf {
         head.set_frame_len(u32::try_from(total).unwrap_or(u32::MAX));
     }
 
+    /// Takes back what the port has found out and what was asked of the transmitting one.
+    #[inline]
+    pub fn clear_offloads(&mut self) {
+        let segment = self.segment();
+        segment.set_flags(0);
+        segment.set_tx_offload(0);
+    }
+
     /// Frees a burst at once: cheaper than one by one.
     pub fn free_burst<const N: usize>(burst: &mut ArrayVec<Self, N>) {
         let count = u32::try_from(burst.len()).unwrap_or(u32::MAX);

@@ -1,0 +1,125 @@
+//! Latency at half load: packets come at half the rate the engine can take, in a steady stream; each waits until its burst has gone.
+//! The clock is the thread's CPU time: while neighbours have the core, the stream stands still.
+
+use crate::{
+    director::Lvs,
+    flows::{Stamp, Stamper},
+    forward::{BURST, Bed},
+    measure::{Side, Spread, Windows, cpu_time},
+    path::Path,
+    report::Latency,
+    subject::{Macswap, Subject},
+};
+use anyhow::{Context, Result, ensure};
+use arrayvec::ArrayVec;
+use dpdk::Mbuf;
+use std::time::Duration;
+use types::{ForwardingMethod, Protocol};
+use wire::Frame as _;
+
+const CONNECTIONS: u32 = 10_000;
+const PAIRS: usize = 20;
+const WINDOW: Duration = Duration::from_millis(100);
+
+/// Nanoseconds at the 50th, 99th and 99.9th percentile.
+type Quantiles = [f64; 3];
+
+/// What the engine adds over macswap, microseconds: medians over pairs of windows.
+pub fn run(bed: &mut Bed, hz: u64) -> Result<Latency> {
+    let path = Path {
+        method: ForwardingMethod::Masq,
+        protocol: Protocol::Udp,
+        is_ipv6: false,
+        is_reply: false,
+    };
+    let mut lvs = Lvs::new(path, CONNECTIONS, 1, &bed.pool())?;
+    let mut stamp = lvs.stamp();
+    let lane = lvs.lanes.first_mut().context("no worker")?;
+    let capacity = Windows {
+        pairs: 10,
+        window: Duration::from_millis(20),
+    }
+    .compare(|_, window| bed.run(window, hz, &mut stamp, lane))?;
+    #[expect(clippy::cast_precision_loss, reason = "a frequency")]
+    let gap_ns = 2.0 * capacity.first().median / hz as f64 * 1e9;
+    let mut pairs = Vec::new();
+    for turn in 0..=PAIRS {
+        let order = if turn % 2 == 0 {
+            [Side::First, Side::Second]
+        } else {
+            [Side::Second, Side::First]
+        };
+        let mut pair = [[0.0; 3]; 2];
+        for side in order {
+            match side {
+                Side::First => pair[0] = window(bed, gap_ns, &mut stamp, &mut Macswap)?,
+                Side::Second => pair[1] = window(bed, gap_ns, &mut stamp, lane)?,
+            }
+        }
+        if turn > 0 {
+            pairs.push(pair);
+        }
+    }
+    lvs.verify(&lvs.lanes)?;
+    let added = |at: usize| {
+        let differences = pairs.iter().map(|[base, all]| all[at] - base[at]);
+        (Spread::of(differences.collect()).median / 10.0).round() / 100.0
+    };
+    Ok(Latency {
+        p50: added(0),
+        p99: added(1),
+        p999: added(2),
+    })
+}
+
+/// One window of a steady stream.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "counts of nanoseconds and packets of a short window"
+)]
+fn window(
+    bed: &mut Bed,
+    gap_ns: f64,
+    stamp: &mut Stamp,
+    subject: &mut impl Subject,
+) -> Result<Quantiles> {
+    let pool = bed.pool();
+    let begun = cpu_time();
+    let mut done = 0_u64;
+    let mut waited: Vec<f64> =
+        Vec::with_capacity((WINDOW.as_nanos() as f64 / gap_ns) as usize + BURST);
+    let mut burst: ArrayVec<Mbuf, BURST> = ArrayVec::new();
+    loop {
+        let now = cpu_time() - begun;
+        if now > WINDOW {
+            break;
+        }
+        let due = (now.as_nanos() as f64 / gap_ns) as u64 - done;
+        if due == 0 {
+            continue;
+        }
+        for _ in 0..due.min(BURST as u64) {
+            let mut frame = pool.alloc().context("no packet buffer")?;
+            ensure!(frame.append(64), "a packet buffer without room");
+            burst.push(frame);
+        }
+        let count = burst.len() as u64;
+        stamp.stamp(&mut burst);
+        subject.tick();
+        bed.send(&mut burst, subject);
+        let end = (cpu_time() - begun).as_nanos() as f64;
+        waited.extend((done..done + count).map(|n| end - (n + 1) as f64 * gap_ns));
+        done += count;
+    }
+    waited.sort_by(f64::total_cmp);
+    let at = |share: f64| {
+        let place = (waited.len() as f64 * share) as usize;
+        waited
+            .get(place.min(waited.len().saturating_sub(1)))
+            .copied()
+            .unwrap_or(f64::NAN)
+    };
+    Ok([at(0.5), at(0.99), at(0.999)])
+}
