@@ -58,7 +58,8 @@ fn signal(lab: &Lab, server: &str, name: &str) -> Result<()> {
     let master = fs::read_to_string(lab.dir.join(server).join("nginx.pid"))?;
     let master = master.trim();
     let children = fs::read_to_string(format!("/proc/{master}/task/{master}/children"))?;
-    lab.text(server, &format!("kill -{name} {children} {master}"), 5)?;
+    // The master first: it would replace a worker that ends before it.
+    lab.text(server, &format!("kill -{name} {master} {children}"), 5)?;
     Ok(())
 }
 
