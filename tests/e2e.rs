@@ -23,6 +23,8 @@ mod pci;
 mod service;
 #[path = "e2e/start.rs"]
 mod start;
+#[path = "e2e/takeover.rs"]
+mod takeover;
 #[path = "e2e/throughput.rs"]
 mod throughput;
 #[path = "e2e/topology.rs"]
@@ -50,6 +52,7 @@ fn main() -> ExitCode {
         host::cases,
         health::cases,
         topology::cases,
+        takeover::cases,
         throughput::cases,
         pci::cases,
     ] {

@@ -426,6 +426,8 @@ pub fn desired(path: Path) -> Result<Desired> {
         marks: Vec::new(),
         local: Vec::new(),
         vips: Vec::new(),
+        floating: Vec::new(),
+        stations: Vec::new(),
         // Longer than any run: nothing may expire under the clock.
         settings: Settings {
             timeout_udp_s: 86_400,

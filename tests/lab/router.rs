@@ -59,7 +59,7 @@ impl Setup {
         let mut text = format!(
             "[director]\nname = \"{name}\"\nworkers = {}\nsocket = \"{}\"\nfile_prefix = \"{name}\"\nmemory_mb = 256\nconnections = 200_000\nconnections6 = 100_000\n\n",
             self.workers,
-            socket(lab).display(),
+            socket(lab, ROUTER).display(),
             name = lab.name,
         );
         let wan = "\"198.51.100.1/24\", \"2001:db8:1::1/64\"";
@@ -92,8 +92,39 @@ impl Setup {
     }
 }
 
-fn socket(lab: &Lab) -> PathBuf {
-    lab.dir.join("run/control.sock")
+/// The node of a lab's router.
+const ROUTER: &str = "router";
+
+/// Where a node's daemon listens.
+#[must_use]
+pub fn socket(lab: &Lab, node: &str) -> PathBuf {
+    runtime(lab, node).join("control.sock")
+}
+
+fn runtime(lab: &Lab, node: &str) -> PathBuf {
+    lab.dir.join(if node == ROUTER {
+        "run".into()
+    } else {
+        format!("run-{node}")
+    })
+}
+
+fn file(lab: &Lab, node: &str, name: &str) -> PathBuf {
+    lab.dir.join(if node == ROUTER {
+        name.to_owned()
+    } else {
+        format!("{node}-{name}")
+    })
+}
+
+/// A node's DPDK instance.
+#[must_use]
+pub fn prefix(lab: &Lab, node: &str) -> String {
+    if node == ROUTER {
+        lab.name.clone()
+    } else {
+        format!("{}{node}", lab.name)
+    }
 }
 
 /// A program built beside this test.
@@ -109,6 +140,7 @@ pub fn program(name: &str) -> PathBuf {
 /// A running `tarpond`.
 pub struct Router<'a> {
     lab: &'a Lab,
+    node: &'static str,
     child: Child,
     /// Its configuration file.
     pub config: PathBuf,
@@ -122,17 +154,22 @@ pub struct Router<'a> {
 impl<'a> Router<'a> {
     /// Starts it and waits until it answers.
     pub fn start(lab: &'a Lab, text: &str) -> Result<Self> {
-        let before = host_state(lab)?;
-        let mut router = Self::spawn(lab, text, before)?;
+        Self::start_on(lab, ROUTER, text)
+    }
+
+    /// As [`Router::start`], on another node; its file says [`socket`] and [`prefix`].
+    pub fn start_on(lab: &'a Lab, node: &'static str, text: &str) -> Result<Self> {
+        let before = host_state(lab, node)?;
+        let mut router = Self::spawn(lab, node, text, before)?;
         router.await_ready()?;
         Ok(router)
     }
 
-    fn spawn(lab: &'a Lab, text: &str, before: String) -> Result<Self> {
-        let config = lab.dir.join("tarpon.toml");
+    fn spawn(lab: &'a Lab, node: &'static str, text: &str, before: String) -> Result<Self> {
+        let config = file(lab, node, "tarpon.toml");
         fs::write(&config, text)?;
-        fs::create_dir_all(lab.dir.join("run"))?;
-        let log = lab.dir.join("tarpond.log");
+        fs::create_dir_all(runtime(lab, node))?;
+        let log = file(lab, node, "tarpond.log");
         let out = File::options().create(true).append(true).open(&log)?;
         let line = format!(
             "{} --config {}",
@@ -140,7 +177,7 @@ impl<'a> Router<'a> {
             config.display()
         );
         let child = lab
-            .on("router", &line)
+            .on(node, &line)
             .stdin(Stdio::null())
             .stdout(out.try_clone()?)
             .stderr(out)
@@ -148,6 +185,7 @@ impl<'a> Router<'a> {
             .context("starting tarpond")?;
         Ok(Self {
             lab,
+            node,
             child,
             config,
             log,
@@ -164,7 +202,7 @@ impl<'a> Router<'a> {
                     self.log_tail(30)
                 );
             }
-            if socket(self.lab).exists() && self.cli("status")?.code == Some(0) {
+            if socket(self.lab, self.node).exists() && self.cli("status")?.code == Some(0) {
                 self.buffers = self.buffers_in_use()?;
                 return Ok(());
             }
@@ -190,7 +228,7 @@ impl<'a> Router<'a> {
         let mut command = Command::new(program("tarpon"));
         command
             .arg("--socket")
-            .arg(socket(self.lab))
+            .arg(socket(self.lab, self.node))
             .args(line.split_whitespace());
         command
     }
@@ -237,6 +275,14 @@ impl<'a> Router<'a> {
         Ok(())
     }
 
+    /// Kills it without a chance to clean up.
+    pub fn kill(mut self) -> Result<()> {
+        self.signal(Signal::KILL)?;
+        self.child.wait()?;
+        let _ = fs::remove_dir_all(Path::new("/var/run/dpdk").join(prefix(self.lab, self.node)));
+        Ok(())
+    }
+
     /// The last lines of its log.
     #[must_use]
     pub fn log_tail(&self, lines: usize) -> String {
@@ -249,7 +295,7 @@ impl<'a> Router<'a> {
         self.child.wait()?;
         let text = fs::read_to_string(&self.config)?;
         let before = std::mem::take(&mut self.before);
-        let mut next = Self::spawn(self.lab, &text, before)?;
+        let mut next = Self::spawn(self.lab, self.node, &text, before)?;
         next.await_ready()?;
         Ok(next)
     }
@@ -317,19 +363,20 @@ impl<'a> Router<'a> {
 
     fn left_nothing(&self) -> Result<()> {
         let mut left = Vec::new();
-        for entry in fs::read_dir(self.lab.dir.join("run"))?.flatten() {
+        let prefix = prefix(self.lab, self.node);
+        for entry in fs::read_dir(runtime(self.lab, self.node))?.flatten() {
             left.push(entry.path());
         }
         for directory in ["/var/run/dpdk", "/dev/hugepages", "/tmp/dpdk"] {
             for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
                 let name = entry.file_name().to_string_lossy().into_owned();
-                if name == self.lab.name || name.starts_with(&format!("{}map", self.lab.name)) {
+                if name == prefix || name.starts_with(&format!("{prefix}map")) {
                     left.push(entry.path());
                 }
             }
         }
         ensure!(left.is_empty(), "tarpond left behind {left:?}");
-        let after = host_state(self.lab)?;
+        let after = host_state(self.lab, self.node)?;
         ensure!(
             after == self.before,
             "tarpond left its namespace changed. Before:\n{}\nafter:\n{after}",
@@ -347,12 +394,12 @@ impl Drop for Router<'_> {
         // A test that failed: it may no longer hear SIGTERM.
         let _ = self.child.kill();
         let _ = self.child.wait();
-        let _ = fs::remove_dir_all(Path::new("/var/run/dpdk").join(&self.lab.name));
+        let _ = fs::remove_dir_all(Path::new("/var/run/dpdk").join(prefix(self.lab, self.node)));
     }
 }
 
 /// Interfaces, addresses, routes, rules and interface settings of the router's namespace.
-fn host_state(lab: &Lab) -> Result<String> {
+fn host_state(lab: &Lab, node: &str) -> Result<String> {
     let mut state = String::new();
     for line in [
         "ip -o link",
@@ -362,7 +409,7 @@ fn host_state(lab: &Lab) -> Result<String> {
         "ip rule",
         "ip -6 rule",
     ] {
-        state += &lab.text("router", line, 5)?;
+        state += &lab.text(node, line, 5)?;
     }
     // What the director silences on its ports' interfaces; "lan" is not always there.
     for interface in ["wan", "lan"] {
@@ -373,7 +420,7 @@ fn host_state(lab: &Lab) -> Result<String> {
             "ipv6.conf.{}.disable_ipv6",
         ] {
             let key = key.replace("{}", interface);
-            state += &lab.text("router", &format!("sysctl -e net.{key}"), 5)?;
+            state += &lab.text(node, &format!("sysctl -e net.{key}"), 5)?;
         }
     }
     Ok(state)

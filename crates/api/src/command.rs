@@ -43,6 +43,10 @@ commands! {
     Marks = "marks",
     /// Health checks and what they found: `Vec<`[`crate::ServiceHealth`]`>`, of the services that have any.
     Health = "health",
+    /// Virtual routers: `Vec<`[`crate::Vrrp`]`>`.
+    Vrrp = "vrrp",
+    /// Gives the addresses of a virtual router, and of those that move with it, to another director: [`crate::Edited`].
+    Failover(crate::Failover) = "failover",
     /// Packet accounting: [`crate::Counters`].
     Counters = "counters",
     /// What applying a configuration would do; changes nothing: [`crate::Applied`].

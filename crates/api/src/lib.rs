@@ -20,6 +20,7 @@ mod error;
 pub mod filter;
 mod health;
 mod reply;
+mod vrrp;
 
 pub use bytes::Bytes;
 pub use client::{Client, ClientError};
@@ -42,3 +43,4 @@ pub use reply::{
 
 /// The protocol's version. It rises when a change would make an older peer misread a message; added fields do not count.
 pub const VERSION: u32 = 1;
+pub use vrrp::{Failover, Heard, Vrrp};

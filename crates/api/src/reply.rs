@@ -26,11 +26,13 @@ pub enum Reply {
     Marks(Vec<MarkRule>),
     /// To `health`.
     Health(Vec<ServiceHealth>),
+    /// To `vrrp`.
+    Vrrp(Vec<crate::Vrrp>),
     /// To `counters`.
     Counters(Counters),
     /// To `check`, `apply` and `reload`.
     Applied(Applied),
-    /// To `service_*`, `server_*` (but drain), `clear`, `zero` and `shutdown`.
+    /// To `service_*`, `server_*` (but drain), `failover`, `clear`, `zero` and `shutdown`.
     Edited(Edited),
     /// To `timeouts`.
     Timeouts(Timeouts),
@@ -107,6 +109,9 @@ pub struct Status {
     pub ports_up: u64,
     /// All ports.
     pub ports: u64,
+    /// Virtual routers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub vrrp: Vec<crate::Vrrp>,
     /// Runtime edits since the last apply, one line each; the next apply replaces them.
     pub edits: Vec<String>,
     /// What this machine or its ports cannot do, in plain words, with the remedy.

@@ -2,12 +2,13 @@
 
 use crate::{
     Config, Cores, Director, HostTap, MarkRule, Port, Route, Server, Service, ServiceKey, Settings,
-    Vlan, check_line,
+    Vlan, Vrrp, check_line,
 };
 use ::health::ServerPolicy;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Display,
+    net::IpAddr,
 };
 use types::IpNet;
 
@@ -47,6 +48,7 @@ pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
     let marks = (old.marks.as_slice(), new.marks.as_slice());
     let by_text = |rule: &MarkRule| rule.to_string();
     changes.lists(Effect::Reload, "mark rule ", marks, by_text, |_, _, _| {});
+    vrrp(&mut changes, &old.vrrp, &new.vrrp);
     services(&mut changes, &old.services, &new.services);
     settings(&mut changes, &old.settings, &new.settings);
     changes.0
@@ -221,6 +223,86 @@ fn routes(changes: &mut Changes, old: &Config, new: &Config) {
     };
     let lists = (old.routes.as_slice(), new.routes.as_slice());
     changes.lists(Effect::Reload, "route ", lists, key, |_, _, _| {});
+}
+
+/// Which instances there are, and which of them move together, needs a restart.
+fn vrrp(changes: &mut Changes, old: &[Vrrp], new: &[Vrrp]) {
+    let lists = (old, new);
+    let r = Effect::Restart;
+    changes.lists(
+        r,
+        "vrrp ",
+        lists,
+        |v| v.name.clone(),
+        |changes, a, b| {
+            let of = |what: &str| format!("vrrp {}: {what}", b.name);
+            changes.value(r, &of("interface"), &a.interface, &b.interface);
+            changes.value(
+                r,
+                &of("virtual_router_id"),
+                a.virtual_router_id,
+                b.virtual_router_id,
+            );
+            changes.value(r, &of("version"), a.version, b.version);
+            changes.optional(
+                r,
+                &of("sync_group"),
+                a.sync_group.as_ref(),
+                b.sync_group.as_ref(),
+            );
+            let e = Effect::Reload;
+            changes.value(e, &of("priority"), a.priority, b.priority);
+            changes.value(e, &of("advert_int (ms)"), a.advert_int_ms, b.advert_int_ms);
+            changes.value(e, &of("preempt"), a.preempt, b.preempt);
+            changes.value(e, &of("preempt_delay"), a.preempt_delay, b.preempt_delay);
+            let mut addresses = |what: &str, a: &[IpAddr], b: &[IpAddr]| {
+                changes.lists(e, &of(what), (a, b), |ip| *ip, |_, _, _| {});
+            };
+            addresses(
+                "virtual_ipaddress ",
+                &a.virtual_ipaddress,
+                &b.virtual_ipaddress,
+            );
+            addresses(
+                "virtual_ipaddress_excluded ",
+                &a.virtual_ipaddress_excluded,
+                &b.virtual_ipaddress_excluded,
+            );
+            addresses("unicast_peer ", &a.unicast_peer, &b.unicast_peer);
+            // A password is not for the log.
+            let there = |v: &Vrrp| if v.auth_pass.is_some() { "set" } else { "none" };
+            if a.auth_pass != b.auth_pass {
+                changes.add(
+                    e,
+                    format!("{} {} -> {}", of("auth_pass"), there(a), there(b)),
+                );
+            }
+            changes.value(
+                e,
+                &of("v3_checksum_as_v2"),
+                a.v3_checksum_as_v2,
+                b.v3_checksum_as_v2,
+            );
+            changes.value(
+                e,
+                &of("garp_master_repeat"),
+                a.garp_master_repeat,
+                b.garp_master_repeat,
+            );
+            changes.value(
+                e,
+                &of("garp_master_delay"),
+                a.garp_master_delay,
+                b.garp_master_delay,
+            );
+            changes.value(
+                e,
+                &of("garp_master_refresh"),
+                a.garp_master_refresh,
+                b.garp_master_refresh,
+            );
+        },
+    );
 }
 
 fn services(changes: &mut Changes, old: &[Service], new: &[Service]) {

@@ -15,6 +15,7 @@ mod model;
 mod read;
 mod report;
 mod settings;
+mod vrrp;
 mod write;
 mod write_health;
 
@@ -28,4 +29,5 @@ pub use read::{MAX_TIMEOUT_S, known_keys};
 pub use report::{Located, Problem, Report};
 pub use settings::Settings;
 pub use types::ServiceKey;
+pub use vrrp::{MAX_UNITS as MAX_VRRP_UNITS, Vrrp};
 pub use write_health::line as check_line;

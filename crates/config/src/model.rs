@@ -1,6 +1,6 @@
 //! What the configuration says, typed.
 
-use crate::Settings;
+use crate::{Settings, Vrrp};
 use std::{
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -27,6 +27,8 @@ pub struct Config {
     pub routes: Vec<Route>,
     /// Mark rules; the first that matches a packet decides.
     pub marks: Vec<MarkRule>,
+    /// Virtual routers: addresses that move between directors.
+    pub vrrp: Vec<Vrrp>,
     /// Virtual services.
     pub services: Vec<Service>,
     /// Settings by their kernel names.

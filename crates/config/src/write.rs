@@ -2,11 +2,11 @@
 
 use crate::{
     Config, Cores, HostTap, MarkRule, Netmask, Port, PortRange, Server, Service, ServiceKey,
-    Settings,
+    Settings, Vrrp,
     write_health::{check, seconds},
 };
 use serde::Serialize;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use types::{IpNet, MacAddr, Tunnel};
 
 impl Config {
@@ -39,6 +39,8 @@ struct File<'c> {
     route: Vec<RouteTable<'c>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     mark: Vec<MarkTable<'c>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    vrrp: Vec<VrrpTable<'c>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     service: Vec<ServiceTable<'c>>,
 }
@@ -122,6 +124,31 @@ struct MarkTable<'c> {
     tcp_flags: Option<String>,
     #[serde(rename = "continue")]
     goes_on: bool,
+}
+
+#[derive(Serialize)]
+struct VrrpTable<'c> {
+    name: &'c str,
+    interface: &'c str,
+    virtual_router_id: u8,
+    version: u8,
+    priority: u8,
+    advert_int: String,
+    preempt: bool,
+    preempt_delay: u32,
+    virtual_ipaddress: &'c [IpAddr],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    virtual_ipaddress_excluded: &'c [IpAddr],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    unicast_peer: &'c [IpAddr],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    auth_pass: Option<&'c str>,
+    v3_checksum_as_v2: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sync_group: Option<&'c str>,
+    garp_master_repeat: u32,
+    garp_master_delay: u32,
+    garp_master_refresh: u32,
 }
 
 #[derive(Serialize)]
@@ -267,6 +294,7 @@ fn file(config: &Config) -> File<'_> {
             })
             .collect(),
         mark: config.marks.iter().map(mark).collect(),
+        vrrp: config.vrrp.iter().map(vrrp).collect(),
         service: config.services.iter().map(service).collect(),
     }
 }
@@ -309,6 +337,28 @@ fn mark(rule: &MarkRule) -> MarkTable<'_> {
         dscp: rule.dscp,
         tcp_flags: rule.tcp_flags.map(|flags| flags.to_string()),
         goes_on: rule.goes_on,
+    }
+}
+
+fn vrrp(v: &Vrrp) -> VrrpTable<'_> {
+    VrrpTable {
+        name: &v.name,
+        interface: &v.interface,
+        virtual_router_id: v.virtual_router_id,
+        version: v.version,
+        priority: v.priority,
+        advert_int: format!("{}ms", v.advert_int_ms),
+        preempt: v.preempt,
+        preempt_delay: v.preempt_delay,
+        virtual_ipaddress: &v.virtual_ipaddress,
+        virtual_ipaddress_excluded: &v.virtual_ipaddress_excluded,
+        unicast_peer: &v.unicast_peer,
+        auth_pass: v.auth_pass.as_deref(),
+        v3_checksum_as_v2: v.v3_checksum_as_v2,
+        sync_group: v.sync_group.as_deref(),
+        garp_master_repeat: v.garp_master_repeat,
+        garp_master_delay: v.garp_master_delay,
+        garp_master_refresh: v.garp_master_refresh,
     }
 }
 

@@ -48,6 +48,19 @@ impl<F: Frame, O: Output<F>> Context<'_, F, O> {
         self.out.punt(port, frame);
     }
 
+    /// Gives an advertisement to whoever speaks VRRP.
+    #[cold]
+    pub fn advertisement(&mut self, port: PortId, mut frame: F) {
+        if let Some(control) = frame.stripped_vlan()
+            && !transmit::insert_tag(&mut frame, control)
+        {
+            self.drop(frame, DropReason::NoRoom);
+            return;
+        }
+        self.local.counters.punted.add(1);
+        self.out.advertisement(port, frame);
+    }
+
     /// Hands a complete Ethernet frame to `port`.
     #[inline]
     pub fn transmit(&mut self, port: PortId, frame: F) {

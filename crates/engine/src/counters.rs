@@ -73,6 +73,8 @@ drop_reasons! {
     NeighbourQueueFull = "neighbour_queue_full",
     /// The table of neighbours is full.
     NeighbourTableFull = "neighbour_table_full",
+    /// For a virtual address that is another director's now (VRRP).
+    NotMaster = "not_master",
     /// A fragment, not handled here yet.
     Fragment = "fragment",
     /// Sent on in fragments, which count as generated.

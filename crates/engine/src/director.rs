@@ -8,6 +8,7 @@ use crate::{
     neighbour::{NeighbourTable, NeighbourView},
     net::Net,
     pins::{self, Pins},
+    role::{Floating, Roles},
     shared::Shared,
     snapshot::Snapshot,
     views::{Applied, ConnectionView, RouteView, ServiceView, Traffic},
@@ -67,6 +68,7 @@ impl Director {
             services: Services::default(),
             marks: Arc::default(),
             local: Box::default(),
+            floating: Floating::default(),
             settings: Settings::default(),
             timeouts: Timeouts::new(&Settings::default()),
         };
@@ -77,6 +79,7 @@ impl Director {
             connections6: Table::new(capacity.connections6, hash_key, Arc::clone(&domain))?,
             roster: Roster::new(capacity.services, capacity.servers)
                 .with_records(capacity.ftp_connections()),
+            roles: Arc::default(),
             domain,
         };
         let share = |_| WorkerShare {
@@ -160,6 +163,7 @@ impl Director {
             local: desired.local.clone().into(),
             settings: desired.settings.clone(),
             timeouts: Timeouts::new(&desired.settings),
+            floating: Floating::new(&desired.floating),
         };
         if self.shared.snapshot.publish(snapshot).is_err() {
             return Err(vec![ModelError::WorkerHangs]);
@@ -193,6 +197,18 @@ impl Director {
         let read = |server| read(workers, server);
         self.roll
             .settle(&self.shared.domain, &self.shared.roster, &read);
+    }
+
+    /// Gives and takes the roles virtual addresses depend on.
+    #[must_use]
+    pub fn roles(&self) -> Arc<Roles> {
+        Arc::clone(&self.shared.roles)
+    }
+
+    /// A view of the neighbours for another thread.
+    #[must_use]
+    pub fn neighbourhood(&self) -> Neighbourhood {
+        Neighbourhood(Arc::clone(&self.shared))
     }
 
     /// Packets each mark rule has matched since it is there, in the order of the desired state.
@@ -355,6 +371,7 @@ impl Director {
         old.interfaces != desired.interfaces
             || old.routes != desired.routes
             || old.vips != desired.vips
+            || old.floating != desired.floating
             || old.settings != desired.settings
     }
 
@@ -371,6 +388,18 @@ impl Director {
                     .forget_interface(InterfaceId(id), now);
             }
         }
+    }
+}
+
+/// Who is where on the links, for any thread.
+#[derive(Clone, Debug)]
+pub struct Neighbourhood(Arc<Shared>);
+
+impl Neighbourhood {
+    /// The MAC of a station, if it is known. It is not asked for.
+    #[must_use]
+    pub fn mac(&self, interface: InterfaceId, address: IpAddr) -> Option<MacAddr> {
+        self.0.neighbours.peek(interface, address)
     }
 }
 

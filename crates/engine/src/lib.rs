@@ -30,6 +30,7 @@ mod packet;
 mod pins;
 mod pipeline;
 mod ratelimit;
+mod role;
 mod shared;
 mod snapshot;
 #[cfg(test)]
@@ -41,11 +42,12 @@ mod worker;
 
 pub use capacity::{Capacity, CapacityError};
 pub use counters::{Conservation, DropReason, PortCounters, WorkerCounters};
-pub use director::Director;
+pub use director::{Director, Neighbourhood};
 pub use lvs::{ServiceError, ServiceName};
 pub use model_error::ModelError;
 pub use neighbour::{NeighbourState, NeighbourView};
 pub use output::{BURST, Output};
+pub use role::{ROLES, Roles};
 pub use views::{
     Applied, ConnectionCounts, ConnectionView, RouteView, ServerView, ServiceView, Traffic,
 };

@@ -24,6 +24,11 @@ pub struct Desired {
     pub services: Vec<Service>,
     /// Addresses the director answers for beside its interfaces' and services' own.
     pub vips: Vec<IpAddr>,
+    /// Of all virtual addresses those that depend on a role (see [`crate::Roles`]), each with its number, below
+    /// [`crate::ROLES`]. If there are any, VRRP advertisements go to [`crate::Output::advertisement`].
+    pub floating: Vec<(IpAddr, u8)>,
+    /// Stations on an interface's link that are kept resolved beside servers and gateways.
+    pub stations: Vec<(InterfaceId, IpAddr)>,
     /// Mark rules; the first that matches a packet decides.
     pub marks: Vec<MarkRule>,
     /// With `compat_ipvs`: prefixes beside the director's own and virtual addresses whose packets services may take (`ip

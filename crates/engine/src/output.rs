@@ -17,4 +17,8 @@ pub trait Output<F: Frame> {
     fn transmit(&mut self, port: PortId, frame: F);
     /// Gives a frame, as it was received on `port`, to the host stack through that port's TAP.
     fn punt(&mut self, port: PortId, frame: F);
+    /// Gives a VRRP advertisement, as it was received on `port`, to whoever speaks VRRP. It counts as punted.
+    fn advertisement(&mut self, port: PortId, frame: F) {
+        self.punt(port, frame);
+    }
 }

@@ -44,10 +44,14 @@ impl Pins {
 /// Next hops of real servers and the gateways, so that the first packet need not wait. Linux asks only when there is a
 /// packet to send.
 pub(crate) fn wanted(desired: &Desired, net: &Net) -> HashSet<NextHop> {
+    let stations = desired
+        .stations
+        .iter()
+        .map(|&(interface, gateway)| NextHop { interface, gateway });
     if desired.settings.compat_ipvs {
-        return HashSet::new();
+        return stations.collect();
     }
     let servers = desired.services.iter().flat_map(|s| &s.servers);
     let next = servers.filter_map(|s| net.route(s.address.ip()));
-    next.chain(net.gateways()).collect()
+    next.chain(net.gateways()).chain(stations).collect()
 }

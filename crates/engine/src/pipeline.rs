@@ -257,6 +257,15 @@ pub(crate) fn retry<F: Frame, O: Output<F>>(cx: &mut Context<'_, F, O>) {
 /// An IP packet that cannot be of a connection.
 #[cold]
 fn other<F: Frame, O: Output<F>>(cx: &mut Context<'_, F, O>, frame: F, packet: &Packet) {
+    if packet.protocol == protocol::VRRP && cx.snapshot.floating.any() {
+        if let Some(interface) = cx.snapshot.net.interface(packet.interface) {
+            let port = interface.port;
+            cx.advertisement(port, frame);
+        } else {
+            cx.drop(frame, crate::DropReason::NoRoute);
+        }
+        return;
+    }
     let is_icmp = matches!(packet.protocol, protocol::ICMP | protocol::ICMPV6);
     if is_icmp && !packet.headless && !cx.snapshot.services.is_empty() {
         if let Err(frame) = lvs::icmp(cx, frame, packet) {

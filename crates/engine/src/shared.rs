@@ -1,6 +1,6 @@
 //! What outlives snapshots and is shared by all workers.
 
-use crate::{lvs::Roster, neighbour::NeighbourTable, snapshot::Snapshot};
+use crate::{lvs::Roster, neighbour::NeighbourTable, role::Roles, snapshot::Snapshot};
 use flowtable::{Table, V4, V6};
 use rcu::{Domain, Published};
 use std::sync::Arc;
@@ -18,6 +18,8 @@ pub(crate) struct Shared {
     pub connections4: Table<V4>,
     /// IPv6 connections.
     pub connections6: Table<V6>,
+    /// Which virtual addresses are the director's now.
+    pub roles: Arc<Roles>,
     /// Counts and cursors of services and servers.
     pub roster: Roster,
 }

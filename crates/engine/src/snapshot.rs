@@ -4,6 +4,7 @@ use crate::{
     lvs::{Marks, Services, Timeouts},
     model::Settings,
     net::Net,
+    role::Floating,
 };
 use std::sync::Arc;
 use types::IpNet;
@@ -19,6 +20,8 @@ pub(crate) struct Snapshot {
     pub marks: Arc<Marks>,
     /// Prefixes whose packets are the director's, beside its addresses and the virtual ones.
     pub local: Box<[IpNet]>,
+    /// The virtual addresses that depend on a role.
+    pub floating: Floating,
     /// Settings, as wanted.
     pub settings: Settings,
     /// Connections' timeouts by those settings.

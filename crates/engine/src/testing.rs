@@ -11,6 +11,7 @@ use crate::{
     neighbour::NeighbourTable,
     net::Net,
     packet::{self, Parsed},
+    role::Floating,
     shared::Shared,
     snapshot::Snapshot,
 };
@@ -144,6 +145,7 @@ impl World {
             services: Services::default(),
             marks: Arc::default(),
             local: Box::default(),
+            floating: Floating::default(),
             settings: desired.settings.clone(),
             timeouts: Timeouts::new(&desired.settings),
         };
@@ -153,6 +155,7 @@ impl World {
             neighbours: NeighbourTable::new(64, [3, 5]),
             connections4: Table::new(64, [3, 5], Arc::clone(&domain)).unwrap(),
             connections6: Table::new(64, [3, 5], Arc::clone(&domain)).unwrap(),
+            roles: Arc::default(),
             roster: Roster::new(0, 0),
             domain,
         };

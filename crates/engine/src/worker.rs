@@ -2,7 +2,7 @@
 
 use crate::{
     BURST, DropReason, Output, WorkerCounters, context::Context, local::Local, localstack, lvs,
-    pipeline, shared::Shared,
+    pipeline, role, shared::Shared,
 };
 use arrayvec::ArrayVec;
 use rcu::Reader;
@@ -42,6 +42,7 @@ impl<F: Frame> Worker<F> {
         if !cx.local.busy.is_empty() {
             pipeline::retry(&mut cx);
         }
+        role::only_ours(&mut cx, burst);
         pipeline::burst(&mut cx, port, burst);
         if cx.local.hands.are_behind() {
             lvs::go_on(&mut cx);
@@ -63,6 +64,7 @@ impl<F: Frame> Worker<F> {
         if !cx.local.busy.is_empty() {
             pipeline::retry(&mut cx);
         }
+        role::only_ours(&mut cx, burst);
         pipeline::the_long_way(&mut cx, port, burst);
         if cx.local.hands.are_behind() {
             lvs::go_on(&mut cx);

@@ -2,12 +2,13 @@
 //! the service manager.
 //!
 //! Everything here is synchronous and off the hot path. `unsafe` stands in `tap`, for one ioctl the
-//! field's safe wrappers lack, and in `cycles`, for one instruction.
+//! field's safe wrappers lack, in `real_time`, for one system call, and in `cycles`, for one instruction.
 
 mod cycles;
 mod lock;
 mod netlink;
 mod peer;
+mod real_time;
 mod service;
 mod sysctl;
 mod tap;
@@ -16,6 +17,7 @@ pub use cycles::cycles;
 pub use lock::{Lock, LockError};
 pub use netlink::{Link, Netlink, NetlinkError};
 pub use peer::{Peer, peer_of};
+pub use real_time::real_time;
 pub use service::ServiceManager;
 pub use sysctl::{interface_sysctl, set_interface_sysctl};
 pub use tap::{Tap, TapError};

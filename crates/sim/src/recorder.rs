@@ -22,6 +22,8 @@ pub struct Recorder {
     pub sent: Vec<Sent>,
     /// Frames for the host stack, in order.
     pub punted: Vec<Sent>,
+    /// VRRP advertisements for whoever speaks it, in order.
+    pub advertisements: Vec<Sent>,
     /// Buffers left to allocate.
     pub buffers: usize,
 }
@@ -31,6 +33,7 @@ impl Default for Recorder {
         Self {
             sent: Vec::new(),
             punted: Vec::new(),
+            advertisements: Vec::new(),
             buffers: usize::MAX,
         }
     }
@@ -52,6 +55,14 @@ impl Output<VecFrame> for Recorder {
 
     fn punt(&mut self, port: PortId, frame: VecFrame) {
         self.punted.push(Sent {
+            port,
+            bytes: frame.bytes(),
+            requested: frame.requested,
+        });
+    }
+
+    fn advertisement(&mut self, port: PortId, frame: VecFrame) {
+        self.advertisements.push(Sent {
             port,
             bytes: frame.bytes(),
             requested: frame.requested,

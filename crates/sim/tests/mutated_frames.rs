@@ -148,6 +148,8 @@ fn desired() -> Desired {
             service(Udp, "[fd00::100]:53", Masq, v6, Scheduler::Rr),
         ],
         vips: Vec::new(),
+        floating: Vec::new(),
+        stations: Vec::new(),
         // Every packet is looked at, to the last condition.
         marks: vec![MarkRule {
             mark: types::Mark(9),

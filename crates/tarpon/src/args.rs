@@ -97,6 +97,24 @@ EXPIRES is the time left if nothing more comes.")]
     /// The neighbour table: ARP and IPv6 neighbour discovery
     Neighbours,
 
+    /// Virtual routers: who is master, since when and why
+    #[command(after_long_help = "\
+HEARD is who advertised last, with its priority. The same lines of `since` and `why` belong to instances that move together.")]
+    Vrrp {
+        /// Also what was sent, received and refused
+        #[arg(long)]
+        counters: bool,
+    },
+
+    /// Give a virtual router's addresses, and those that move with it, to another director
+    #[command(after_long_help = "\
+The director says so, and the other takes over after its skew. This one takes them back when the other fails, and not before,
+whatever the priorities are.")]
+    Failover {
+        /// An instance's or a sync group's name
+        instance: String,
+    },
+
     /// Mark rules, the packets they matched, and those that do nothing
     Marks,
     /// Routes in use: connected ones, gateways and static ones

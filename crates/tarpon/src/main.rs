@@ -57,6 +57,13 @@ fn run(global: &Global, command: Command) -> Result<ExitCode, Failure> {
                 show::neighbours(n)
             })?;
         }
+        Command::Vrrp { counters } => query::show(global, Ask::Vrrp, |v: &Vec<api::Vrrp>| {
+            show::vrrp(v, counters)
+        })?,
+        Command::Failover { instance } => {
+            let ask = Ask::Failover(api::Failover { instance });
+            query::show(global, ask, show::edited)?;
+        }
         Command::Marks => query::show(global, Ask::Marks, |m: &Vec<api::MarkRule>| show::marks(m))?,
         Command::Routes => query::show(global, Ask::Routes, |r: &Vec<api::Route>| show::routes(r))?,
         Command::Health => {

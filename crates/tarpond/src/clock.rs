@@ -1,6 +1,7 @@
 //! Ticks for the engine: milliseconds since the daemon started, the same for all threads.
 
 use rustix::time::{ClockId, clock_gettime};
+use std::time::Duration;
 use types::Tick;
 
 /// A source of ticks. Copies agree with each other.
@@ -14,6 +15,27 @@ impl Clock {
     #[must_use]
     pub fn start() -> Self {
         Self { start_ms: now_ms() }
+    }
+
+    /// The moment now on the same scale, exactly: a system call where the kernel has no faster way.
+    #[must_use]
+    pub fn precise(&self) -> Duration {
+        let now = clock_gettime(ClockId::Monotonic);
+        let since_boot = Duration::new(
+            now.tv_sec.cast_unsigned(),
+            u32::try_from(now.tv_nsec).unwrap_or(0),
+        );
+        since_boot.saturating_sub(Duration::from_millis(self.start_ms))
+    }
+
+    /// How much [`Clock::now`] may be behind [`Clock::precise`].
+    #[must_use]
+    pub fn coarseness(&self) -> Duration {
+        let step = rustix::time::clock_getres(ClockId::MonotonicCoarse);
+        Duration::new(
+            step.tv_sec.cast_unsigned(),
+            u32::try_from(step.tv_nsec).unwrap_or(0),
+        )
     }
 
     /// The tick now. A read of the kernel's coarse clock: no system call, right to a few milliseconds.

@@ -1,10 +1,11 @@
 //! From the configuration's words to the engine's.
 
-use crate::ports::OpenPort;
+use crate::{ports::OpenPort, takeover};
 use config::{Config, PortRange};
 use engine::model::{
     Desired, Interface, MarkRule, Offloads, Persistence, Route, Server, Service, Settings,
 };
+use std::net::IpAddr;
 use types::{InterfaceId, MacAddr, PortId, SchedulerFlags};
 
 /// What the engine must know of a port beside what is configured.
@@ -36,7 +37,9 @@ pub fn desired(config: &Config, ports: &[PortFacts]) -> Desired {
         interfaces: interfaces(config, ports),
         routes: routes(config),
         services: config.services.iter().map(service).collect(),
-        vips: config.mark_addresses().map(|(ip, _)| ip).collect(),
+        vips: vips(config),
+        floating: takeover::floating(config),
+        stations: takeover::stations(config),
         marks: config.marks.iter().map(|rule| mark(config, rule)).collect(),
         local: Vec::new(),
         settings: settings(config),
@@ -79,8 +82,15 @@ fn interfaces(config: &Config, facts: &[PortFacts]) -> Vec<Interface> {
     untagged.chain(tagged).collect()
 }
 
+/// Virtual addresses beside the services'.
+fn vips(config: &Config) -> Vec<IpAddr> {
+    let marked = config.mark_addresses().map(|(ip, _)| ip);
+    let moving = config.vrrp.iter().flat_map(config::Vrrp::addresses);
+    marked.chain(moving).collect()
+}
+
 /// The interface of that name.
-fn interface_id(config: &Config, name: &str) -> Option<InterfaceId> {
+pub fn interface_id(config: &Config, name: &str) -> Option<InterfaceId> {
     let mut named = interface_names(config).zip(0..);
     let (_, id) = named.find(|(n, _)| *n == name)?;
     Some(InterfaceId(id))

@@ -16,6 +16,7 @@ mod ports;
 mod queues;
 mod silence;
 mod startup;
+mod takeover;
 mod taps;
 mod worker;
 

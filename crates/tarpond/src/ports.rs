@@ -1,6 +1,6 @@
 //! Opening the ports of a configuration, and the pools their frames live in.
 
-use crate::{exception, worker::HANDOFF_DEPTH};
+use crate::{exception, takeover, worker::HANDOFF_DEPTH};
 use anyhow::{Context as _, Result, anyhow, bail};
 use config::Config;
 use dpdk::{Device, Eal, Mempool, MempoolConfig, Port, PortConfig, ProbedPort};
@@ -152,6 +152,7 @@ fn pools(eal: &Eal, config: &Config, probed: &[ProbedPort]) -> Result<Pools> {
     // Any port's frames may fill what all share.
     let common = HELD
         + exception::frames_held(count)
+        + takeover::frames_held(workers)
         + (workers + 1) * (CACHE * 2)
         + workers * count * (2 * burst)
         + if workers > 1 { count * handoff } else { 0 };

@@ -14,6 +14,7 @@ use crate::{
     ports::{self, OpenPort, Pools},
     queues::{self, Queues, WayOut},
     silence::Silence,
+    takeover::{Mail, Takeover, Tools, Urgent, plans},
     taps::Taps,
     worker::{Duties, Exit, Gauge, Handoff, WorkerOutput, Workers},
 };
@@ -74,10 +75,27 @@ pub fn run(config: Config, file: PathBuf) -> Result<()> {
         clock,
     };
     let rings = wiring.rings(&taps)?;
-    let duties = wiring.duties(&mut director, &mut ports, &pools, &rings)?;
+    let mail = Mail::new().context("cannot make the queue towards the takeover thread")?;
+    let urgent: Vec<Arc<Urgent>> = gauges.iter().map(|g| Urgent::new(Arc::clone(g))).collect();
+    let channels = Channels {
+        rings: &rings,
+        mail: &mail,
+        urgent: &urgent,
+    };
+    let duties = wiring.duties(&mut director, &mut ports, &pools, &channels)?;
     let pool = pools.any().context("there is no packet memory")?.clone();
-    let host = HostThread::start(eal.clone(), Arc::clone(&rings), devices, pool)?;
+    let host = HostThread::start(eal.clone(), Arc::clone(&rings), devices, pool.clone())?;
     let workers = Workers::start(&eal, duties)?;
+    let tools = Tools {
+        roles: director.roles(),
+        neighbours: director.neighbourhood(),
+        mail,
+        urgent,
+        gauges: gauges.clone(),
+        pool,
+        clock,
+    };
+    let takeover = Takeover::start(&eal, plans(&config, &facts), tools)?;
     let listener = Listener::bind(&config.director.socket)?;
 
     let name = config.director.name.clone();
@@ -94,6 +112,7 @@ pub fn run(config: Config, file: PathBuf) -> Result<()> {
         switch,
         clock,
         health,
+        takeover,
     );
     tracing::info!("director `{name}` is ready");
     manager.ready("forwarding");
@@ -101,6 +120,8 @@ pub fn run(config: Config, file: PathBuf) -> Result<()> {
     manager.stopping();
 
     drop(listener);
+    // Releases what it has while the workers still send.
+    control.end_takeover();
     drop(workers);
     drop(host);
     drop(rings);
@@ -222,6 +243,13 @@ fn secret() -> Result<[u64; 2]> {
     Ok([low, high])
 }
 
+/// Queues between workers and other threads.
+struct Channels<'a> {
+    rings: &'a Arc<Rings>,
+    mail: &'a Arc<Mail>,
+    urgent: &'a [Arc<Urgent>],
+}
+
 /// What connects workers, ports and host.
 struct Wiring<'a> {
     config: &'a Config,
@@ -252,8 +280,9 @@ impl Wiring<'_> {
         director: &mut Director,
         ports: &mut [OpenPort],
         pools: &Pools,
-        rings: &Arc<Rings>,
+        channels: &Channels<'_>,
     ) -> Result<Vec<Duties>> {
+        let rings = channels.rings;
         let queues: Vec<Queues> = ports
             .iter()
             .map(|p| Queues {
@@ -317,7 +346,18 @@ impl Wiring<'_> {
                     .worker(id)
                     .context("the engine has no such worker")?,
                 rx,
-                out: WorkerOutput::new(pool, exits, Arc::clone(rings), self.switch.tap()),
+                out: WorkerOutput::new(
+                    pool,
+                    exits,
+                    Arc::clone(rings),
+                    Arc::clone(channels.mail),
+                    self.switch.tap(),
+                ),
+                urgent: channels
+                    .urgent
+                    .get(worker)
+                    .map(Arc::clone)
+                    .context("a worker without ring")?,
                 from_host: self.host_ports(worker, rings),
                 handoffs: handoffs
                     .iter()

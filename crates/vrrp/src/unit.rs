@@ -184,12 +184,14 @@ impl Unit {
 
     /// Ends; a master says so.
     pub fn stop(&mut self, now: Duration, actions: &mut Vec<Action>) {
+        self.step_down_if_late(now, actions);
         self.release(actions);
         self.enter(now, State::Init, Cause::Stopped);
     }
 
     /// Gives up on command. It comes back when the other fails, not before.
     pub fn give_up(&mut self, now: Duration, actions: &mut Vec<Action>) -> bool {
+        self.step_down_if_late(now, actions);
         if self.state != State::Master {
             return false;
         }
@@ -199,8 +201,18 @@ impl Unit {
         true
     }
 
+    /// Tells members what to be from now on; state and timers stay. Members are matched by their order, of which there must be as
+    /// many as before.
+    pub fn reconfigure(&mut self, members: Vec<MemberSettings>, preemption: Preemption) {
+        for (member, settings) in self.members.iter_mut().zip(members) {
+            member.reconfigure(settings);
+        }
+        self.preemption = preemption;
+    }
+
     /// Something it depends on is broken (`Some`), or nothing is any more.
     pub fn fault(&mut self, now: Duration, what: Option<String>, actions: &mut Vec<Action>) {
+        self.step_down_if_late(now, actions);
         match (what, self.state) {
             (Some(what), State::Backup | State::Master) => {
                 self.release(actions);

@@ -57,4 +57,6 @@ pub mod protocol {
     pub const ICMPV6: u8 = 58;
     /// IPv6: nothing follows.
     pub const NO_NEXT: u8 = 59;
+    /// VRRP.
+    pub const VRRP: u8 = 112;
 }

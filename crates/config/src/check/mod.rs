@@ -9,6 +9,7 @@ mod marks;
 mod reach;
 mod routes;
 mod services;
+mod vrrp;
 
 use crate::{Config, Problem};
 use reach::Reach;
@@ -32,6 +33,7 @@ impl Config {
         marks::check(self, interfaces_known, &mut problems);
         services::check(self, &reach, interfaces_known, &mut problems);
         health::check(self, &reach, interfaces_known, &mut problems);
+        vrrp::check(self, &reach, interfaces_known, &mut problems);
         problems.found
     }
 }

@@ -11,6 +11,7 @@ mod section;
 mod service;
 mod settings;
 mod value;
+mod vrrp;
 
 pub use settings::MAX_TIMEOUT_S;
 
@@ -87,6 +88,7 @@ fn read(reader: &mut Reader, table: &DeTable<'_>) -> Config {
     let vlans = root.tables(reader, "vlan", port::vlan);
     let routes = root.tables(reader, "route", port::route);
     let marks = root.tables(reader, "mark", mark::rule);
+    let vrrp = root.tables(reader, "vrrp", vrrp::instance);
     let services = root.tables(reader, "service", service::service);
     let settings = root.table(reader, "settings", |reader, section| {
         settings::read(reader, section, compat_ipvs)
@@ -99,6 +101,7 @@ fn read(reader: &mut Reader, table: &DeTable<'_>) -> Config {
         vlans,
         routes,
         marks,
+        vrrp,
         services,
         settings,
     }
@@ -107,7 +110,7 @@ fn read(reader: &mut Reader, table: &DeTable<'_>) -> Config {
 /// Every key there is, as (table, key): `("port", "mtu")`; the table of top-level keys is `""`.
 #[must_use]
 pub fn known_keys() -> Vec<(&'static str, &'static str)> {
-    let skeleton = "[director]\n[[port]]\n[[vlan]]\n[[route]]\n[[mark]]\n[[service]]\n[[service.check]]\n[[service.server]]\n[settings]\n";
+    let skeleton = "[director]\n[[port]]\n[[vlan]]\n[[route]]\n[[mark]]\n[[vrrp]]\n[[service]]\n[[service.check]]\n[[service.server]]\n[settings]\n";
     let (table, _) = DeTable::parse_recoverable(skeleton);
     let mut reader = Reader::default();
     read(&mut reader, table.get_ref());

@@ -244,6 +244,20 @@ fn well_known(kind: &str, key: &str) -> Option<(String, String)> {
             "`inhibit_on_failure` is a value of `on_failure` here".into(),
             "write on_failure = \"quiesce\"",
         ),
+        ("vrrp", "virtual_ip" | "virtual_addresses" | "addresses" | "vip" | "vips") => {
+            is_called("virtual_ipaddress")
+        }
+        ("vrrp", "vrid" | "router_id" | "id") => is_called("virtual_router_id"),
+        ("vrrp", "vrrp_version") => is_called("version"),
+        ("vrrp", "unicast_peers" | "peers") => is_called("unicast_peer"),
+        ("vrrp", "nopreempt") => answer(
+            "`nopreempt` is called `preempt` here".into(),
+            "write preempt = false",
+        ),
+        ("vrrp", "state") => answer(
+            "an instance has no state to begin with: it listens first".into(),
+            "leave it out; priority decides, and 255 need not listen",
+        ),
         ("port" | "vlan", "address" | "ip" | "ips") => answer(
             format!("`{key}` is called `addresses` here"),
             "write a list: addresses = [\"192.0.2.1/24\"]",

@@ -5,6 +5,7 @@ mod health;
 mod ports;
 mod services;
 mod status;
+mod vrrp;
 
 use crate::{table::Table, units};
 use api::{
@@ -16,6 +17,7 @@ pub use health::health;
 pub use ports::ports;
 pub use services::{Figures, services};
 pub use status::status;
+pub use vrrp::vrrp;
 
 const NEIGHBOUR_STATES: [(NeighbourState, &str); 4] = [
     (NeighbourState::Incomplete, "incomplete"),

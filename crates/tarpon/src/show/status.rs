@@ -42,6 +42,9 @@ pub fn status(s: &Status) -> String {
             }
         ),
     );
+    if !s.vrrp.is_empty() {
+        line("vrrp", super::vrrp::summary(&s.vrrp));
+    }
     let rate = &s.rate;
     line(
         "rate",

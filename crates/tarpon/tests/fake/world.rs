@@ -59,6 +59,7 @@ pub fn status() -> Status {
         },
         ports_up: 1,
         ports: 2,
+        vrrp: Vec::new(),
         edits: vec!["service tcp 192.0.2.10:80: server 10.1.0.12:8080: weight 1 -> 0".into()],
         limitations: vec!["wan: no checksum offload, done in software".into()],
     }

@@ -46,6 +46,8 @@ pub fn run(control: &mut Control, command: Command) -> Outcome {
         Command::Marks => Outcome::Reply(Reply::Marks(listings::marks(control))),
         Command::Routes => Outcome::Reply(Reply::Routes(listings::routes(control))),
         Command::Health => Outcome::Reply(Reply::Health(health::shown(control))),
+        Command::Vrrp => Outcome::Reply(Reply::Vrrp(control.vrrp())),
+        Command::Failover(failover) => edited(control.fail_over(&failover.instance)),
         Command::Counters => Outcome::Reply(Reply::Counters(listings::counters(control))),
         Command::Connections(filter) => Outcome::Job(Job::Connections(ConnectionsJob::new(filter))),
         Command::Check(Document { file, toml }) => {

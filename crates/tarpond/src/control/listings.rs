@@ -117,6 +117,7 @@ pub fn status(control: &Control) -> Status {
         rate: traffic(rate),
         ports_up: control.ports.iter().filter(|p| p.port.link().up).count() as u64,
         ports: control.ports.len() as u64,
+        vrrp: control.vrrp(),
         edits: control.edits(),
         limitations,
     }

@@ -7,6 +7,7 @@ use crate::{
     desired::{PortFacts, desired},
     health::{Health, News, Program, Quorum, Standing},
     ports::{OpenPort, Pools},
+    takeover::{self, Takeover},
     taps::Taps,
     worker::Gauge,
 };
@@ -47,6 +48,10 @@ pub struct Control {
     pub(super) shutting_down: bool,
     pub(super) health: Health,
     pub(super) standing: Standing,
+    /// VRRP; `None` once it has ended.
+    takeover: Option<Takeover>,
+    /// Ports that had a carrier once: of one that never had, nothing is known.
+    carriers: HashSet<types::PortId>,
     facts: Vec<PortFacts>,
     switch: Arc<Switch>,
     capturing: bool,
@@ -73,6 +78,7 @@ impl Control {
         switch: Arc<Switch>,
         clock: Clock,
         health: Health,
+        takeover: Takeover,
     ) -> Self {
         let mut control = Self {
             applied: config.clone(),
@@ -92,6 +98,8 @@ impl Control {
             started: Instant::now(),
             draining: HashSet::new(),
             shutting_down: false,
+            takeover: Some(takeover),
+            carriers: HashSet::new(),
             switch,
             capturing: false,
             health,
@@ -177,6 +185,30 @@ impl Control {
         texts(config::diff(&self.applied, &self.config))
     }
 
+    /// How the virtual routers are.
+    pub fn vrrp(&self) -> Vec<api::Vrrp> {
+        self.takeover
+            .as_ref()
+            .map(Takeover::shown)
+            .unwrap_or_default()
+    }
+
+    /// Gives up an instance or a group.
+    ///
+    /// # Errors
+    /// There is none, or it is not master.
+    pub fn fail_over(&self, name: &str) -> Result<Vec<String>, Error> {
+        match &self.takeover {
+            Some(takeover) => takeover.fail_over(name),
+            None => Err(Error::new(ErrorCode::Internal, "the daemon is stopping")),
+        }
+    }
+
+    /// Releases all virtual addresses.
+    pub fn end_takeover(&mut self) {
+        self.takeover = None;
+    }
+
     /// Once a second: frees what workers have let go of, and takes the gauges.
     pub fn chores(&mut self) {
         self.director.reclaim();
@@ -184,6 +216,22 @@ impl Control {
             self.judge();
         }
         self.rates.sample(&self.gauges);
+        self.look_at_carriers();
+    }
+
+    fn look_at_carriers(&mut self) {
+        let Some(takeover) = &self.takeover else {
+            return;
+        };
+        for open in &self.ports {
+            let up = open.port.link().up;
+            if up {
+                self.carriers.insert(open.id);
+            }
+            if self.carriers.contains(&open.id) {
+                takeover.carrier(open.id, up);
+            }
+        }
     }
 
     /// Takes the rates' next step if it is due; how long until the one after.
@@ -322,6 +370,9 @@ impl Control {
             Ok(_) => {
                 for quorum in quorums {
                     self.quorum_changed(config, quorum);
+                }
+                if let Some(takeover) = &self.takeover {
+                    takeover.follow(takeover::plans(config, &self.facts));
                 }
                 Ok(())
             }

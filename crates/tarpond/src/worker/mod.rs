@@ -5,7 +5,7 @@ mod handoff;
 mod idle;
 mod output;
 
-use crate::{clock::Clock, exception::PortRings};
+use crate::{clock::Clock, exception::PortRings, takeover::Urgent};
 use anyhow::{Context as _, Result};
 use api::Direction;
 use arrayvec::ArrayVec;
@@ -40,6 +40,8 @@ pub struct Duties {
     pub rx: Vec<(PortId, RxQueue)>,
     /// The way out.
     pub out: WorkerOutput,
+    /// Advertisements and announcements to send, before everything else.
+    pub urgent: Arc<Urgent>,
     /// Ports whose frames from the host this worker takes.
     pub from_host: Vec<(PortId, Arc<PortRings>)>,
     /// Rings by which other workers send through this one's queues.
@@ -155,6 +157,14 @@ impl Duties {
     fn round(&mut self, now: Tick) -> u64 {
         let mut moved = 0;
         let mut burst: ArrayVec<Mbuf, BURST> = ArrayVec::new();
+        // A look costs less than taking from an empty ring, and nearly always suffices.
+        while !self.urgent.is_empty()
+            && let Some((port, frame)) = self.urgent.pop()
+        {
+            burst.push(frame);
+            moved += 1;
+            self.engine.from_host(now, port, &mut burst, &mut self.out);
+        }
         for (port, queue) in &mut self.rx {
             if queue.burst(&mut burst) == 0 {
                 continue;
@@ -208,10 +218,11 @@ impl Duties {
     #[cold]
     fn pause(&mut self, time: Duration, stop: &AtomicBool) {
         self.gauge.pausing();
-        let nothing = self
-            .from_host
-            .iter()
-            .all(|(_, rings)| rings.nothing_from_host())
+        let nothing = self.urgent.is_empty()
+            && self
+                .from_host
+                .iter()
+                .all(|(_, rings)| rings.nothing_from_host())
             && self.handoffs.iter().all(|(_, handoff)| handoff.is_empty());
         if nothing && !stop.load(Ordering::Relaxed) {
             self.engine.offline();

@@ -1,7 +1,7 @@
 //! A worker's way out: what the engine sends and punts, gathered into bursts.
 
 use super::Handoff;
-use crate::{capture::Tap as CaptureTap, exception::Rings};
+use crate::{capture::Tap as CaptureTap, exception::Rings, takeover::Mail};
 use api::Direction;
 use arrayvec::ArrayVec;
 use dpdk::{Mbuf, Mempool, TxQueue};
@@ -41,6 +41,7 @@ pub struct WorkerOutput {
     pool: Mempool,
     ports: Vec<PortOut>,
     rings: Arc<Rings>,
+    mail: Arc<Mail>,
     punted: bool,
     host_refused: u64,
     /// Copies of what is sent, while somebody captures.
@@ -50,7 +51,13 @@ pub struct WorkerOutput {
 impl WorkerOutput {
     /// With an exit per port, in the order of [`PortId`].
     #[must_use]
-    pub fn new(pool: Mempool, exits: Vec<Exit>, rings: Arc<Rings>, capture: CaptureTap) -> Self {
+    pub fn new(
+        pool: Mempool,
+        exits: Vec<Exit>,
+        rings: Arc<Rings>,
+        mail: Arc<Mail>,
+        capture: CaptureTap,
+    ) -> Self {
         let ports = exits
             .into_iter()
             .map(|exit| PortOut {
@@ -63,6 +70,7 @@ impl WorkerOutput {
             pool,
             ports,
             rings,
+            mail,
             punted: false,
             host_refused: 0,
             capture,
@@ -183,6 +191,12 @@ impl Output<Mbuf> for WorkerOutput {
         if self.rings.punt(port, frame) {
             self.punted = true;
         } else {
+            self.host_refused += 1;
+        }
+    }
+
+    fn advertisement(&mut self, port: PortId, frame: Mbuf) {
+        if !self.mail.push(port, frame) {
             self.host_refused += 1;
         }
     }

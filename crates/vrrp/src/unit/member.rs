@@ -126,6 +126,10 @@ impl Member {
         }
     }
 
+    pub(super) fn reconfigure(&mut self, settings: MemberSettings) {
+        self.settings = settings;
+    }
+
     pub(super) const fn weigh(&mut self, weight: i32) {
         self.weight = weight;
     }

@@ -307,6 +307,17 @@ fn a_master_that_wakes_late_steps_down_without_a_word() {
         .receive(lease, 0, ip(20), &worse, &mut this.actions);
     assert_eq!(this.actions, [Action::Leave]);
     assert_eq!(this.unit.state(), State::Backup);
+    // Nor to say goodbye: the addresses may be another's by now.
+    let mut this = Under::master(100);
+    this.actions.clear();
+    this.unit
+        .fault(lease, Some("stalled".into()), &mut this.actions);
+    assert_eq!(this.actions, [Action::Leave]);
+    assert_eq!((this.unit.state(), this.unit.late()), (State::Fault, 1));
+    let mut this = Under::master(100);
+    this.actions.clear();
+    this.unit.stop(lease, &mut this.actions);
+    assert_eq!(this.actions, [Action::Leave]);
     // Just in time is in time.
     let mut this = Under::master(100);
     let lease = this.unit.lease().unwrap();

@@ -1,0 +1,64 @@
+//! What is said of virtual routers.
+
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, net::IpAddr};
+
+/// A virtual router.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Vrrp {
+    /// Its name.
+    pub name: String,
+    /// The group it moves with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sync_group: Option<String>,
+    /// Instances of the same number move together.
+    pub unit: usize,
+    /// The interface it is on.
+    pub interface: String,
+    /// 2 or 3.
+    pub version: u8,
+    /// Its id on the link.
+    pub virtual_router_id: u8,
+    /// `init`, `backup`, `master` or `fault`.
+    pub state: String,
+    /// For how many seconds.
+    pub since_s: f64,
+    /// Why.
+    pub why: String,
+    /// As configured.
+    pub priority: u8,
+    /// As it counts now.
+    pub priority_now: u8,
+    /// Between advertisements.
+    pub advert_int_ms: u64,
+    /// What it advertises from.
+    pub source: IpAddr,
+    /// The virtual addresses.
+    pub addresses: Vec<IpAddr>,
+    /// Whom it heard last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heard: Option<Heard>,
+    /// How often it became master.
+    pub takeovers: u64,
+    /// How often it woke too late to go on as it was.
+    pub woke_late: u64,
+    /// What it sent and received, by name. Names with `wrong_` count what all instances could not read.
+    pub counters: BTreeMap<String, u64>,
+}
+
+/// Another director, as it advertises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heard {
+    /// Its address.
+    pub from: IpAddr,
+    /// Its priority.
+    pub priority: u8,
+}
+
+/// What to give up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Failover {
+    /// The name of an instance or a group.
+    pub instance: String,
+}

@@ -1,0 +1,75 @@
+//! Virtual routers: which addresses move between directors, and by which rules. Keys are named as keepalived names them.
+
+use crate::Config;
+use std::net::IpAddr;
+
+/// Groups and instances by themselves there can be, together.
+pub const MAX_UNITS: usize = 64;
+
+/// A virtual router.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vrrp {
+    /// Its name.
+    pub name: String,
+    /// The interface it is on, by name.
+    pub interface: String,
+    /// 1 to 255; the same on all directors of one virtual router.
+    pub virtual_router_id: u8,
+    /// 2 or 3.
+    pub version: u8,
+    /// 1 to 255; 255 takes over without listening first.
+    pub priority: u8,
+    /// Between advertisements, in milliseconds: whole tenths of 100, in version 2 whole seconds.
+    pub advert_int_ms: u32,
+    /// Whether it takes over from a master of lower priority.
+    pub preempt: bool,
+    /// For how many seconds it lets such a master be first.
+    pub preempt_delay: u32,
+    /// The virtual addresses it advertises, all of one family.
+    pub virtual_ipaddress: Vec<IpAddr>,
+    /// Addresses that move with them without being advertised; of any family.
+    pub virtual_ipaddress_excluded: Vec<IpAddr>,
+    /// The other directors, instead of the multicast group.
+    pub unicast_peer: Vec<IpAddr>,
+    /// Version 2's password.
+    pub auth_pass: Option<String>,
+    /// Version 3's checksum over IPv4 is over the message only.
+    pub v3_checksum_as_v2: bool,
+    /// Instances of one group move together.
+    pub sync_group: Option<String>,
+    /// Announcements on becoming master.
+    pub garp_master_repeat: u32,
+    /// Seconds until they are repeated; 0: not.
+    pub garp_master_delay: u32,
+    /// Seconds between announcements while master; 0: none.
+    pub garp_master_refresh: u32,
+}
+
+impl Vrrp {
+    /// All addresses that move with it.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        let excluded = self.virtual_ipaddress_excluded.iter();
+        self.virtual_ipaddress.iter().chain(excluded).copied()
+    }
+
+    /// The name of what moves together: its group, or itself.
+    #[must_use]
+    pub fn unit(&self) -> &str {
+        self.sync_group.as_deref().unwrap_or(&self.name)
+    }
+}
+
+impl Config {
+    /// What moves together: names, each with its instances, in the order of the file.
+    #[must_use]
+    pub fn vrrp_units(&self) -> Vec<(&str, Vec<&Vrrp>)> {
+        let mut units: Vec<(&str, Vec<&Vrrp>)> = Vec::new();
+        for instance in &self.vrrp {
+            match units.iter_mut().find(|(name, _)| *name == instance.unit()) {
+                Some((_, members)) => members.push(instance),
+                None => units.push((instance.unit(), vec![instance])),
+            }
+        }
+        units
+    }
+}

@@ -1,0 +1,132 @@
+//! The queues between workers and the takeover thread. Nothing else goes through them, so nothing makes them wait.
+
+use crate::worker::Gauge;
+use crossbeam::queue::ArrayQueue;
+use dpdk::Mbuf;
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use std::{
+    os::fd::OwnedFd,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering, fence},
+    },
+    time::Duration,
+};
+use types::PortId;
+
+/// Advertisements that may wait for the thread: a flood of them costs no others anything.
+const INCOMING: usize = 256;
+/// Frames that may wait for one worker.
+const OUTGOING: usize = 512;
+
+/// Frames the queues may hold for that many workers.
+#[must_use]
+pub const fn frames_held(workers: u32) -> u32 {
+    #[expect(clippy::cast_possible_truncation, reason = "two small constants")]
+    let (incoming, outgoing) = (INCOMING as u32, OUTGOING as u32);
+    incoming + workers * outgoing
+}
+
+/// Advertisements for the thread, and the bell that wakes it.
+pub struct Mail {
+    queue: ArrayQueue<(PortId, Mbuf)>,
+    bell: OwnedFd,
+    sleeping: AtomicBool,
+}
+
+impl Mail {
+    /// An empty queue.
+    ///
+    /// # Errors
+    /// When the kernel has no event descriptor left.
+    pub fn new() -> std::io::Result<Arc<Self>> {
+        Ok(Arc::new(Self {
+            queue: ArrayQueue::new(INCOMING),
+            bell: eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?,
+            sleeping: AtomicBool::new(false),
+        }))
+    }
+
+    /// Hands an advertisement to the thread, which wakes. False, and the frame is gone, when the queue is full.
+    #[must_use]
+    pub fn push(&self, port: PortId, frame: Mbuf) -> bool {
+        let taken = self.queue.push((port, frame)).is_ok();
+        self.ring();
+        taken
+    }
+
+    /// Wakes the thread.
+    pub fn ring(&self) {
+        // Pairs with the fence in `wait`: either the thread sees what was done before it sleeps, or it is seen asleep.
+        fence(Ordering::SeqCst);
+        if self.sleeping.swap(false, Ordering::Relaxed) {
+            // The only failure is a counter that is full, and then the thread is awake.
+            let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
+        }
+    }
+
+    /// The next advertisement.
+    pub fn pop(&self) -> Option<(PortId, Mbuf)> {
+        self.queue.pop()
+    }
+
+    /// Sleeps until the bell rings, for `time` at most, unless there is something already.
+    pub fn wait(&self, time: Duration, nothing_else: impl FnOnce() -> bool) {
+        self.sleeping.store(true, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        if self.queue.is_empty() && nothing_else() {
+            let timeout = Timespec {
+                tv_sec: time.as_secs().try_into().unwrap_or(i64::MAX),
+                tv_nsec: time.subsec_nanos().into(),
+            };
+            let mut waited = [PollFd::new(&self.bell, PollFlags::IN)];
+            if poll(&mut waited, Some(&timeout)).is_err() {
+                // Interrupted, or never able to: no spinning either way.
+                std::thread::sleep(Duration::from_micros(100));
+            }
+            let mut count = [0; 8];
+            let _ = rustix::io::read(&self.bell, &mut count);
+        }
+        self.sleeping.store(false, Ordering::Relaxed);
+    }
+}
+
+/// Frames of the thread for one worker to send, before everything else.
+pub struct Urgent {
+    queue: ArrayQueue<(PortId, Mbuf)>,
+    gauge: Arc<Gauge>,
+}
+
+impl Urgent {
+    /// An empty ring to the worker of that gauge.
+    #[must_use]
+    pub fn new(gauge: Arc<Gauge>) -> Arc<Self> {
+        Arc::new(Self {
+            queue: ArrayQueue::new(OUTGOING),
+            gauge,
+        })
+    }
+
+    /// Puts a frame in. False, and the frame is gone, when the ring is full. [`Urgent::wake`] after the last.
+    #[must_use]
+    pub fn push(&self, port: PortId, frame: Mbuf) -> bool {
+        self.queue.push((port, frame)).is_ok()
+    }
+
+    /// Wakes the worker if it pauses.
+    pub fn wake(&self) {
+        self.gauge.wake();
+    }
+
+    /// The next frame, for the worker.
+    #[inline]
+    pub fn pop(&self) -> Option<(PortId, Mbuf)> {
+        self.queue.pop()
+    }
+
+    /// Whether nothing waits.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+}

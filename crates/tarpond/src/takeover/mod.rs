@@ -1,0 +1,174 @@
+//! Takeover: VRRP and announcements, on a thread of its own, so that neither a slow client of the control socket nor a slow check
+//! can cost the virtual addresses.
+//!
+//! The thread gives and takes roles (`engine::Roles`), hears advertisements from the workers through a queue of their own, and
+//! sends through rings that workers empty before everything else.
+
+mod mail;
+mod plan;
+mod report;
+mod thread;
+
+pub use mail::{Mail, Urgent, frames_held};
+pub use plan::{UnitPlan, floating, plans, stations};
+
+use crate::{clock::Clock, worker::Gauge};
+use anyhow::{Context as _, Result};
+use dpdk::{Eal, Mempool};
+use engine::{Neighbourhood, Roles};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    thread::JoinHandle,
+    time::Duration,
+};
+use thread::Thread;
+
+/// What control asks of the thread.
+enum Request {
+    /// Another configuration of the same units.
+    Plans(Vec<UnitPlan>),
+    /// Give up the unit of that number.
+    GiveUp(usize),
+    /// A port has lost its carrier, or has it again.
+    Carrier(types::PortId, bool),
+    /// End: release, send what there is to send.
+    Stop,
+}
+
+/// What the thread works with.
+pub struct Tools {
+    /// Gives and takes the roles.
+    pub roles: Arc<Roles>,
+    /// MACs of unicast peers.
+    pub neighbours: Neighbourhood,
+    /// Advertisements in.
+    pub mail: Arc<Mail>,
+    /// Frames out: the ring of each port's worker.
+    pub urgent: Vec<Arc<Urgent>>,
+    /// The workers.
+    pub gauges: Vec<Arc<Gauge>>,
+    /// Frames are built in its buffers.
+    pub pool: Mempool,
+    /// Moments.
+    pub clock: Clock,
+}
+
+/// The control thread's side. Dropped, it ends the thread, which releases what it has.
+pub struct Takeover {
+    mail: Arc<Mail>,
+    requests: Arc<Mutex<Vec<Request>>>,
+    shown: Arc<Mutex<Vec<api::Vrrp>>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Takeover {
+    /// Starts the thread over `plans`. Without any there is no thread.
+    ///
+    /// # Errors
+    /// When the thread cannot be started.
+    pub fn start(eal: &Eal, plans: Vec<UnitPlan>, tools: Tools) -> Result<Self> {
+        let mut takeover = Self {
+            mail: Arc::clone(&tools.mail),
+            requests: Arc::default(),
+            shown: Arc::default(),
+            thread: None,
+        };
+        if plans.is_empty() {
+            return Ok(takeover);
+        }
+        let (requests, shown) = (Arc::clone(&takeover.requests), Arc::clone(&takeover.shown));
+        let eal = eal.clone();
+        takeover.thread = Some(
+            std::thread::Builder::new()
+                .name("takeover".into())
+                .spawn(move || {
+                    // A thread the EAL does not know works too, only without a buffer cache of its own.
+                    let _registered = eal.register_thread().ok();
+                    if let Err(error) = host::real_time() {
+                        tracing::warn!(
+                            "the takeover thread runs without real-time priority ({error}): on a busy machine it may wake late, and step down \
+                             for it; give the daemon CAP_SYS_NICE"
+                        );
+                    }
+                    Thread::new(plans, tools, requests, shown).run();
+                })
+                .context("cannot start the takeover thread")?,
+        );
+        Ok(takeover)
+    }
+
+    /// Other plans for the same units.
+    pub fn follow(&self, plans: Vec<UnitPlan>) {
+        self.ask(Request::Plans(plans));
+    }
+
+    /// A port's carrier, as often as it is known.
+    pub fn carrier(&self, port: types::PortId, up: bool) {
+        self.ask(Request::Carrier(port, up));
+    }
+
+    /// Gives up the unit that has the instance or group `name`: `Ok` with the names of what moves, or why not.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn fail_over(&self, name: &str) -> Result<Vec<String>, api::Error> {
+        let shown = self.shown();
+        let of = |v: &&api::Vrrp| v.name == name || v.sync_group.as_deref() == Some(name);
+        let Some(instance) = shown.iter().find(of) else {
+            let names: Vec<&str> = shown.iter().map(|v| v.name.as_str()).collect();
+            let message = if names.is_empty() {
+                "there is no [[vrrp]] in the configuration".to_owned()
+            } else {
+                format!(
+                    "there is no instance or sync_group {name:?}; the instances are {}",
+                    names.join(", ")
+                )
+            };
+            return Err(api::Error::new(api::ErrorCode::NotFound, message));
+        };
+        if instance.state != "master" {
+            let message = format!(
+                "{name} is {}, not master: there is nothing to give up",
+                instance.state
+            );
+            return Err(api::Error::new(api::ErrorCode::Invalid, message));
+        }
+        self.ask(Request::GiveUp(instance.unit));
+        Ok(shown
+            .iter()
+            .filter(|v| v.unit == instance.unit)
+            .map(|v| format!("{}: given up", v.name))
+            .collect())
+    }
+
+    /// How the instances are, in the order of the file.
+    pub fn shown(&self) -> Vec<api::Vrrp> {
+        self.shown
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn ask(&self, request: Request) {
+        if self.thread.is_some() {
+            self.requests
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(request);
+            self.mail.ring();
+        }
+    }
+}
+
+impl Drop for Takeover {
+    fn drop(&mut self) {
+        self.ask(Request::Stop);
+        if let Some(thread) = self.thread.take() {
+            // A panic there has ended the process already.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// How long the thread sleeps at most.
+const NAP: Duration = Duration::from_millis(100);

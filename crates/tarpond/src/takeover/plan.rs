@@ -1,0 +1,198 @@
+//! From the configuration's words to units of VRRP.
+
+use crate::desired::{PortFacts, interface_id};
+use config::{Config, Vrrp};
+use std::{
+    net::{IpAddr, Ipv6Addr},
+    time::Duration,
+};
+use types::{InterfaceId, IpNet, PortId};
+use vrrp::{
+    Authentication, Checksum, Interval, Link, MemberSettings, Preemption, Repetition, Version,
+};
+
+/// What moves together. Its number is its role.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnitPlan {
+    /// The group's name, or the instance's.
+    pub name: String,
+    /// Its virtual routers.
+    pub members: Vec<MemberPlan>,
+    /// What it does to others.
+    pub preemption: Preemption,
+    /// How it announces.
+    pub repetition: Repetition,
+    /// What it announces, and where.
+    pub announced: Vec<(PortId, Link, IpAddr)>,
+}
+
+/// A virtual router.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberPlan {
+    /// The instance's name.
+    pub name: String,
+    /// Its group's.
+    pub sync_group: Option<String>,
+    /// Its interface's name.
+    pub interface: String,
+    /// The same by number.
+    pub id: InterfaceId,
+    /// The port below.
+    pub port: PortId,
+    /// MAC and tag.
+    pub link: Link,
+    /// What it is told to be.
+    pub settings: MemberSettings,
+    /// Over what its checksum is.
+    pub checksum: Checksum,
+    /// Whom it tells, if not the group.
+    pub peers: Vec<IpAddr>,
+    /// All addresses that move with it.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// An interface as far as VRRP wants to know.
+struct Place<'c> {
+    id: InterfaceId,
+    port: PortId,
+    link: Link,
+    addresses: &'c [IpNet],
+}
+
+/// The units of `config`, in its order.
+#[must_use]
+pub fn plans(config: &Config, facts: &[PortFacts]) -> Vec<UnitPlan> {
+    let places = places(config, facts);
+    let unit = |(name, members): (&str, Vec<&Vrrp>)| {
+        let first = *members.first()?;
+        let announced = members
+            .iter()
+            .flat_map(|v| v.addresses().map(|address| (v.interface.as_str(), address)))
+            .filter_map(|(interface, address)| {
+                // Where the address is on link; a router's own segment otherwise.
+                let near =
+                    |p: &&(&str, Place<'_>)| p.1.addresses.iter().any(|n| n.contains(address));
+                let own = |p: &&(&str, Place<'_>)| p.0 == interface;
+                let here = places.iter().find(|p| own(p) && near(p));
+                let (_, place) = here
+                    .or_else(|| places.iter().find(near))
+                    .or_else(|| places.iter().find(own))?;
+                Some((place.port, place.link, address))
+            })
+            .collect();
+        Some(UnitPlan {
+            name: name.to_owned(),
+            preemption: Preemption {
+                allowed: first.preempt,
+                delay: Duration::from_secs(first.preempt_delay.into()),
+            },
+            repetition: Repetition {
+                repeat: first.garp_master_repeat,
+                delay: Duration::from_secs(first.garp_master_delay.into()),
+                refresh: Duration::from_secs(first.garp_master_refresh.into()),
+                ..Repetition::default()
+            },
+            announced,
+            members: members
+                .into_iter()
+                .filter_map(|v| member(v, &places))
+                .collect(),
+        })
+    };
+    config.vrrp_units().into_iter().filter_map(unit).collect()
+}
+
+/// Virtual addresses with their roles.
+#[must_use]
+pub fn floating(config: &Config) -> Vec<(IpAddr, u8)> {
+    let units = config.vrrp_units().into_iter().zip(0..);
+    units
+        .flat_map(|((_, members), role)| members.into_iter().map(move |m| (m, role)))
+        .flat_map(|(member, role)| member.addresses().map(move |address| (address, role)))
+        .collect()
+}
+
+/// Peers whose MACs must be known.
+#[must_use]
+pub fn stations(config: &Config) -> Vec<(InterfaceId, IpAddr)> {
+    let of = |v: &Vrrp| {
+        let id = interface_id(config, &v.interface)?;
+        Some(
+            v.unicast_peer
+                .iter()
+                .map(move |peer| (id, *peer))
+                .collect::<Vec<_>>(),
+        )
+    };
+    config.vrrp.iter().filter_map(of).flatten().collect()
+}
+
+fn places<'c>(config: &'c Config, facts: &[PortFacts]) -> Vec<(&'c str, Place<'c>)> {
+    let mut places = Vec::new();
+    for ((port, facts), number) in config.ports.iter().zip(facts).zip(0..) {
+        let mac = facts.mac;
+        let mut add = |name: &'c str, vlan, addresses: &'c [IpNet]| {
+            if let Some(id) = interface_id(config, name) {
+                let link = Link { mac, vlan };
+                let port = PortId(number);
+                places.push((
+                    name,
+                    Place {
+                        id,
+                        port,
+                        link,
+                        addresses,
+                    },
+                ));
+            }
+        };
+        add(&port.name, None, &port.addresses);
+        for vlan in config.vlans.iter().filter(|v| v.port == port.name) {
+            add(&vlan.name, Some(vlan.id), &vlan.addresses);
+        }
+    }
+    places
+}
+
+fn member(v: &Vrrp, places: &[(&str, Place<'_>)]) -> Option<MemberPlan> {
+    let (_, place) = places.iter().find(|(name, _)| *name == v.interface)?;
+    let six = v.virtual_ipaddress.first()?.is_ipv6();
+    let source = if six {
+        IpAddr::V6(Ipv6Addr::from_bits(wire::nd::link_local(place.link.mac.0)))
+    } else {
+        let mut own = place.addresses.iter().map(IpNet::address);
+        own.find(IpAddr::is_ipv4)?
+    };
+    let version = if v.version == 2 {
+        Version::V2
+    } else {
+        Version::V3
+    };
+    Some(MemberPlan {
+        name: v.name.clone(),
+        sync_group: v.sync_group.clone(),
+        interface: v.interface.clone(),
+        id: place.id,
+        port: place.port,
+        link: place.link,
+        settings: MemberSettings {
+            version,
+            router_id: v.virtual_router_id,
+            priority: v.priority,
+            interval: Interval::of_centiseconds(u16::try_from(v.advert_int_ms / 10).ok()?)?,
+            source,
+            addresses: v.virtual_ipaddress.clone(),
+            authentication: match &v.auth_pass {
+                Some(text) => Authentication::password(text),
+                None => Authentication::None,
+            },
+        },
+        checksum: if v.v3_checksum_as_v2 {
+            Checksum::MessageOnly
+        } else {
+            Checksum::PseudoHeader
+        },
+        peers: v.unicast_peer.clone(),
+        addresses: v.addresses().collect(),
+    })
+}

@@ -1,0 +1,82 @@
+//! What is shown of the units.
+
+use super::UnitPlan;
+use std::{collections::BTreeMap, time::Duration};
+use vrrp::{Announcer, Unit};
+
+/// Frames that could not be sent or read, by unit.
+#[derive(Clone, Debug, Default)]
+pub struct Losses {
+    /// A ring was full, or no buffer free.
+    pub unsent: u64,
+    /// A unicast peer's MAC is not known yet.
+    pub unresolved: u64,
+}
+
+/// A unit with what belongs to it.
+pub struct Live {
+    /// As configured.
+    pub plan: UnitPlan,
+    /// Its state.
+    pub unit: Unit,
+    /// Its announcements.
+    pub announcer: Announcer,
+    /// What went wrong.
+    pub losses: Losses,
+}
+
+/// How the instances are. `wrong`: advertisements that were none, by the mistake's name.
+pub fn report(
+    now: Duration,
+    units: &[Live],
+    wrong: &BTreeMap<&'static str, u64>,
+) -> Vec<api::Vrrp> {
+    let mut all = Vec::new();
+    for (number, live) in units.iter().enumerate() {
+        let unit = &live.unit;
+        for (plan, member) in live.plan.members.iter().zip(unit.members()) {
+            let counters = member.counters();
+            let settings = member.settings();
+            all.push(api::Vrrp {
+                name: plan.name.clone(),
+                sync_group: plan.sync_group.clone(),
+                unit: number,
+                interface: plan.interface.clone(),
+                version: settings.version.number(),
+                virtual_router_id: settings.router_id,
+                state: unit.state().name().to_owned(),
+                since_s: now.saturating_sub(unit.since()).as_secs_f64(),
+                why: unit.cause().to_string(),
+                priority: settings.priority,
+                priority_now: member.priority(),
+                advert_int_ms: u64::try_from(settings.interval.duration().as_millis())
+                    .unwrap_or(u64::MAX),
+                source: settings.source,
+                addresses: plan.addresses.clone(),
+                heard: member
+                    .master()
+                    .map(|(from, priority)| api::Heard { from, priority }),
+                takeovers: unit.takeovers(),
+                woke_late: unit.late(),
+                counters: [
+                    ("sent", counters.sent),
+                    ("sent_release", counters.sent_release),
+                    ("received", counters.received),
+                    ("received_release", counters.received_release),
+                    ("conflicts", counters.conflicts),
+                    ("ignored", counters.ignored),
+                    ("mismatched", counters.mismatched),
+                    ("own", counters.own),
+                    ("other_addresses", counters.other_addresses),
+                    ("unsent", live.losses.unsent),
+                    ("unresolved", live.losses.unresolved),
+                ]
+                .into_iter()
+                .map(|(name, count)| (name.to_owned(), count))
+                .chain(wrong.iter().map(|(name, n)| (format!("wrong_{name}"), *n)))
+                .collect(),
+            });
+        }
+    }
+    all
+}

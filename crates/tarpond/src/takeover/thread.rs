@@ -1,0 +1,423 @@
+//! The thread itself: what was received, what is due, what follows from it.
+
+use super::{
+    NAP, Request, Tools, UnitPlan,
+    report::{Live, report},
+};
+use dpdk::Mbuf;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use types::{PortId, Tick};
+use vrrp::{
+    Action, Announcer, MemberSettings, Received, State, Unit, advertisement, announcements,
+};
+use wire::Frame as _;
+
+/// How often what is shown is brought up to date while nothing happens.
+const SHOW: Duration = Duration::from_millis(200);
+/// Between two looks at a worker that has not come round in between: below this nothing is said of it.
+const SHORTEST_STALL: Duration = Duration::from_millis(30);
+
+pub(super) struct Thread {
+    units: Vec<Live>,
+    tools: Tools,
+    requests: Arc<Mutex<Vec<Request>>>,
+    shown: Arc<Mutex<Vec<api::Vrrp>>>,
+    next_show: Duration,
+    /// Advertisements that could not be read, by the mistake's name.
+    wrong: BTreeMap<&'static str, u64>,
+    /// Ports without carrier.
+    down: Vec<PortId>,
+    /// Rounds of each worker, and when they were last seen to differ.
+    rounds: Vec<(u64, Duration)>,
+    /// It was told to stop.
+    stopping: bool,
+}
+
+impl Thread {
+    pub fn new(
+        plans: Vec<UnitPlan>,
+        tools: Tools,
+        requests: Arc<Mutex<Vec<Request>>>,
+        shown: Arc<Mutex<Vec<api::Vrrp>>>,
+    ) -> Self {
+        let now = tools.clock.precise();
+        let units = plans
+            .into_iter()
+            .map(|plan| Live {
+                unit: Unit::new(settings(&plan), plan.preemption),
+                announcer: Announcer::new(plan.repetition, plan.announced.len()),
+                losses: Default::default(),
+                plan,
+            })
+            .collect();
+        Self {
+            units,
+            rounds: tools
+                .gauges
+                .iter()
+                .map(|g| (g.read().rounds, now))
+                .collect(),
+            tools,
+            requests,
+            shown,
+            next_show: Duration::ZERO,
+            wrong: BTreeMap::new(),
+            down: Vec::new(),
+            stopping: false,
+        }
+    }
+
+    pub fn run(mut self) {
+        while !self.stopping {
+            let mut changed = false;
+            // What came in goes first, so that nothing is claimed while it waits.
+            self.receive(&mut changed);
+            self.obey(&mut changed);
+            let now = self.tools.clock.precise();
+            if !self.stopping {
+                self.watch_workers(now, &mut changed);
+                for number in 0..self.units.len() {
+                    self.step(number, now, &mut changed, |unit, actions| {
+                        if unit.state() == State::Init {
+                            unit.start(now, actions);
+                        }
+                        unit.poll(now, actions);
+                    });
+                    self.announce(number, now);
+                }
+            }
+            self.lease();
+            for ring in &self.tools.urgent {
+                ring.wake();
+            }
+            if changed || now >= self.next_show {
+                self.show(now);
+            }
+            if !self.stopping {
+                self.sleep();
+            }
+        }
+        self.drain();
+    }
+
+    fn receive(&mut self, changed: &mut bool) {
+        while let Some((port, frame)) = self.tools.mail.pop() {
+            let now = self.tools.clock.precise();
+            let mut bytes = Vec::new();
+            frame.segments(&mut |segment| bytes.extend_from_slice(segment));
+            drop(frame);
+            match Received::parse(&bytes) {
+                Ok(received) => self.hear(now, port, &received, changed),
+                Err(error) => {
+                    let count = self.wrong.entry(error.name()).or_default();
+                    *count += 1;
+                    if *count == 1 {
+                        tracing::warn!(
+                            "an advertisement came in on port {} that is none: {error}",
+                            port.0
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    fn hear(&mut self, now: Duration, port: PortId, received: &Received, changed: &mut bool) {
+        let Received {
+            source,
+            vlan,
+            advertisement,
+            ..
+        } = received;
+        let on = vlan.filter(|id| *id != 0);
+        for number in 0..self.units.len() {
+            let Some(live) = self.units.get(number) else {
+                continue;
+            };
+            let member = live.plan.members.iter().position(|m| {
+                m.port == port
+                    && m.link.vlan.map(types::VlanId::get) == on
+                    && m.settings.router_id == advertisement.router_id
+                    && m.settings.source.is_ipv4() == source.is_ipv4()
+                    && (m.peers.is_empty() || m.peers.contains(source))
+            });
+            if let Some(member) = member {
+                self.step(number, now, changed, |unit, actions| {
+                    unit.receive(now, member, *source, advertisement, actions);
+                });
+                return;
+            }
+        }
+    }
+
+    fn obey(&mut self, changed: &mut bool) {
+        let requests =
+            std::mem::take(&mut *self.requests.lock().unwrap_or_else(PoisonError::into_inner));
+        let now = self.tools.clock.precise();
+        for request in requests {
+            match request {
+                Request::Plans(plans) => {
+                    for (live, plan) in self.units.iter_mut().zip(plans) {
+                        reconfigure(live, plan, now);
+                    }
+                    *changed = true;
+                }
+                Request::GiveUp(number) => self.step(number, now, changed, |unit, actions| {
+                    unit.give_up(now, actions);
+                }),
+                Request::Carrier(port, up) => self.carrier(port, up, now, changed),
+                Request::Stop => {
+                    for number in 0..self.units.len() {
+                        self.step(number, now, changed, |unit, actions| {
+                            unit.stop(now, actions)
+                        });
+                    }
+                    self.stopping = true;
+                }
+            }
+        }
+    }
+
+    fn carrier(&mut self, port: PortId, up: bool, now: Duration, changed: &mut bool) {
+        if self.down.contains(&port) != up {
+            return;
+        }
+        if up {
+            self.down.retain(|p| *p != port);
+        } else {
+            self.down.push(port);
+        }
+        self.judge_faults(now, changed);
+    }
+
+    /// A worker that does not come round neither hears nor sends: nobody shall be master through it.
+    fn watch_workers(&mut self, now: Duration, changed: &mut bool) {
+        let mut news = false;
+        for ((rounds, at), gauge) in self.rounds.iter_mut().zip(&self.tools.gauges) {
+            let read = gauge.read().rounds;
+            if read != *rounds {
+                (*rounds, *at) = (read, now);
+                news = true;
+            }
+        }
+        let stalled = self.units.iter().any(|live| self.stalled(live, now));
+        let faulty = self
+            .units
+            .iter()
+            .any(|live| live.unit.state() == State::Fault);
+        if stalled || (news && faulty) {
+            self.judge_faults(now, changed);
+        }
+    }
+
+    fn stalled(&self, live: &Live, now: Duration) -> bool {
+        let patience = patience(live).max(SHORTEST_STALL);
+        self.rounds
+            .iter()
+            .any(|(_, at)| now.saturating_sub(*at) > patience)
+    }
+
+    fn judge_faults(&mut self, now: Duration, changed: &mut bool) {
+        for number in 0..self.units.len() {
+            let Some(live) = self.units.get(number) else {
+                continue;
+            };
+            let down = live
+                .plan
+                .members
+                .iter()
+                .find(|m| self.down.contains(&m.port));
+            let fault = match down {
+                Some(member) => Some(format!("no carrier on {}", member.interface)),
+                None if self.stalled(live, now) => Some("a worker does not come round".to_owned()),
+                None => None,
+            };
+            self.step(number, now, changed, |unit, actions| {
+                unit.fault(now, fault, actions)
+            });
+        }
+    }
+
+    /// Lets `f` do something with a unit, and does what follows.
+    fn step(
+        &mut self,
+        number: usize,
+        now: Duration,
+        changed: &mut bool,
+        f: impl FnOnce(&mut Unit, &mut Vec<Action>),
+    ) {
+        let Some(live) = self.units.get_mut(number) else {
+            return;
+        };
+        let before = (live.unit.state(), live.unit.since());
+        let mut actions = Vec::new();
+        f(&mut live.unit, &mut actions);
+        let after = (live.unit.state(), live.unit.since());
+        let role = u8::try_from(number).unwrap_or(u8::MAX);
+        for action in actions {
+            match action {
+                Action::Take => {
+                    // The lease first: whoever sees the role sees it too.
+                    self.lease();
+                    self.tools.roles.set(role, true);
+                }
+                Action::Leave => {
+                    self.tools.roles.set(role, false);
+                    if let Some(live) = self.units.get_mut(number) {
+                        live.announcer.stop();
+                    }
+                }
+                Action::Send { member, priority } => self.advertise(number, member, priority),
+                Action::Announce => {
+                    if let Some(live) = self.units.get_mut(number) {
+                        live.announcer.start(now);
+                    }
+                }
+            }
+        }
+        if before != after
+            && let Some(live) = self.units.get(number)
+        {
+            *changed = true;
+            tracing::info!(
+                "vrrp {}: {} -> {}: {}",
+                live.plan.name,
+                before.0.name(),
+                after.0.name(),
+                live.unit.cause()
+            );
+        }
+    }
+
+    fn advertise(&mut self, number: usize, member: usize, priority: u8) {
+        let Some(live) = self.units.get_mut(number) else {
+            return;
+        };
+        let (Some(plan), Some(state)) = (
+            live.plan.members.get(member),
+            live.unit.members().get(member),
+        ) else {
+            return;
+        };
+        let message = state.advertisement(priority);
+        let source = state.settings().source;
+        let send = |to| advertisement(plan.link, source, to, &message, plan.checksum);
+        if plan.peers.is_empty() {
+            let sent = push(&self.tools, plan.port, &send(None));
+            live.losses.unsent += u64::from(!sent);
+            return;
+        }
+        for peer in &plan.peers {
+            match self.tools.neighbours.mac(plan.id, *peer) {
+                Some(mac) => {
+                    let sent = push(&self.tools, plan.port, &send(Some((*peer, mac))));
+                    live.losses.unsent += u64::from(!sent);
+                }
+                None => live.losses.unresolved += 1,
+            }
+        }
+    }
+
+    fn announce(&mut self, number: usize, now: Duration) {
+        let Some(live) = self.units.get_mut(number) else {
+            return;
+        };
+        let portion = live.announcer.poll(now);
+        for (port, link, address) in live.plan.announced.get(portion).unwrap_or_default() {
+            for frame in announcements(*link, *address) {
+                let sent = push(&self.tools, *port, &frame);
+                live.losses.unsent += u64::from(!sent);
+            }
+        }
+    }
+
+    /// Until when roles are good: until the first master would have to have spoken again.
+    fn lease(&self) {
+        let leases = self.units.iter().filter_map(|live| live.unit.lease());
+        // The workers' clock is coarse: it may be late by its resolution.
+        let until = leases
+            .min()
+            .unwrap_or_default()
+            .saturating_sub(self.tools.clock.coarseness());
+        self.tools
+            .roles
+            .lease(Tick(u64::try_from(until.as_millis()).unwrap_or(u64::MAX)));
+    }
+
+    fn show(&mut self, now: Duration) {
+        self.next_show = now + SHOW;
+        let report = report(now, &self.units, &self.wrong);
+        *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = report;
+    }
+
+    fn sleep(&self) {
+        let dues = self
+            .units
+            .iter()
+            .flat_map(|l| [l.unit.due(), l.announcer.due()]);
+        let due = dues.flatten().min();
+        let now = self.tools.clock.precise();
+        let wait = due.map_or(NAP, |due| due.saturating_sub(now).min(NAP));
+        let requests = &self.requests;
+        self.tools.mail.wait(wait, || {
+            requests
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .is_empty()
+        });
+    }
+
+    /// What the units said last shall leave before the workers do.
+    fn drain(&self) {
+        for _ in 0..100 {
+            if self.tools.urgent.iter().all(|ring| ring.is_empty()) {
+                // Taken out of the ring; sent at the end of that round.
+                std::thread::sleep(Duration::from_millis(2));
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+fn settings(plan: &UnitPlan) -> Vec<MemberSettings> {
+    plan.members.iter().map(|m| m.settings.clone()).collect()
+}
+
+fn patience(live: &Live) -> Duration {
+    let intervals = live
+        .plan
+        .members
+        .iter()
+        .map(|m| m.settings.interval.duration());
+    intervals.min().unwrap_or(NAP) * 3
+}
+
+fn reconfigure(live: &mut Live, plan: UnitPlan, now: Duration) {
+    live.unit.reconfigure(settings(&plan), plan.preemption);
+    let same = live.plan.announced == plan.announced && live.plan.repetition == plan.repetition;
+    if !same {
+        live.announcer = Announcer::new(plan.repetition, plan.announced.len());
+        if live.unit.state() == State::Master {
+            live.announcer.start(now);
+        }
+    }
+    live.plan = plan;
+}
+
+/// Hands bytes to the worker that sends on `port`. False if they cannot be.
+fn push(tools: &Tools, port: PortId, bytes: &[u8]) -> bool {
+    let frame = || -> Option<Mbuf> {
+        let mut frame = tools.pool.alloc()?;
+        frame.extend_from_slice(bytes).then_some(frame)
+    };
+    let ring = tools.urgent.get(port.index() % tools.urgent.len().max(1));
+    match (ring, frame()) {
+        (Some(ring), Some(frame)) => ring.push(port, frame),
+        _ => false,
+    }
+}
