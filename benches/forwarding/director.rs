@@ -164,9 +164,10 @@ impl Lvs {
             ..self.path
         };
         let mut stamp = Stamp::new(requests, self.connections, Vec::new());
-        let rounds: &[u8] = match self.path.protocol {
-            Protocol::Tcp => &[tcp::SYN, tcp::ACK],
-            Protocol::Udp => &[0],
+        let rounds: &[u8] = if self.path.protocol == Protocol::Tcp {
+            &[tcp::SYN, tcp::ACK]
+        } else {
+            &[0]
         };
         for flags in rounds {
             stamp.set_tcp_flags(*flags);

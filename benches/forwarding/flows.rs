@@ -252,9 +252,10 @@ impl Stamp {
         }
         let sum = fold(self.upper_sum + words + u32::from(client_port - FIRST_PORT));
         let at = upper
-            + match self.path.protocol {
-                Protocol::Tcp => 16,
-                Protocol::Udp => 6,
+            + if self.path.protocol == Protocol::Tcp {
+                16
+            } else {
+                6
             };
         bytes[at..at + 2].copy_from_slice(&sum.to_be_bytes());
     }
@@ -283,17 +284,14 @@ impl Stamp {
 /// An upper-layer header without checksum, and data.
 fn upper(protocol: Protocol, (from, to): (u16, u16)) -> Vec<u8> {
     let mut bytes = [from.to_be_bytes(), to.to_be_bytes()].concat();
-    match protocol {
-        Protocol::Udp => {
-            bytes.extend(26_u16.to_be_bytes());
-            bytes.extend([0; 2]);
-            bytes.extend(b"eighteen bytes in.");
-        }
-        Protocol::Tcp => {
-            // Sequence and acknowledgement, header length, flags, window, checksum, urgent.
-            bytes.extend([0, 0, 0, 1, 0, 0, 0, 1, 0x50, tcp::ACK, 0xff, 0, 0, 0, 0, 0]);
-            bytes.extend(b"bytes.");
-        }
+    if protocol == Protocol::Tcp {
+        // Sequence and acknowledgement, header length, flags, window, checksum, urgent.
+        bytes.extend([0, 0, 0, 1, 0, 0, 0, 1, 0x50, tcp::ACK, 0xff, 0, 0, 0, 0, 0]);
+        bytes.extend(b"bytes.");
+    } else {
+        bytes.extend(26_u16.to_be_bytes());
+        bytes.extend([0; 2]);
+        bytes.extend(b"eighteen bytes in.");
     }
     bytes
 }

@@ -37,10 +37,7 @@ impl fmt::Display for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let family = if self.is_ipv6 { "ipv6" } else { "ipv4" };
         let direction = if self.is_reply { "replies" } else { "requests" };
-        let protocol = match self.protocol {
-            Protocol::Tcp => "tcp",
-            Protocol::Udp => "udp",
-        };
+        let protocol = self.protocol.name();
         f.pad(&format!("{} {protocol} {family} {direction}", self.method))
     }
 }

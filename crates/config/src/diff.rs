@@ -474,6 +474,12 @@ fn settings(changes: &mut Changes, old: &Settings, new: &Settings) {
         new.conn_reuse_mode,
     );
     changes.value(e, "settings: sloppy_tcp", old.sloppy_tcp, new.sloppy_tcp);
+    changes.value(e, "settings: sloppy_sctp", old.sloppy_sctp, new.sloppy_sctp);
+    changes.value(e, "settings: drop_entry", old.drop_entry, new.drop_entry);
+    changes.value(e, "settings: drop_packet", old.drop_packet, new.drop_packet);
+    changes.value(e, "settings: secure_tcp", old.secure_tcp, new.secure_tcp);
+    changes.value(e, "settings: am_droprate", old.am_droprate, new.am_droprate);
+    changes.value(e, "settings: amemthresh", old.amemthresh, new.amemthresh);
     changes.value(
         e,
         "settings: schedule_icmp",

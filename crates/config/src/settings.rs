@@ -13,6 +13,18 @@ pub struct Settings {
     pub conn_reuse_mode: u8,
     /// Schedule any TCP packet, not only SYN.
     pub sloppy_tcp: bool,
+    /// Schedule any SCTP packet but an ABORT, not only INIT.
+    pub sloppy_sctp: bool,
+    /// Ends half-open connections at random: 0 never, 1 (and 2) while room for connections is scarce, 3 always.
+    pub drop_entry: u8,
+    /// Drops every `am_droprate`-th packet that wants a new connection; likewise.
+    pub drop_packet: u8,
+    /// Goes by TCP states in which the handshake has to be seen from both sides; likewise.
+    pub secure_tcp: u8,
+    /// See `drop_packet`.
+    pub am_droprate: u32,
+    /// Pages of 4096 bytes that must be free in the connection tables, or room is scarce.
+    pub amemthresh: u32,
     /// An ICMP error about a connection nobody knows of makes one, if a service has such.
     pub schedule_icmp: bool,
     /// A service by mark without usable servers lets its packets through to where they were going.
@@ -55,6 +67,12 @@ impl Settings {
             expire_quiescent_template: false,
             conn_reuse_mode: 1,
             sloppy_tcp: false,
+            sloppy_sctp: false,
+            drop_entry: 0,
+            drop_packet: 0,
+            secure_tcp: 0,
+            am_droprate: 10,
+            amemthresh: 1024,
             schedule_icmp: false,
             cache_bypass: false,
             lblc_expiration: 86_400,

@@ -385,6 +385,12 @@ fn configs() -> impl Strategy<Value = Config> {
             let (on, mode, timeout, icmp_rate) = settings;
             config.settings = Settings {
                 sloppy_tcp: on,
+                sloppy_sctp: !on,
+                drop_entry: mode,
+                drop_packet: 3 - mode,
+                secure_tcp: mode / 2,
+                am_droprate: timeout,
+                amemthresh: timeout,
                 schedule_icmp: !on,
                 cache_bypass: on && mode > 1,
                 conn_reuse_mode: mode,

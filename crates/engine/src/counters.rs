@@ -83,6 +83,8 @@ drop_reasons! {
     Multicast = "multicast",
     /// A virtual service with no usable real server (answered with port unreachable).
     NoServer = "no_server",
+    /// A packet that wanted a new connection, while `drop_packet` defends against floods.
+    Defence = "defence",
     /// A connection whose real server was removed, kept in case it returns (expire_nodest_conn=0).
     ServerRemoved = "server_removed",
     /// A TCP packet of no known connection, answered with a reset where one is due.

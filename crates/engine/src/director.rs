@@ -80,6 +80,7 @@ impl Director {
             roster: Roster::new(capacity.services, capacity.servers)
                 .with_records(capacity.ftp_connections()),
             roles: Arc::default(),
+            defences: lvs::Defences::default(),
             domain,
         };
         let share = |_| WorkerShare {

@@ -3,7 +3,7 @@
 use crate::{
     WorkerCounters,
     localstack::Sweep,
-    lvs::{Busy, Hands, TrafficCells},
+    lvs::{Busy, Defender, Hands, TrafficCells},
     ratelimit::RateLimits,
     shared::Shared,
     waiting::Waiting,
@@ -26,6 +26,8 @@ pub(crate) struct Local<F: Frame> {
     pub busy: Busy<F>,
     /// Where its sweeps over the connections stand.
     pub hands: Hands,
+    /// Its part in the defences against floods.
+    pub defender: Defender,
     /// Where its sweep over the neighbours stands.
     pub sweep: Sweep,
     /// IPv4 identification of the last packet it built itself.
@@ -49,6 +51,7 @@ impl<F: Frame> Local<F> {
             waiting: Waiting::new(),
             busy: Busy::default(),
             hands: Hands::new(shared, share),
+            defender: Defender::new(share),
             sweep: Sweep::default(),
             ip_id: u16::try_from(share.0).unwrap_or(0),
             ip_id_step: u16::try_from(share.1).unwrap_or(1).max(1),

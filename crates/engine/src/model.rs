@@ -149,6 +149,30 @@ pub struct Server {
     pub lower_threshold: u32,
 }
 
+/// How a defence against floods stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Defence {
+    /// Never (0).
+    #[default]
+    Off,
+    /// While room for connections is scarce (1, and 2, which the kernel shows while it is on).
+    Automatic,
+    /// Always (3).
+    On,
+}
+
+impl Defence {
+    /// By the kernel's number.
+    #[must_use]
+    pub const fn numbered(number: u8) -> Self {
+        match number {
+            0 => Self::Off,
+            1 | 2 => Self::Automatic,
+            _ => Self::On,
+        }
+    }
+}
+
 /// Settings by their kernel names (`net.ipv4.vs.*`, `ipvsadm --set`), and the director's own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -164,6 +188,18 @@ pub struct Settings {
     pub conn_reuse_mode: u8,
     /// Schedule any TCP packet, not only SYN.
     pub sloppy_tcp: bool,
+    /// Schedule any SCTP packet but an ABORT, not only INIT.
+    pub sloppy_sctp: bool,
+    /// Ends half-open connections at random.
+    pub drop_entry: Defence,
+    /// Drops every `am_droprate`-th packet that wants a new connection; automatically, more the scarcer room is.
+    pub drop_packet: Defence,
+    /// Goes by other TCP states, in which the handshake has to be seen from both sides.
+    pub secure_tcp: Defence,
+    /// See `drop_packet`.
+    pub am_droprate: u32,
+    /// Pages of 4096 bytes that must be free in the connection tables, or the automatic defences are on.
+    pub amemthresh: u32,
     /// An ICMP error about a connection nobody knows of makes one, if a service has such.
     pub schedule_icmp: bool,
     /// A service by mark without usable servers lets its packets through to where they were going.
@@ -203,6 +239,12 @@ impl Settings {
             expire_quiescent_template: false,
             conn_reuse_mode: 1,
             sloppy_tcp: false,
+            sloppy_sctp: false,
+            drop_entry: Defence::Off,
+            drop_packet: Defence::Off,
+            secure_tcp: Defence::Off,
+            am_droprate: 10,
+            amemthresh: 1024,
             schedule_icmp: false,
             cache_bypass: false,
             lblc_expiration_s: 86_400,

@@ -6,7 +6,7 @@ mod plain;
 pub(crate) use parse::{parse, reparse};
 pub(crate) use plain::Glance;
 
-use crate::{DropReason, net::Net};
+use crate::{DropReason, lvs::Chunk, net::Net};
 use flowtable::{Side, Tuple};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use types::InterfaceId;
@@ -33,6 +33,8 @@ pub(crate) struct Packet {
     pub destination_port: u16,
     /// TCP flags byte; 0 for anything else.
     pub tcp_flags: u8,
+    /// SCTP: the chunk that decides; `None` for anything else.
+    pub chunk: Option<Chunk>,
     /// A fragment (first or later) of a larger packet.
     pub fragment: Fragment,
     /// The layer-4 header is cut off or contradicts itself, in a packet that is not for us: it may be forwarded, no more.

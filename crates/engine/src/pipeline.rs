@@ -267,7 +267,11 @@ fn other<F: Frame, O: Output<F>>(cx: &mut Context<'_, F, O>, frame: F, packet: &
         return;
     }
     let is_icmp = matches!(packet.protocol, protocol::ICMP | protocol::ICMPV6);
-    if is_icmp && !packet.headless && !cx.snapshot.services.is_empty() {
+    if matches!(packet.protocol, protocol::AH | protocol::ESP) && !cx.snapshot.services.is_empty() {
+        if let Err(frame) = lvs::ipsec(cx, frame, packet) {
+            not_ours(cx, frame, packet);
+        }
+    } else if is_icmp && !packet.headless && !cx.snapshot.services.is_empty() {
         if let Err(frame) = lvs::icmp(cx, frame, packet) {
             not_ours(cx, frame, packet);
         }

@@ -1,6 +1,11 @@
 //! What outlives snapshots and is shared by all workers.
 
-use crate::{lvs::Roster, neighbour::NeighbourTable, role::Roles, snapshot::Snapshot};
+use crate::{
+    lvs::{Defences, Roster},
+    neighbour::NeighbourTable,
+    role::Roles,
+    snapshot::Snapshot,
+};
 use flowtable::{Table, V4, V6};
 use rcu::{Domain, Published};
 use std::sync::Arc;
@@ -22,4 +27,6 @@ pub(crate) struct Shared {
     pub roles: Arc<Roles>,
     /// Counts and cursors of services and servers.
     pub roster: Roster,
+    /// How the defences against floods stand.
+    pub defences: Defences,
 }

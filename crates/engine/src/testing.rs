@@ -157,6 +157,7 @@ impl World {
             connections6: Table::new(64, [3, 5], Arc::clone(&domain)).unwrap(),
             roles: Arc::default(),
             roster: Roster::new(0, 0),
+            defences: crate::lvs::Defences::default(),
             domain,
         };
         let counters = Arc::new(WorkerCounters::new(2));

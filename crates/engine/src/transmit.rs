@@ -231,6 +231,12 @@ pub(crate) fn complete_checksum<F: Frame>(frame: &mut F, l3: u8) {
 /// The sum over `len` bytes from `from` on, across segments.
 pub(crate) fn sum_of<F: Frame>(frame: &F, from: usize, len: usize) -> Sum {
     let mut sum = Sum::new();
+    over(frame, from, len, |part| sum.add(part));
+    sum
+}
+
+/// Calls `f` with `len` bytes from the byte `from` on, part by part.
+pub(crate) fn over<F: Frame>(frame: &F, from: usize, len: usize, mut f: impl FnMut(&[u8])) {
     let (mut skip, mut left) = (from, len);
     frame.segments(&mut |segment| {
         let start = skip.min(segment.len());
@@ -238,9 +244,8 @@ pub(crate) fn sum_of<F: Frame>(frame: &F, from: usize, len: usize) -> Sum {
         let rest = segment.get(start..).unwrap_or_default();
         let part = rest.get(..left.min(rest.len())).unwrap_or_default();
         left -= part.len();
-        sum.add(part);
+        f(part);
     });
-    sum
 }
 
 /// Where the IP header of a frame stands, by its `EtherType`.

@@ -97,6 +97,7 @@ impl<F: Frame> Worker<F> {
         }
         localstack::housekeeping(&mut cx);
         lvs::age(&mut cx);
+        lvs::defend(&mut cx);
     }
 
     /// `packets` frames of `bytes` in all, handed over for `port`, were not taken by it.

@@ -3,7 +3,7 @@
 use crate::{ports::OpenPort, takeover};
 use config::{Config, PortRange};
 use engine::model::{
-    Desired, Interface, MarkRule, Offloads, Persistence, Route, Server, Service, Settings,
+    Defence, Desired, Interface, MarkRule, Offloads, Persistence, Route, Server, Service, Settings,
 };
 use std::net::IpAddr;
 use types::{InterfaceId, MacAddr, PortId, SchedulerFlags};
@@ -163,6 +163,12 @@ fn settings(config: &Config) -> Settings {
         expire_quiescent_template: from.expire_quiescent_template,
         conn_reuse_mode: from.conn_reuse_mode,
         sloppy_tcp: from.sloppy_tcp,
+        sloppy_sctp: from.sloppy_sctp,
+        drop_entry: Defence::numbered(from.drop_entry),
+        drop_packet: Defence::numbered(from.drop_packet),
+        secure_tcp: Defence::numbered(from.secure_tcp),
+        am_droprate: from.am_droprate,
+        amemthresh: from.amemthresh,
         schedule_icmp: from.schedule_icmp,
         cache_bypass: from.cache_bypass,
         lblc_expiration_s: from.lblc_expiration,

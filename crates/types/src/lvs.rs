@@ -21,6 +21,8 @@ pub enum Protocol {
     Tcp,
     /// UDP, IP protocol 17.
     Udp,
+    /// SCTP, IP protocol 132.
+    Sctp,
 }
 
 impl Protocol {
@@ -30,6 +32,7 @@ impl Protocol {
         match self {
             Self::Tcp => 6,
             Self::Udp => 17,
+            Self::Sctp => 132,
         }
     }
 }
@@ -160,7 +163,13 @@ macro_rules! names {
 }
 
 names!(Family, "address family", Ipv4 = "ipv4", Ipv6 = "ipv6");
-names!(Protocol, "protocol", Tcp = "tcp", Udp = "udp");
+names!(
+    Protocol,
+    "protocol",
+    Tcp = "tcp",
+    Udp = "udp",
+    Sctp = "sctp"
+);
 names!(
     ForwardingMethod,
     "forwarding method",

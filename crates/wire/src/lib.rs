@@ -15,6 +15,7 @@ pub mod ipv4;
 pub mod ipv6;
 pub mod nd;
 pub mod plain;
+pub mod sctp;
 pub mod tcp;
 pub mod udp;
 
@@ -28,6 +29,7 @@ pub use icmp::Icmp;
 pub use ipv4::Ipv4;
 pub use ipv6::Ipv6;
 pub use plain::{Plain4, Plain6, TcpRest, Upper};
+pub use sctp::Sctp;
 pub use tcp::Tcp;
 pub use udp::Udp;
 pub use zerocopy::{
@@ -53,6 +55,12 @@ pub mod protocol {
     pub const FRAGMENT: u8 = 44;
     /// Generic routing encapsulation.
     pub const GRE: u8 = 47;
+    /// Encapsulating security payload.
+    pub const ESP: u8 = 50;
+    /// Authentication header.
+    pub const AH: u8 = 51;
+    /// SCTP.
+    pub const SCTP: u8 = 132;
     /// ICMPv6.
     pub const ICMPV6: u8 = 58;
     /// IPv6: nothing follows.

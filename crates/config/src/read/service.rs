@@ -140,13 +140,12 @@ fn key(reader: &mut Reader, section: &mut Section<'_>) -> Option<ServiceKey> {
             "leave it out: the address says it",
         );
     }
-    let protocol = section.need(reader, "protocol", "\"tcp\" or \"udp\"", |v| {
-        let text = v.as_str().ok_or(None)?;
-        text.parse::<Protocol>().map_err(|_| {
-            (text == "sctp")
-                .then(|| "`protocol` is \"sctp\", which is not available yet".to_owned())
-        })
-    });
+    let protocol = section.need(
+        reader,
+        "protocol",
+        &alternatives(Protocol::ALL.iter().map(|p| p.name())),
+        parsed::<Protocol>,
+    );
     let address = section.need(
         reader,
         "address",

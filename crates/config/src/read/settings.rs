@@ -21,6 +21,7 @@ pub(super) fn read(reader: &mut Reader, section: &mut Section<'_>, compat_ipvs: 
     let expire_nodest_conn = on("expire_nodest_conn", d.expire_nodest_conn);
     let expire_quiescent_template = on("expire_quiescent_template", d.expire_quiescent_template);
     let sloppy_tcp = on("sloppy_tcp", d.sloppy_tcp);
+    let sloppy_sctp = on("sloppy_sctp", d.sloppy_sctp);
     let schedule_icmp = on("schedule_icmp", d.schedule_icmp);
     let cache_bypass = on("cache_bypass", d.cache_bypass);
     let nat_icmp_send = on("nat_icmp_send", d.nat_icmp_send);
@@ -45,6 +46,30 @@ pub(super) fn read(reader: &mut Reader, section: &mut Section<'_>, compat_ipvs: 
             integer(0..=3),
         )
         .unwrap_or(d.conn_reuse_mode);
+    let mut defence = |key, default: u8| {
+        let wanted = "0 (never), 1 (while room for connections is scarce) or 3 (always)";
+        section
+            .get(reader, key, wanted, integer(0..=3))
+            .unwrap_or(default)
+    };
+    let drop_entry = defence("drop_entry", d.drop_entry);
+    let drop_packet = defence("drop_packet", d.drop_packet);
+    let secure_tcp = defence("secure_tcp", d.secure_tcp);
+    let mut count = |key, default: u32, wanted| {
+        section
+            .get(reader, key, wanted, integer(1..=1_000_000))
+            .unwrap_or(default)
+    };
+    let am_droprate = count(
+        "am_droprate",
+        d.am_droprate,
+        "a whole number from 1 to 1000000, like 10: one packet in so many",
+    );
+    let amemthresh = count(
+        "amemthresh",
+        d.amemthresh,
+        "pages as a whole number from 1 to 1000000, like 1024",
+    );
     let icmp_rate = section
         .get(
             reader,
@@ -79,6 +104,12 @@ pub(super) fn read(reader: &mut Reader, section: &mut Section<'_>, compat_ipvs: 
         expire_quiescent_template,
         conn_reuse_mode,
         sloppy_tcp,
+        sloppy_sctp,
+        drop_entry,
+        drop_packet,
+        secure_tcp,
+        am_droprate,
+        amemthresh,
         schedule_icmp,
         cache_bypass,
         lblc_expiration,

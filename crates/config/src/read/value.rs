@@ -160,19 +160,8 @@ pub(super) fn unknown_key(
 
 /// Kernel settings of IPVS that this version does not have.
 const OTHER_KERNEL_SETTINGS: &[&str] = &[
-    "am_droprate",
-    "amemthresh",
     "backup_only",
-    "conntrack",
-    "drop_entry",
-    "drop_packet",
-    "est_cpulist",
-    "est_nice",
     "ignore_tunneled",
-    "run_estimation",
-    "secure_tcp",
-    "sloppy_sctp",
-    "snat_reroute",
     "sync_persist_mode",
     "sync_ports",
     "sync_qlen_max",
@@ -181,6 +170,19 @@ const OTHER_KERNEL_SETTINGS: &[&str] = &[
     "sync_sock_size",
     "sync_threshold",
     "sync_version",
+];
+
+/// Kernel settings of IPVS that mean nothing here, and why.
+const MEANINGLESS_KERNEL_SETTINGS: &[(&str, &str)] = &[
+    ("conntrack", "there is no netfilter beside the director"),
+    ("debug_level", "`log` of [director] says what is logged"),
+    ("est_cpulist", "each worker counts for itself"),
+    ("est_nice", "each worker counts for itself"),
+    ("run_estimation", "rates cost nothing and are always there"),
+    (
+        "snat_reroute",
+        "answers always go by their own destination's route",
+    ),
 ];
 
 /// Keys people bring along from elsewhere.
@@ -269,7 +271,13 @@ fn well_known(kind: &str, key: &str) -> Option<(String, String)> {
         ),
         ("settings", key) => {
             let bare = key.strip_prefix("net.ipv4.vs.").unwrap_or(key);
-            if OTHER_KERNEL_SETTINGS.contains(&bare) {
+            let meaningless = MEANINGLESS_KERNEL_SETTINGS;
+            if let Some((_, why)) = meaningless.iter().find(|(name, _)| *name == bare) {
+                answer(
+                    format!("the kernel's setting `{bare}` means nothing here: {why}"),
+                    "leave it out",
+                )
+            } else if OTHER_KERNEL_SETTINGS.contains(&bare) {
                 answer(
                     format!("the kernel's setting `{bare}` is not available yet"),
                     "leave it out",

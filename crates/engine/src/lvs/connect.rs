@@ -6,7 +6,7 @@ use super::{
     ftp, known, one_packet, persist,
     schedule::{self, Asker},
     services::{FTP_DATA, Service, Standing, Target},
-    state,
+    state::{self, Chunk},
 };
 use crate::{
     DropReason, Output,
@@ -53,9 +53,16 @@ pub(crate) fn packet<I: Ip, F: Frame, O: Output<F>>(
         cx.drop(frame, DropReason::Fragment);
         return;
     }
+    if !starts_a_connection(packet, &snapshot.settings) {
+        pipeline::not_ours(cx, frame, packet);
+        return;
+    }
+    if cx.shared.defences.drops_packet(&snapshot.settings) {
+        cx.drop(frame, DropReason::Defence);
+        return;
+    }
     // Never from where FTP servers open data connections.
-    if !starts_a_connection(packet, snapshot.settings.sloppy_tcp) || packet.source_port == FTP_DATA
-    {
+    if packet.source_port == FTP_DATA {
         pipeline::not_ours(cx, frame, packet);
         return;
     }
@@ -185,7 +192,7 @@ pub(crate) fn stray<F: Frame, O: Output<F>>(
         cx.drop(frame, DropReason::L4Malformed);
     } else if !services.is_server_port(packet.protocol, source, port, cx.now) {
         pipeline::not_ours(cx, frame, packet);
-    } else if packet.protocol == protocol::TCP && packet.tcp_flags & tcp::RST != 0 {
+    } else if is_reset(packet) {
         if settings.compat_ipvs {
             pipeline::not_ours(cx, frame, packet);
         } else {
@@ -211,15 +218,34 @@ pub(super) const fn protocol_numbered(number: u8) -> Option<Protocol> {
     match number {
         protocol::TCP => Some(Protocol::Tcp),
         protocol::UDP => Some(Protocol::Udp),
+        protocol::SCTP => Some(Protocol::Sctp),
         _ => None,
     }
 }
 
-/// TCP: any packet with SYN and without RST (with `sloppy_tcp`, any without RST).
-const fn starts_a_connection(packet: &Packet, sloppy_tcp: bool) -> bool {
+/// TCP: any packet with SYN and without RST (with `sloppy_tcp`, any without RST). SCTP: INIT (with `sloppy_sctp`, any but
+/// ABORT).
+fn starts_a_connection(packet: &Packet, settings: &Settings) -> bool {
     let flags = packet.tcp_flags;
-    packet.protocol != protocol::TCP
-        || (flags & tcp::RST == 0 && (sloppy_tcp || flags & tcp::SYN != 0))
+    match (packet.protocol, packet.chunk) {
+        (protocol::TCP, _) => {
+            flags & tcp::RST == 0 && (settings.sloppy_tcp || flags & tcp::SYN != 0)
+        }
+        (protocol::SCTP, None) => false,
+        (protocol::SCTP, Some(chunk)) => {
+            !chunk.is_abort() && (settings.sloppy_sctp || chunk.is_init())
+        }
+        _ => true,
+    }
+}
+
+/// TCP's reset, or SCTP's.
+fn is_reset(packet: &Packet) -> bool {
+    match packet.protocol {
+        protocol::TCP => packet.tcp_flags & tcp::RST != 0,
+        protocol::SCTP => packet.chunk.is_some_and(Chunk::is_abort),
+        _ => false,
+    }
 }
 
 pub(super) enum Outcome {

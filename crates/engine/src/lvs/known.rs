@@ -7,7 +7,7 @@ use super::{
     ftp::{self, Claimed},
     send,
     services::Standing,
-    state::{TcpEvent, TcpState, TcpView},
+    state::{Chunk, SctpState, TcpEvent, TcpState, TcpView},
 };
 use crate::{
     DropReason, Output,
@@ -52,9 +52,7 @@ fn from_client<I: Ip, F: Frame, O: Output<F>>(
     let Some(target) = snapshot.services.target(server) else {
         return bypass::<I, F, O>(cx, frame, packet, entry, word);
     };
-    let reused = packet.tcp_flags & tcp::SYN != 0
-        && packet.protocol == protocol::TCP
-        && is_to_be_made_anew(cx, entry, word, target.weight.0);
+    let reused = starts_anew(packet) && is_to_be_made_anew(cx, entry, word, target.weight.0);
     if reused || target.standing != Standing::Serving {
         let expires = target.standing == Standing::Removed && snapshot.settings.expire_nodest_conn;
         if reused || expires {
@@ -71,7 +69,7 @@ fn from_client<I: Ip, F: Frame, O: Output<F>>(
         return Ok(());
     }
     cx.local.traffic.incoming(server, packet.ip_len.into());
-    advance::<I, F, O>(cx, packet.protocol, packet.tcp_flags, entry, Side::Virtual);
+    advance_by::<I, F, O>(cx, packet, entry, Side::Virtual);
     send::to_server::<I, F, O>(cx, frame, packet, &entry.key(), target, |frame, key| {
         super::rewrite::to_server::<I, F>(frame, packet, key, entry.deltas());
     });
@@ -91,12 +89,11 @@ fn bypass<I: Ip, F: Frame, O: Output<F>>(
         cx.drop(frame, DropReason::ServerRemoved);
         return Ok(());
     }
-    let is_syn = packet.protocol == protocol::TCP && packet.tcp_flags & tcp::SYN != 0;
-    if is_syn && is_to_be_made_anew(cx, entry, word, 1) {
+    if starts_anew(packet) && is_to_be_made_anew(cx, entry, word, 1) {
         end::<I, F, O>(cx, entry, word);
         return Err(frame);
     }
-    advance::<I, F, O>(cx, packet.protocol, packet.tcp_flags, entry, Side::Virtual);
+    advance_by::<I, F, O>(cx, packet, entry, Side::Virtual);
     forward::route(cx, frame, packet);
     Ok(())
 }
@@ -129,10 +126,20 @@ fn from_server<I: Ip, F: Frame, O: Output<F>>(
     if target.is_some_and(|t| t.standing == Standing::Serving) {
         cx.local.traffic.outgoing(server, packet.ip_len.into());
     }
-    advance::<I, F, O>(cx, packet.protocol, packet.tcp_flags, entry, Side::Server);
+    advance_by::<I, F, O>(cx, packet, entry, Side::Server);
     super::rewrite::to_client::<I, F>(&mut frame, packet, &key, entry.deltas());
     send::on_its_way(cx, frame, packet, way);
     Ok(())
+}
+
+/// A SYN, or SCTP's INIT.
+#[inline]
+fn starts_anew(packet: &Packet) -> bool {
+    match packet.protocol {
+        protocol::TCP => packet.tcp_flags & tcp::SYN != 0,
+        protocol::SCTP => packet.chunk.is_some_and(Chunk::is_init),
+        _ => false,
+    }
 }
 
 /// Whether a SYN on this connection makes a new one of it (`conn_reuse_mode`, `expire_nodest_conn`).
@@ -151,6 +158,9 @@ fn is_to_be_made_anew<I: Ip, F: Frame, O: Output<F>>(
     let controlled = entry.template().is_some() || is_controlled(entry.key().flags);
     if settings.conn_reuse_mode == 0 || controlled {
         return false;
+    }
+    if entry.key().protocol == protocol::SCTP {
+        return SctpState::from_number(word.state()) == SctpState::Closed;
     }
     match TcpState::from_number(word.state()) {
         TcpState::TimeWait | TcpState::Close => true,
@@ -214,9 +224,14 @@ fn advance_tcp<I: Ip, F: Frame, O: Output<F>>(
     side: Side,
 ) {
     let event = TcpEvent::of(tcp_flags);
+    let secure = cx.shared.defences.secures_tcp(&cx.snapshot.settings);
     let mut old = entry.state();
     while old.is_live() {
-        let new = next_word(old, event, side);
+        let new = next_word(old, side, |state, view| {
+            let before = TcpState::from_number(state);
+            let after = before.next(view, event, secure);
+            (after as u8, after.is_active())
+        });
         if new == old {
             break;
         }
@@ -233,7 +248,7 @@ fn advance_tcp<I: Ip, F: Frame, O: Output<F>>(
 }
 
 #[inline]
-fn next_word(old: StateWord, event: TcpEvent, side: Side) -> StateWord {
+fn next_word(old: StateWord, side: Side, next: impl Fn(u8, TcpView) -> (u8, bool)) -> StateWord {
     let mut flags = old.flags();
     let view = match side {
         Side::Server => {
@@ -243,16 +258,15 @@ fn next_word(old: StateWord, event: TcpEvent, side: Side) -> StateWord {
         Side::Virtual if flags.contains(StateFlags::NOOUTPUT) => TcpView::InputOnly,
         Side::Virtual => TcpView::Input,
     };
-    let before = TcpState::from_number(old.state());
-    let after = before.next(view, event);
-    if after != before {
-        flags = if after.is_active() {
+    let (after, is_active) = next(old.state(), view);
+    if after != old.state() {
+        flags = if is_active {
             flags.without(StateFlags::INACTIVE)
         } else {
             flags.with(StateFlags::INACTIVE)
         };
     }
-    old.with_state(after as u8).with_flags(flags)
+    old.with_state(after).with_flags(flags)
 }
 
 #[cold]
@@ -271,9 +285,61 @@ fn changed<I: Ip, F: Frame, O: Output<F>>(
             _ => {}
         }
     }
-    if old.state() != new.state() && new.state() == TcpState::Established as u8 {
+    let established = match entry.key().protocol {
+        protocol::SCTP => SctpState::Established as u8,
+        _ => TcpState::Established as u8,
+    };
+    if old.state() != new.state() && new.state() == established {
         assure(I::table(cx.shared), entry);
     }
+}
+
+/// [`advance`] by a packet of any protocol.
+fn advance_by<I: Ip, F: Frame, O: Output<F>>(
+    cx: &Context<'_, F, O>,
+    packet: &Packet,
+    entry: &Entry<'_, I>,
+    side: Side,
+) {
+    match packet.protocol {
+        protocol::SCTP => {
+            entry.touch(cx.now);
+            if let Some(chunk) = packet.chunk {
+                advance_sctp::<I, F, O>(cx, chunk, *entry, side);
+            }
+        }
+        // Of the connection of the key exchange, which is UDP's.
+        protocol::AH | protocol::ESP => entry.touch(cx.now),
+        _ => advance::<I, F, O>(cx, packet.protocol, packet.tcp_flags, entry, side),
+    }
+}
+
+#[cold]
+fn advance_sctp<I: Ip, F: Frame, O: Output<F>>(
+    cx: &Context<'_, F, O>,
+    chunk: Chunk,
+    entry: Entry<'_, I>,
+    side: Side,
+) {
+    let mut old = entry.state();
+    while old.is_live() {
+        let new = next_word(old, side, |state, view| {
+            let after = SctpState::from_number(state).next(view, chunk);
+            (after as u8, after.is_active())
+        });
+        if new == old {
+            break;
+        }
+        match entry.compare_exchange_state(old, new) {
+            Ok(()) => {
+                changed(cx, &entry, old, new);
+                old = new;
+                break;
+            }
+            Err(now) => old = now,
+        }
+    }
+    entry.set_timeout_ms(cx.snapshot.timeouts.sctp_ms(old.state()));
 }
 
 /// A packet for which no connection was found the way its destination suggested: the other way is tried, then it may

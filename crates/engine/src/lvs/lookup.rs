@@ -50,8 +50,10 @@ pub(crate) fn lookup<F: Frame, O: Output<F>>(
     cx: &Context<'_, F, O>,
     packet: &Packet,
 ) -> Option<Lookup> {
-    if !matches!(packet.protocol, protocol::TCP | protocol::UDP)
-        || packet.link_group
+    if !matches!(
+        packet.protocol,
+        protocol::TCP | protocol::UDP | protocol::SCTP
+    ) || packet.link_group
         || packet.headless
         || cx.snapshot.services.is_empty()
     {

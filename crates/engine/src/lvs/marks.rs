@@ -215,6 +215,7 @@ mod tests {
             source_port: ports.0,
             destination_port: ports.1,
             tcp_flags: if protocol == 6 { flags } else { 0 },
+            chunk: None,
             fragment: Fragment::No,
             headless: false,
             link_group: false,

@@ -6,19 +6,69 @@ use super::{
     connect::{self, Outcome},
     entry::method,
     family::{self, Ip, Quoted},
-    outer, send,
+    known, outer, send,
     services::{FTP_DATA, Standing},
 };
 use crate::{
     DropReason, Output,
     context::Context,
     localstack,
-    packet::{Addresses, Fragment, Packet},
+    packet::{Addresses, Ends, Fragment, Packet},
     transmit,
 };
 use flowtable::{Entry, Key, Side, Tuple, V4, V6};
 use types::ForwardingMethod;
 use wire::{Frame, FromBytes, Icmp, Sum, Tcp, icmp, protocol};
+
+/// The port of the key exchange for AH and ESP, whose packets go where its connection goes.
+const ISAKMP: u16 = 500;
+
+/// The protocol of the connection a packet belongs to.
+const fn connection_s(protocol: u8) -> u8 {
+    match protocol {
+        protocol::AH | protocol::ESP => protocol::UDP,
+        other => other,
+    }
+}
+
+/// An AH or ESP packet: given back unless its key exchange has a connection.
+#[cold]
+pub(crate) fn ipsec<F: Frame, O: Output<F>>(
+    cx: &mut Context<'_, F, O>,
+    frame: F,
+    packet: &Packet,
+) -> Result<(), F> {
+    if packet.fragment != Fragment::No || packet.link_group {
+        return Err(frame);
+    }
+    match packet.addresses {
+        Addresses::V4 { .. } => of_key_exchange::<V4, F, O>(cx, frame, packet),
+        Addresses::V6 { .. } => of_key_exchange::<V6, F, O>(cx, frame, packet),
+    }
+}
+
+fn of_key_exchange<I: Ip, F: Frame, O: Output<F>>(
+    cx: &mut Context<'_, F, O>,
+    frame: F,
+    packet: &Packet,
+) -> Result<(), F> {
+    for side in [Side::Virtual, Side::Server] {
+        let Some(ends) = family::ends::<I>(packet) else {
+            break;
+        };
+        let tuple = Ends {
+            protocol: protocol::UDP,
+            source_port: ISAKMP,
+            destination_port: ISAKMP,
+            ..ends
+        }
+        .tuple(side);
+        if let Some(entry) = find::<I, F, O>(cx, &tuple, side) {
+            return known::packet::<I, F, O>(cx, frame, packet, &entry, side);
+        }
+    }
+    Err(frame)
+}
 
 /// Bytes of ports in a quoted header: all of it that is needed.
 pub(super) const PORTS: usize = 4;
@@ -115,8 +165,10 @@ fn quote<I: Ip, F: Frame>(frame: &F, packet: &Packet) -> Option<(u8, Quoted<I::A
     let (header, _) = Icmp::ref_from_prefix(bytes).ok()?;
     let inner = bytes.get(icmp::LEN..usize::from(packet.payload_len()).min(bytes.len()))?;
     let quoted = I::quoted(inner)?;
-    if !matches!(quoted.protocol, protocol::TCP | protocol::UDP) {
-        return None;
+    match quoted.protocol {
+        protocol::TCP | protocol::UDP | protocol::SCTP => {}
+        protocol::AH | protocol::ESP => return Some((header.kind, quoted, (ISAKMP, ISAKMP))),
+        _ => return None,
     }
     let ports = inner.get(quoted.l4..)?.first_chunk::<PORTS>()?;
     let [a, b, c, d] = *ports;
@@ -133,7 +185,7 @@ fn to_server<I: Ip, F: Frame, O: Output<F>>(
     (source_port, destination_port): Ports,
 ) -> Result<(), F> {
     let tuple = Tuple {
-        protocol: quoted.protocol,
+        protocol: connection_s(quoted.protocol),
         client: quoted.destination,
         client_port: destination_port,
         other: quoted.source,
@@ -210,7 +262,7 @@ fn to_client<I: Ip, F: Frame, O: Output<F>>(
     (source_port, destination_port): Ports,
 ) -> Result<(), F> {
     let tuple = Tuple {
-        protocol: quoted.protocol,
+        protocol: connection_s(quoted.protocol),
         client: quoted.source,
         client_port: source_port,
         other: quoted.destination,
@@ -284,7 +336,9 @@ fn translate<I: Ip, F: Frame>(frame: &mut F, packet: &Packet, key: &Key<I::Addr>
         };
         I::fill_header_checksum(inner);
         let at = quoted.l4 + port.0;
-        if let Some(bytes) = inner.get_mut(at..).and_then(<[u8]>::first_chunk_mut::<2>) {
+        if !matches!(quoted.protocol, protocol::AH | protocol::ESP)
+            && let Some(bytes) = inner.get_mut(at..).and_then(<[u8]>::first_chunk_mut::<2>)
+        {
             *bytes = port.1.to_be_bytes();
         }
     }

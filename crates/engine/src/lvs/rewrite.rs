@@ -10,7 +10,7 @@ use crate::{
 };
 use flowtable::{Deltas, Key, Side, Tuple, V4, V6};
 use types::ForwardingMethod;
-use wire::{Delta, Frame, FromBytes, RxChecksum, Sum, Tcp, Udp, protocol};
+use wire::{Delta, Frame, FromBytes, RxChecksum, Sctp, Sum, Tcp, Udp, protocol, sctp::Crc32c};
 
 /// Client to server: destination becomes the real server's.
 #[inline]
@@ -34,6 +34,9 @@ pub(crate) fn to_server<I: Ip, F: Frame>(
     };
     if !upper(head, packet, &change) {
         fill_udp::<I, F>(frame, packet, |(source, _)| (source, key.daddr));
+    }
+    if packet.protocol == protocol::SCTP {
+        sctp(frame, packet, &change);
     }
 }
 
@@ -59,6 +62,9 @@ pub(crate) fn to_client<I: Ip, F: Frame>(
     };
     if !upper(head, packet, &change) {
         fill_udp::<I, F>(frame, packet, |(_, destination)| (key.vaddr, destination));
+    }
+    if packet.protocol == protocol::SCTP {
+        sctp(frame, packet, &change);
     }
 }
 
@@ -127,7 +133,9 @@ fn upper(head: &mut [u8], packet: &Packet, change: &Change) -> bool {
     let Some(l4) = head.get_mut(usize::from(packet.l4)..) else {
         return true;
     };
-    if packet.protocol == protocol::TCP {
+    if packet.protocol == protocol::SCTP {
+        // The checksum is of the whole, and covers no address: see `sctp`.
+    } else if packet.protocol == protocol::TCP {
         if let Ok((tcp, _)) = Tcp::mut_from_prefix(l4) {
             if change.of_source {
                 tcp.source.set(change.port);
@@ -141,7 +149,9 @@ fn upper(head: &mut [u8], packet: &Packet, change: &Change) -> bool {
                 change.all.apply(sum)
             });
         }
-    } else if let Ok((udp, _)) = Udp::mut_from_prefix(l4) {
+    } else if packet.protocol == protocol::UDP
+        && let Ok((udp, _)) = Udp::mut_from_prefix(l4)
+    {
         if change.of_source {
             udp.source.set(change.port);
         } else {
@@ -157,6 +167,38 @@ fn upper(head: &mut [u8], packet: &Packet, change: &Change) -> bool {
         }
     }
     true
+}
+
+/// SCTP's port, and its CRC32c if that changes: a wrong one becomes right then, as with Linux.
+#[cold]
+fn sctp<F: Frame>(frame: &mut F, packet: &Packet, change: &Change) {
+    let at = usize::from(packet.l4);
+    let header = |frame: &mut F, f: &mut dyn FnMut(&mut Sctp)| {
+        let l4 = frame.head_mut().get_mut(at..).unwrap_or_default();
+        if let Ok((sctp, _)) = Sctp::mut_from_prefix(l4) {
+            f(sctp);
+        }
+    };
+    let mut changed = false;
+    header(frame, &mut |sctp| {
+        let port = if change.of_source {
+            &mut sctp.source
+        } else {
+            &mut sctp.destination
+        };
+        changed = port.get() != change.port;
+        port.set(change.port);
+        if changed {
+            sctp.checksum = [0; 4];
+        }
+    });
+    if !changed {
+        return;
+    }
+    let mut crc = Crc32c::default();
+    transmit::over(frame, at, packet.payload_len().into(), |part| crc.add(part));
+    let crc = crc.finish();
+    header(frame, &mut |sctp| sctp.checksum = crc);
 }
 
 /// Gives a UDP packet without a checksum one. `rewritten`: the packet's addresses as they are now.

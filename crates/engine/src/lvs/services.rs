@@ -183,6 +183,10 @@ pub(crate) fn server_ports(
             protocol: Protocol::Udp,
             ..
         } => &[Protocol::Udp],
+        ServiceKey::Address {
+            protocol: Protocol::Sctp,
+            ..
+        } => &[Protocol::Sctp],
         ServiceKey::Mark { .. } => Protocol::ALL,
     };
     let of = move |p: &Protocol| (p.number(), address.ip(), address.port());

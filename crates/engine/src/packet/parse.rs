@@ -1,11 +1,11 @@
 //! The parser: lengths checked once, so that nothing behind it can overrun.
 
 use super::{Addresses, Fragment, Packet, Parsed};
-use crate::{DropReason, net::Net};
+use crate::{DropReason, lvs::Chunk, net::Net};
 use types::{InterfaceId, PortId};
 use wire::{
-    Arp, Ethernet, Frame, FromBytes, Ipv4, Ipv6, RxChecksum, Tcp, Udp, VlanTag, checksum, ethernet,
-    ipv4, ipv6, protocol,
+    Arp, Ethernet, Frame, FromBytes, Ipv4, Ipv6, RxChecksum, Sctp, Tcp, Udp, VlanTag, checksum,
+    ethernet, ipv4, ipv6, protocol,
 };
 
 /// Looks at a received frame once. Padding behind the packet is left where it is.
@@ -160,6 +160,7 @@ fn ipv4_packet(body: &[u8], checked: RxChecksum, place: Place<'_>) -> Parsed {
         source_port: ports.source,
         destination_port: ports.destination,
         tcp_flags: ports.flags,
+        chunk: ports.chunk,
         fragment,
         headless,
         link_group: place.link_group,
@@ -218,6 +219,7 @@ fn ipv6_packet(body: &[u8], place: Place<'_>) -> Parsed {
         source_port: ports.source,
         destination_port: ports.destination,
         tcp_flags: ports.flags,
+        chunk: ports.chunk,
         fragment,
         headless,
         link_group: place.link_group,
@@ -229,6 +231,7 @@ struct Ports {
     source: u16,
     destination: u16,
     flags: u8,
+    chunk: Option<Chunk>,
 }
 
 /// Checks that the upper-layer header is there and takes the ports from it. `len`: bytes the packet says it has behind
@@ -242,6 +245,7 @@ fn upper(number: u8, l4: &[u8], len: usize, fragment: Fragment) -> Option<Ports>
     match number {
         protocol::TCP => tcp_ports(l4),
         protocol::UDP => udp_ports(l4, len),
+        protocol::SCTP => sctp_ports(l4),
         protocol::ICMP | protocol::ICMPV6 => (l4.len() >= wire::icmp::LEN).then(Ports::default),
         _ => Some(Ports::default()),
     }
@@ -253,6 +257,7 @@ fn upper_of_fragment(number: u8, l4: &[u8], len: usize, fragment: Fragment) -> P
     let l4 = l4.get(..len).unwrap_or(l4);
     let found = match (fragment, number) {
         (Fragment::First, protocol::TCP) => tcp_ports(l4),
+        (Fragment::First, protocol::SCTP) => sctp_ports(l4),
         (Fragment::First, protocol::UDP) => udp_ports(l4, usize::from(u16::MAX)),
         _ => None,
     };
@@ -270,6 +275,7 @@ fn tcp_ports(l4: &[u8]) -> Option<Ports> {
         source: tcp.source.get(),
         destination: tcp.destination.get(),
         flags: tcp.flags,
+        chunk: None,
     })
 }
 
@@ -285,6 +291,18 @@ fn udp_ports(l4: &[u8], len: usize) -> Option<Ports> {
         source: udp.source.get(),
         destination: udp.destination.get(),
         flags: 0,
+        chunk: None,
+    })
+}
+
+#[cold]
+fn sctp_ports(l4: &[u8]) -> Option<Ports> {
+    let (sctp, chunks) = Sctp::ref_from_prefix(l4).ok()?;
+    Some(Ports {
+        source: sctp.source.get(),
+        destination: sctp.destination.get(),
+        flags: 0,
+        chunk: Chunk::of(chunks),
     })
 }
 

@@ -88,6 +88,12 @@ pub fn probe(options: &ProbeOptions, facts: &Facts) -> Result<Report, Refusal> {
                 match protocol {
                     Protocol::Tcp => probe.tcp(own, SocketAddr::new(vip, port))?,
                     Protocol::Udp => probe.udp(own, SocketAddr::new(vip, port))?,
+                    Protocol::Sctp => probe.report.add(
+                        Outcome::Skipped,
+                        format!("sctp {} accepted", SocketAddr::new(vip, port)),
+                        "SCTP is not probed",
+                        "",
+                    ),
                 }
             }
         }

@@ -277,6 +277,7 @@ fn parse<'a>(words: &[&'a str]) -> Result<Line<'a>, CommandError> {
             }
             "-t" => line.key = Some(address_key(Protocol::Tcp, value()?)?),
             "-u" => line.key = Some(address_key(Protocol::Udp, value()?)?),
+            "--sctp-service" => line.key = Some(address_key(Protocol::Sctp, value()?)?),
             "-f" => {
                 line.key = Some(ServiceKey::Mark {
                     mark: Mark(number(value()?)?),

@@ -10,7 +10,7 @@ use crate::{Recorder, Sent, VecFrame};
 use arrayvec::ArrayVec;
 use engine::{
     Capacity, Director, ServiceView, Traffic, Worker,
-    model::{Desired, Interface, Offloads, Route, Server, Service, Settings},
+    model::{Defence, Desired, Interface, Offloads, Route, Server, Service, Settings},
 };
 use std::{collections::BTreeSet, net::IpAddr};
 use types::{InterfaceId, IpNet, MacAddr, PortId, Tick, WorkerId};
@@ -292,6 +292,7 @@ impl World {
         let unsupported = || format!("not supported: {name}={value}");
         let number: u32 = value.parse().map_err(|_| unsupported())?;
         let on = number != 0;
+        let defence = Defence::numbered(u8::try_from(number).unwrap_or(u8::MAX));
         match name {
             "expire_nodest_conn" => self.settings.expire_nodest_conn = on,
             "expire_quiescent_template" => self.settings.expire_quiescent_template = on,
@@ -307,8 +308,12 @@ impl World {
             "pmtu_disc" => self.settings.pmtu_disc = on,
             // Whether Linux keeps a second table beside IPVS's own.
             "conntrack" => {}
-            // As it is.
-            "secure_tcp" if !on => {}
+            "sloppy_sctp" => self.settings.sloppy_sctp = on,
+            "drop_entry" => self.settings.drop_entry = defence,
+            "drop_packet" => self.settings.drop_packet = defence,
+            "secure_tcp" => self.settings.secure_tcp = defence,
+            "am_droprate" => self.settings.am_droprate = number,
+            "amemthresh" => self.settings.amemthresh = number,
             _ => return Err(unsupported()),
         }
         self.apply()
@@ -383,6 +388,7 @@ impl World {
                     proto: match c.protocol {
                         6 => "TCP".to_owned(),
                         17 => "UDP".to_owned(),
+                        132 => "SCTP".to_owned(),
                         0 => "IP".to_owned(),
                         other => other.to_string(),
                     },

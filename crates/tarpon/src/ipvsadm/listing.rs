@@ -270,6 +270,7 @@ pub const fn transport(protocol: Protocol) -> Transport {
     match protocol {
         Protocol::Tcp => Transport::Tcp,
         Protocol::Udp => Transport::Udp,
+        Protocol::Sctp => Transport::Sctp,
     }
 }
 

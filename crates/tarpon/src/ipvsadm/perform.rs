@@ -250,7 +250,7 @@ fn reference(target: Target) -> Result<ServiceRef, Stop> {
             let protocol = match transport {
                 Transport::Tcp => Protocol::Tcp,
                 Transport::Udp => Protocol::Udp,
-                Transport::Sctp => return refuse(Refusal::unsupported("SCTP services")),
+                Transport::Sctp => Protocol::Sctp,
             };
             Ok(ServiceRef::Address { protocol, address })
         }
@@ -305,7 +305,7 @@ usage: ipvsadm -A|-E SERVICE [-s SCHEDULER] [-p [SECONDS]] [-M NETMASK] [-b FLAG
        ipvsadm --set TCP TCPFIN UDP         timeouts in seconds; 0 leaves one as it is
        ipvsadm -h | -v
 
-SERVICE  -t HOST[:PORT] (TCP) or -u HOST[:PORT] (UDP); port 0 or none, with -p: every port. IPv6 as [ADDRESS]:PORT
+SERVICE  -t HOST[:PORT] (TCP), -u HOST[:PORT] (UDP), --sctp-service HOST[:PORT] or -f MARK [-6]; port 0 or none, with -p: every port. IPv6 as [ADDRESS]:PORT
 SERVER   HOST[:PORT]; without a port, and always with -g and -i, the service's
 -g direct routing (the default)   -i IPIP tunnel   -m masquerading (NAT)
 

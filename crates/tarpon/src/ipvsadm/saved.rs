@@ -15,11 +15,12 @@ pub fn saved(services: &[Service], numeric: bool) -> String {
         let transport = transport_of(service.key);
         let target = match service.key {
             ServiceRef::Address { protocol, address } => {
-                let letter = match protocol {
-                    Protocol::Tcp => 't',
-                    Protocol::Udp => 'u',
+                let option = match protocol {
+                    Protocol::Tcp => "-t",
+                    Protocol::Udp => "-u",
+                    Protocol::Sctp => "--sctp-service",
                 };
-                format!("-{letter} {}", names::shown(address, transport, numeric))
+                format!("{option} {}", names::shown(address, transport, numeric))
             }
             ServiceRef::Mark { mark, family } => match family {
                 Family::Ipv4 => format!("-f {}", mark.0),

@@ -1,7 +1,9 @@
 //! What state a connection is in, by protocol, and how long it may stay there without a packet.
 
+mod sctp;
 mod tcp;
 
+pub(crate) use sctp::{Chunk, SctpState};
 pub(crate) use tcp::{TcpEvent, TcpState, TcpView};
 
 use crate::model::Settings;
@@ -44,6 +46,11 @@ impl Timeouts {
         self.udp_ms
     }
 
+    /// Of an SCTP connection in that state.
+    pub fn sctp_ms(&self, state: u8) -> u32 {
+        SctpState::from_number(state).timeout_s() * 1000
+    }
+
     /// Of an established TCP connection.
     #[inline]
     pub const fn established_ms(&self) -> u32 {
@@ -65,6 +72,7 @@ pub(crate) fn name(protocol: u8, template: bool, state: u8) -> &'static str {
         (true, _) if state == TEMPLATE_ASSURED => "ASSURED",
         (true, _) => "NONE",
         (false, protocol::TCP) => TcpState::from_number(state).name(),
+        (false, protocol::SCTP) => SctpState::from_number(state).name(),
         (false, protocol::UDP) => "UDP",
         (false, _) => "NONE",
     }

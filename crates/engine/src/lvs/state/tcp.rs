@@ -72,6 +72,28 @@ const INPUT_ONLY: Table = [
     [CL, CL, CL, SR, CL, CL, CL, CL, LA, LI, CL],
 ];
 
+/// What `secure_tcp` goes by: the server's SYN makes SYNACK, from which only the server's acknowledgement leads on.
+const SECURE_INPUT: Table = [
+    [SR, ES, ES, SR, SR, SR, SR, SR, SR, SR, SA],
+    [CL, CW, SS, TW, TW, TW, CL, CW, LA, LI, SA],
+    [ES, ES, SS, SR, FW, TW, CL, CW, CL, LI, SA],
+    [CL, CL, CL, SR, CL, CL, CL, CL, LA, LI, CL],
+];
+
+const SECURE_OUTPUT: Table = [
+    [SS, ES, SS, SA, SS, SS, SS, SS, SS, LI, SA],
+    [TW, FW, SS, TW, FW, TW, CL, TW, LA, LI, TW],
+    [ES, ES, SS, ES, FW, TW, CL, CW, LA, ES, ES],
+    [CL, CL, SS, CL, CL, TW, CL, CL, CL, CL, CL],
+];
+
+const SECURE_INPUT_ONLY: Table = [
+    [SA, ES, ES, SR, SA, SA, SA, SA, SA, SA, SA],
+    [CL, FW, SS, TW, FW, TW, CL, CW, LA, LI, TW],
+    [ES, ES, SS, ES, FW, TW, CL, CW, CL, LI, ES],
+    [CL, CL, CL, SR, CL, CL, CL, CL, LA, LI, CL],
+];
+
 impl TcpState {
     /// Every state, by its number.
     pub const ALL: [Self; STATES] = [NO, ES, SS, SR, FW, TW, CL, CW, LA, LI, SA];
@@ -119,13 +141,16 @@ impl TcpState {
         }
     }
 
-    /// The state after `event`.
+    /// The state after `event`, with or without `secure_tcp`.
     #[inline]
-    pub fn next(self, view: TcpView, event: TcpEvent) -> Self {
-        let table = match view {
-            TcpView::Input => &INPUT,
-            TcpView::Output => &OUTPUT,
-            TcpView::InputOnly => &INPUT_ONLY,
+    pub fn next(self, view: TcpView, event: TcpEvent, secure: bool) -> Self {
+        let table = match (view, secure) {
+            (TcpView::Input, false) => &INPUT,
+            (TcpView::Output, false) => &OUTPUT,
+            (TcpView::InputOnly, false) => &INPUT_ONLY,
+            (TcpView::Input, true) => &SECURE_INPUT,
+            (TcpView::Output, true) => &SECURE_OUTPUT,
+            (TcpView::InputOnly, true) => &SECURE_INPUT_ONLY,
         };
         let row = match event {
             TcpEvent::Syn => &table[0],
@@ -182,7 +207,7 @@ mod tests {
         ];
         let mut state = NO;
         for (view, event, expected) in life {
-            state = state.next(view, event);
+            state = state.next(view, event, false);
             assert_eq!(state, expected);
         }
     }
@@ -191,7 +216,8 @@ mod tests {
     #[test]
     fn an_acknowledgement_leaves_established_as_it_is() {
         for view in [TcpView::Input, TcpView::Output, TcpView::InputOnly] {
-            assert_eq!(ES.next(view, TcpEvent::Ack), ES);
+            assert_eq!(ES.next(view, TcpEvent::Ack, false), ES);
+            assert_eq!(ES.next(view, TcpEvent::Ack, true), ES);
         }
     }
 
