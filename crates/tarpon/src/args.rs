@@ -34,7 +34,7 @@ Exit status:
   2  the command line is wrong
   3  the daemon cannot be reached
 
-The daemon takes commands from root and from the user it runs as. All commands but `check`, `realserver`, `completions` and `man`
+The daemon takes commands from root and from the user it runs as. All commands but `check`, `replay`, `realserver`, `completions` and `man`
 need it to run."
 )]
 pub struct Cli {
@@ -187,6 +187,10 @@ appears twice, as received and as sent. Frames that come faster than they can be
 never waits.")]
     Capture(CaptureArgs),
 
+    /// What the director makes of recorded packets: offline, on virtual time, without root or daemon
+    #[command(after_long_help = REPLAY)]
+    Replay(ReplayArgs),
+
     /// Prepare real servers for direct routing, tunnelling and NAT, check them, take it back
     #[command(after_long_help = "\
 Without a subcommand, on a director: what each real server of each service needs, the command to run there, and the one to run here
@@ -238,6 +242,61 @@ Example:
         #[arg(value_hint = ValueHint::DirPath)]
         directory: PathBuf,
     },
+}
+
+const REPLAY: &str = "\
+The network is always the same: on the clients' side (cl) the director has 10.0.0.1/24 and fd00::1/64, the VIPs 10.0.0.100 and
+fd00::100, and its default route (10.0.0.254); on the servers' side (rs) 10.1.0.1/24 and fd01::1/64, and real servers 10.1.0.11 to .22, fd01::11
+to ::1c. Settings are those of Linux's IPVS unless changed.
+
+The directory gets cl.pcap and rs.pcap (what the director sent, with the time of the frame that caused it), steps.json (each frame and
+what came of it), conns.txt, conns.json, list.txt, stats.txt and rules.txt, as ipvsadm prints them.
+
+Example:
+  tarpon replay -r rules --cl clients.pcap --rs servers.pcap -s net/ipv4/vs/sloppy_tcp=1 -o out";
+
+/// Offline.
+#[derive(Debug, Args)]
+pub struct ReplayArgs {
+    /// Services and servers, as `ipvsadm -Sn` saves them
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub rules: PathBuf,
+
+    /// Firewall marks: iptables command lines (`-t mangle` may be left out)
+    #[arg(short = 'i', long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub marks: Option<PathBuf>,
+
+    /// A setting, as net/ipv4/vs/sloppy_tcp=1 (may be repeated)
+    #[arg(short, long = "sysctl", value_name = "KEY=VALUE")]
+    pub settings: Vec<String>,
+
+    /// Commands of `ip` carried out first: routes, link MTUs
+    #[arg(short = 'S', long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub setup: Option<PathBuf>,
+
+    /// Frames that arrive on the clients' side (pcap)
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub cl: Option<PathBuf>,
+
+    /// Frames that arrive on the servers' side (pcap)
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub rs: Option<PathBuf>,
+
+    /// As much time passes between frames as between their timestamps; else none
+    #[arg(long)]
+    pub realtime: bool,
+
+    /// Leave the frames' destination MACs as they are; else they are the director's
+    #[arg(long)]
+    pub keep_mac: bool,
+
+    /// Seconds that pass after the last frame
+    #[arg(long, value_name = "SECONDS", default_value_t = 2.2)]
+    pub settle: f64,
+
+    /// The directory for what came of it
+    #[arg(short, long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub out: PathBuf,
 }
 
 const EDITS: &str = "\

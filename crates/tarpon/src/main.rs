@@ -10,6 +10,7 @@ mod ipvsadm;
 mod output;
 mod query;
 mod real;
+mod replay;
 mod show;
 mod table;
 mod units;
@@ -89,6 +90,7 @@ fn run(global: &Global, command: Command) -> Result<ExitCode, Failure> {
         Command::Service(command) => edit::service(global, &command)?,
         Command::Server(command) => edit::server(global, &command)?,
         Command::Capture(args) => capture::capture(global, &args)?,
+        Command::Replay(args) => replay::replay(&args)?,
         // It has exit statuses of its own.
         Command::Realserver(args) => return real::run(global, args),
         Command::Zero => {

@@ -66,7 +66,9 @@ fn options() -> Result<Options, String> {
     let mut options = Options {
         seed: 1,
         frames: 2000,
-        oracle: std::env::var_os("TARPON_ORACLE").map(PathBuf::from),
+        oracle: std::env::var_os("TARPON_ORACLE")
+            .filter(|v| !v.is_empty())
+            .map(PathBuf::from),
         out: Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/differential"),
         keep_going: false,
         shrink: true,

@@ -19,3 +19,4 @@ pub use duel::{Duel, Found};
 pub use oracle::{Oracle, OracleError};
 pub use scenario::Scenario;
 pub use shrink::shrink;
+pub use volatile::ranges as volatile;

@@ -7,7 +7,8 @@ const UDP: u8 = 17;
 const FRAGMENT: u8 = 44;
 
 /// Ranges of `out`, which the frame `received` caused.
-pub(super) fn ranges(received: &[u8], out: &[u8]) -> Vec<[usize; 2]> {
+#[must_use]
+pub fn ranges(received: &[u8], out: &[u8]) -> Vec<[usize; 2]> {
     let mut ranges = Vec::new();
     let same = |from, to| out.get(from..to) == received.get(from..to);
     let kind = |frame: &[u8]| frame.get(12..14).map(|b| u16::from_be_bytes([b[0], b[1]]));

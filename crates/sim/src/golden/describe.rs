@@ -8,7 +8,8 @@ use std::{
 use wire::{Ethernet, FromBytes, Icmp, Ipv4, Ipv6, Tcp, ethernet, ipv6, protocol, tcp};
 
 /// What the frame is, as recordings put it: `tcp 172.16.0.1:108 > 10.0.0.100:80 S ttl=64`.
-pub(crate) fn frame(bytes: &[u8]) -> String {
+#[must_use]
+pub fn frame(bytes: &[u8]) -> String {
     let Ok((ether, rest)) = Ethernet::ref_from_prefix(bytes) else {
         return format!("{} bytes, no Ethernet frame", bytes.len());
     };

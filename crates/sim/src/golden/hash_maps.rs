@@ -107,7 +107,7 @@ fn found(recording: &Recording, world: &World, row: &Row) -> Result<Vec<String>,
     let server = |key: &String| {
         let (client, virtual_) = ends(key, row)?;
         let frame = Packet::tcp(client, virtual_, tcp::SYN).frame(mac);
-        let sent = world.receive("cl", &super::compare::to_hex(&frame), &mut || 0)?;
+        let sent = world.receive("cl", &frame, &mut || 0)?;
         Ok(sent.first().map_or_else(
             || "nothing".to_owned(),
             |sent| server_of(recording, &sent.bytes),

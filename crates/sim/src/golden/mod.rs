@@ -14,8 +14,9 @@ mod replay;
 mod world;
 
 pub use compare::Difference;
-pub(crate) use compare::{from_hex, to_hex};
-pub(crate) use describe::frame as describe;
+pub(crate) use compare::from_hex;
+pub use compare::to_hex;
+pub use describe::frame as describe;
 pub use exceptions::{Exception, Exceptions, Verdict};
 pub use ipvsadm::{CommandError, Table};
 pub use recording::{

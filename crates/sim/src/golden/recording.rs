@@ -60,6 +60,43 @@ pub struct Topology {
     pub mtu: u16,
 }
 
+impl Topology {
+    /// The network of the recordings: VIPs 10.0.0.100 and fd00::100 on the clients' side, real servers 10.1.0.11 and
+    /// fd01::11 to 10.1.0.22 and fd01::1c on the other.
+    #[must_use]
+    pub fn standard() -> Self {
+        let interface = |mac: &str, addrs: &[&str]| DirectorInterface {
+            mac: mac.to_owned(),
+            addrs: addrs.iter().map(|a| (*a).to_owned()).collect(),
+        };
+        let clients = interface(
+            "02:00:00:00:00:01",
+            &[
+                "10.0.0.1/24",
+                "10.0.0.100/32",
+                "fd00::1/64",
+                "fd00::100/128",
+            ],
+        );
+        let servers = interface("02:00:00:00:01:01", &["10.1.0.1/24", "fd01::1/64"]);
+        let server = |number: u8| RealServer {
+            ip: format!("10.1.0.{}", 10 + number),
+            ip6: format!("fd01::{:x}", 16 + number),
+            mac: format!("02:00:00:00:01:{:02x}", 16 + number),
+        };
+        Self {
+            director: [("cl0".to_owned(), clients), ("rs0".to_owned(), servers)].into(),
+            gateway: Gateway {
+                ip: "10.0.0.254".to_owned(),
+                ip6: "fd00::fe".to_owned(),
+                mac: "02:00:00:00:00:fe".to_owned(),
+            },
+            real_servers: (1..=12).map(|n| (format!("rs{n}"), server(n))).collect(),
+            mtu: 1500,
+        }
+    }
+}
+
 /// An interface of the director.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct DirectorInterface {

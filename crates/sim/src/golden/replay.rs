@@ -3,11 +3,11 @@
 use super::{
     compare::{self, Difference},
     describe, hash_maps,
-    recording::{Op, OutFrame, Recording, Step, Topology},
+    recording::{ConnectionRow, Op, OutFrame, Recording, Step, Topology},
     world::{SIDES, World},
 };
 use crate::Sent;
-use engine::model::Settings;
+use engine::{ServiceView, model::Settings};
 use types::Tick;
 
 /// What became of a replay.
@@ -121,6 +121,54 @@ impl Player {
     pub fn play(&mut self, step: &Step, deal: &mut Deal<'_>) -> Result<Looked, Unsupported> {
         take(&mut self.world, &self.topology, step, deal)
     }
+
+    /// Lets time pass; what was sent meanwhile without a frame's causing it.
+    pub fn pass_to(&mut self, until: Tick) -> Vec<Sent> {
+        self.world.pass_to(until);
+        self.world.late()
+    }
+
+    /// Carries out a command of ipvsadm, iptables or ip.
+    ///
+    /// # Errors
+    /// Why it was refused, or is not supported.
+    pub fn command(&mut self, line: &str) -> Result<(), String> {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        self.world.command(&words)
+    }
+
+    /// Sets a setting, `net/ipv4/vs/NAME`.
+    ///
+    /// # Errors
+    /// When there is no such setting, or it takes no such value.
+    pub fn set(&mut self, key: &str, value: &str) -> Result<(), String> {
+        self.world.set(key, value)
+    }
+
+    /// Gives the director a frame on "cl" or "rs": what it causes.
+    ///
+    /// # Errors
+    /// When there is no such side.
+    ///
+    /// # Panics
+    /// When the engine loses or invents a frame.
+    pub fn receive(&mut self, side: &str, frame: &[u8]) -> Result<Vec<Sent>, String> {
+        self.world.receive(side, frame, &mut || 0)
+    }
+
+    /// Every service with its servers.
+    #[must_use]
+    pub fn services(&self) -> Vec<ServiceView> {
+        self.world.services()
+    }
+
+    /// Every connection.
+    #[must_use]
+    pub fn connections(&self) -> Vec<ConnectionRow> {
+        let mut rows = self.world.connections();
+        rows.sort();
+        rows
+    }
 }
 
 impl From<String> for Unsupported {
@@ -166,7 +214,8 @@ fn take(
             out,
             ..
         } => {
-            let sent = world.receive(interface, frame, deal)?;
+            let bytes = compare::from_hex(frame).ok_or_else(|| format!("not hex: {frame}"))?;
+            let sent = world.receive(interface, &bytes, deal)?;
             Ok(frames(out, &sent))
         }
         Op::Late { out } => {

@@ -342,15 +342,14 @@ impl World {
     pub fn receive(
         &mut self,
         side: &str,
-        hex: &str,
+        bytes: &[u8],
         deal: &mut Deal<'_>,
     ) -> Result<Vec<Sent>, String> {
         let mut ports = SIDES.iter().zip(0..);
         let found = ports.find(|(s, _)| **s == side);
         let (_, port) = found.ok_or_else(|| format!("not supported: interface {side}"))?;
-        let bytes = compare::from_hex(hex).ok_or_else(|| format!("not hex: {hex}"))?;
         let mut burst = ArrayVec::new();
-        burst.push(VecFrame::new(&bytes));
+        burst.push(VecFrame::new(bytes));
         let chosen = deal() % self.workers.len();
         let worker = &mut self.workers[chosen];
         worker.step(self.now, PortId(port), &mut burst, &mut self.out);

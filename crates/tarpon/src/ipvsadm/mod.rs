@@ -4,11 +4,11 @@
 //! (`observed.txt`). Where the director cannot do what ipvsadm could, it says so and changes nothing.
 
 mod grammar;
-mod listing;
+pub mod listing;
 mod names;
 mod options;
 mod perform;
-mod saved;
+pub mod saved;
 #[cfg(test)]
 mod tests;
 
