@@ -525,6 +525,19 @@ fn settings(changes: &mut Changes, old: &Settings, new: &Settings) {
         rate(old.icmp_rate),
         rate(new.icmp_rate),
     );
+    changes.value(e, "settings: ipfrag_time", old.ipfrag_time, new.ipfrag_time);
+    changes.value(
+        e,
+        "settings: ip6frag_time",
+        old.ip6frag_time,
+        new.ip6frag_time,
+    );
+    changes.value(
+        e,
+        "settings: ipfrag_high_thresh",
+        old.ipfrag_high_thresh,
+        new.ipfrag_high_thresh,
+    );
     changes.value(
         e,
         "settings: ip_default_ttl",

@@ -45,6 +45,12 @@ pub struct Settings {
     pub udp_timeout: u32,
     /// ICMP errors, echo replies and resets sent a second by each worker; `None`: without limit.
     pub icmp_rate: Option<u32>,
+    /// Seconds fragments of an IPv4 packet wait for the others (`net.ipv4.ipfrag_time`).
+    pub ipfrag_time: u32,
+    /// The same of IPv6 (`net.ipv6.ip6frag_time`).
+    pub ip6frag_time: u32,
+    /// Bytes of buffers that held fragments may take, IPv4 and IPv6 together (`net.ipv4.ipfrag_high_thresh`).
+    pub ipfrag_high_thresh: u32,
     /// TTL of packets the director builds itself (`net.ipv4.ip_default_ttl`).
     pub ip_default_ttl: u8,
     /// Connections one client endpoint (address and port) may have at once.
@@ -83,6 +89,9 @@ impl Settings {
             tcp_fin_timeout: 120,
             udp_timeout: 300,
             icmp_rate: Some(1000),
+            ipfrag_time: 30,
+            ip6frag_time: 60,
+            ipfrag_high_thresh: 4 << 20,
             ip_default_ttl: 64,
             endpoint_connections: 64,
             ftp_ports: vec![21],

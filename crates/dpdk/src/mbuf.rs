@@ -278,6 +278,12 @@ impl Frame for Mbuf {
         true
     }
 
+    fn chain(&mut self, tail: Self) -> Result<(), Self> {
+        let head = self.segment();
+        head.set_flags(head.flags() & !dpdk_sys::EDGE_RX_L4_CKSUM_MASK);
+        Self::chain(self, tail)
+    }
+
     // On the straight way, which calls nothing that is not a part of it (`scripts/inspect-hot-path`).
     #[inline(always)]
     fn truncate(&mut self, total: usize) {

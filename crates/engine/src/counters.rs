@@ -75,8 +75,22 @@ drop_reasons! {
     NeighbourTableFull = "neighbour_table_full",
     /// For a virtual address that is another director's now (VRRP).
     NotMaster = "not_master",
-    /// A fragment, not handled here yet.
+    /// A fragment for a group, or one that cannot be put together with others.
     Fragment = "fragment",
+    /// A fragment put together with others, which go on as one packet.
+    Reassembled = "reassembled",
+    /// A fragment whose others did not come in time (answered with time exceeded, if it was the first).
+    FragmentTimeout = "fragment_timeout",
+    /// A fragment that overlaps another or contradicts it, with all that were there of its packet (RFC 5722).
+    FragmentOverlap = "fragment_overlap",
+    /// A fragment that was there already.
+    FragmentDuplicate = "fragment_duplicate",
+    /// A fragment that can be no part of a packet: empty, too long, or of another congestion notification than its others.
+    FragmentMalformed = "fragment_malformed",
+    /// No room for fragments: the network that held most of them lost its oldest packet's.
+    FragmentNoRoom = "fragment_no_room",
+    /// Other workers kept the table of fragments busy.
+    FragmentBusy = "fragment_busy",
     /// Sent on in fragments, which count as generated.
     Fragmented = "fragmented",
     /// Broadcast or multicast that nobody here listens to.
@@ -170,7 +184,8 @@ pub struct WorkerCounters {
     pub tx: Counter,
     /// Frames given to the host stack, less those refused.
     pub punted: Counter,
-    /// Frames held now: waiting for a neighbour, or for another worker's insertion.
+    /// Frames held now: waiting for a neighbour, for another worker's insertion, or for other fragments. Who lets a fragment go that
+    /// another worker has taken in counts below 0 (wrapping): only the sum over all workers is a number of frames.
     pub held: Counter,
     /// Answers and errors not sent because their rate limit was reached (no frame existed yet).
     pub rate_limited: Counter,
@@ -233,10 +248,12 @@ impl WorkerCounters {
     /// Both sides of the identity. Exact when read by the owner between two calls; a reader elsewhere may catch it midway.
     #[must_use]
     pub fn conservation(&self) -> Conservation {
-        let dropped: u64 = self.dropped.iter().map(Counter::get).sum();
+        let sum = |counters: &mut dyn Iterator<Item = u64>| counters.fold(0, u64::wrapping_add);
+        let (rx, tx) = (self.rx.get(), self.tx.get());
+        let dropped = sum(&mut self.dropped.iter().map(Counter::get));
         Conservation {
-            entered: self.rx.get() + self.generated.get() + self.from_host.get(),
-            left: self.tx.get() + self.punted.get() + self.held.get() + dropped,
+            entered: sum(&mut [rx, self.generated.get(), self.from_host.get()].into_iter()),
+            left: sum(&mut [tx, self.punted.get(), self.held.get(), dropped].into_iter()),
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::{
     neighbour::{NeighbourTable, NeighbourView},
     net::Net,
     pins::{self, Pins},
+    reassembly::Reassembly,
     role::{Floating, Roles},
     shared::Shared,
     snapshot::Snapshot,
@@ -16,7 +17,7 @@ use crate::{
 };
 use flowtable::Table;
 use rcu::{Domain, Published};
-use std::{net::IpAddr, sync::Arc};
+use std::{any::Any, net::IpAddr, sync::Arc};
 use types::{InterfaceId, MacAddr, ServerId, Tick, WorkerId};
 use wire::Frame;
 
@@ -50,6 +51,9 @@ pub struct Director {
     estimates: Estimates,
     /// Neighbours kept resolved for servers and gateways.
     pins: Pins,
+    /// `Reassembly<F>` of the workers' kind of frame, once there is one.
+    reassembly: Option<Arc<dyn Any + Send + Sync>>,
+    hash_key: [u64; 2],
 }
 
 impl Director {
@@ -97,11 +101,14 @@ impl Director {
             flush: lvs::Flush::default(),
             estimates: Estimates::default(),
             pins: Pins::default(),
+            reassembly: None,
+            hash_key,
         })
     }
 
-    /// The worker of that number, to be moved to its thread. `None` if there is none or it was taken already.
-    pub fn worker<F: Frame>(&mut self, id: WorkerId) -> Option<Worker<F>> {
+    /// The worker of that number, to be moved to its thread. `None` if there is none or it was taken already. All workers handle
+    /// one kind of frame.
+    pub fn worker<F: Frame + Send + 'static>(&mut self, id: WorkerId) -> Option<Worker<F>> {
         let shares = self.workers.len();
         let share = self.workers.get_mut(id.index()).filter(|s| !s.taken)?;
         let reader = self.shared.domain.reader()?;
@@ -109,7 +116,11 @@ impl Director {
         let hand = (u32::from(id.0), u32::try_from(shares).ok()?);
         let counters = Arc::clone(&share.counters);
         let traffic = Arc::clone(&share.traffic);
-        let local = Local::new(counters, traffic, &self.shared, hand);
+        let key = self.hash_key;
+        let new = || Arc::new(Reassembly::<F>::new(key)) as Arc<dyn Any + Send + Sync>;
+        let reassembly = Arc::clone(self.reassembly.get_or_insert_with(new));
+        let reassembly = reassembly.downcast().ok()?;
+        let local = Local::new(counters, traffic, reassembly, &self.shared, hand);
         Some(Worker::new(Arc::clone(&self.shared), reader, local))
     }
 

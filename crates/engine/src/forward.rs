@@ -55,14 +55,14 @@ pub(crate) fn route<F: Frame, O: Output<F>>(
         return;
     }
     let mtu = net.interface(next.interface).map_or(u16::MAX, |i| i.mtu);
-    let fits = packet.ip_len <= mtu;
+    let fits = packet.fits(mtu);
     // An error quotes the packet as it came; a fragment carries the lowered TTL.
-    if fits || may_fragment(&frame, packet) {
+    if fits || may_fragment(&frame, packet) || packet.reassembled.largest != 0 {
         decrement(&mut frame, packet);
     }
     // What a port padded to the minimum does not go on.
     frame.truncate(usize::from(packet.l3) + usize::from(packet.ip_len));
-    if fits {
+    if fits && packet.reassembled.largest == 0 {
         transmit::send(cx, frame, packet.l3, next);
     } else {
         transmit::oversize(cx, frame, packet, mtu, next);

@@ -39,6 +39,8 @@ pub(crate) enum IcmpError {
     ProtocolUnreachable,
     /// Time to live or hop limit used up.
     TimeExceeded,
+    /// The other fragments did not come in time.
+    ReassemblyTime,
     /// Fragmentation needed, packet too big.
     TooBig {
         /// What the way out takes.
@@ -65,6 +67,8 @@ impl IcmpError {
             (Self::ProtocolUnreachable, true) => (v4::UNREACHABLE, 2, 0),
             (Self::PortUnreachable, true) => (v4::UNREACHABLE, 3, 0),
             (Self::TooBig { mtu }, true) => (v4::UNREACHABLE, 4, mtu.into()),
+            (Self::ReassemblyTime, true) => (v4::TIME_EXCEEDED, 1, 0),
+            (Self::ReassemblyTime, false) => (v6::TIME_EXCEEDED, 1, 0),
             (Self::TimeExceeded, true) => (v4::TIME_EXCEEDED, 0, 0),
             (Self::NetUnreachable, false) => (v6::UNREACHABLE, 0, 0),
             (Self::HostUnreachable, false) => (v6::UNREACHABLE, 3, 0),
@@ -82,6 +86,8 @@ impl IcmpError {
 ///
 /// `source`: `None` is Linux's choice: the address the packet was sent to if it is ours (a VIP too), else that of the
 /// interface towards the sender.
+///
+/// Gives the bytes of the IP packet that was sent, 0 if none was.
 #[cold]
 pub(crate) fn error<F: Frame, O: Output<F>>(
     cx: &mut Context<'_, F, O>,
@@ -89,14 +95,14 @@ pub(crate) fn error<F: Frame, O: Output<F>>(
     packet: &Packet,
     what: IcmpError,
     source: Option<IpAddr>,
-) {
+) -> u16 {
     if !is_due(cx, about, packet, what) {
-        return;
+        return 0;
     }
     let net = &cx.snapshot.net;
     let destination = packet.addresses.source();
     let Some(next) = net.route_back(destination, packet.interface) else {
-        return;
+        return 0;
     };
     let to = packet.addresses.destination();
     let ours = matches!(net.local(to), Some(Local::Own(_) | Local::Vip)).then_some(to);
@@ -105,10 +111,10 @@ pub(crate) fn error<F: Frame, O: Output<F>>(
         .or(ours)
         .or_else(|| net.source_for(destination, next))
     else {
-        return;
+        return 0;
     };
     if !cx.may_answer() {
-        return;
+        return 0;
     }
     let is4 = destination.is_ipv4();
     let header = Header {
@@ -131,11 +137,11 @@ pub(crate) fn error<F: Frame, O: Output<F>>(
     let quoted = usize::from(packet.ip_len).min(largest - header.len() - LEN);
     let (kind, code, rest) = what.header(is4, next_header_at(about, packet));
     let Some(mut frame) = cx.generated() else {
-        return;
+        return 0;
     };
     let Some(payload) = datagram::begin(&mut frame, &header, LEN + quoted) else {
         cx.drop(frame, crate::DropReason::NoRoom);
-        return;
+        return 0;
     };
     let icmp = Icmp {
         kind,
@@ -149,6 +155,7 @@ pub(crate) fn error<F: Frame, O: Output<F>>(
     }
     datagram::seal(&header, payload, 2);
     transmit::send(cx, frame, datagram::L3, next);
+    u16::try_from(header.len() + LEN + quoted).unwrap_or(0)
 }
 
 /// RFC 1122 3.2.2, RFC 4443 2.4 e: never about an error, a later fragment, a broadcast or multicast, or to a source

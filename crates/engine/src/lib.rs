@@ -15,6 +15,7 @@ mod datagram;
 mod director;
 mod fib;
 mod forward;
+mod fragment_in;
 mod fragment_out;
 mod icmp;
 mod local;
@@ -30,6 +31,7 @@ mod packet;
 mod pins;
 mod pipeline;
 mod ratelimit;
+mod reassembly;
 mod role;
 mod shared;
 mod snapshot;
@@ -47,6 +49,7 @@ pub use lvs::{ServiceError, ServiceName};
 pub use model_error::ModelError;
 pub use neighbour::{NeighbourState, NeighbourView};
 pub use output::{BURST, Output};
+pub use reassembly::{FRAGMENT_BYTES, FRAGMENTS};
 pub use role::{ROLES, Roles};
 pub use views::{
     Applied, ConnectionCounts, ConnectionView, RouteView, ServerView, ServiceView, Traffic,

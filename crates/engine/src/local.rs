@@ -5,6 +5,7 @@ use crate::{
     localstack::Sweep,
     lvs::{Busy, Defender, Hands, TrafficCells},
     ratelimit::RateLimits,
+    reassembly::Reassembly,
     shared::Shared,
     waiting::Waiting,
 };
@@ -24,6 +25,10 @@ pub(crate) struct Local<F: Frame> {
     pub waiting: Waiting<F>,
     /// Frames held until another worker has inserted their connection.
     pub busy: Busy<F>,
+    /// Fragments held, by all workers.
+    pub reassembly: Arc<Reassembly<F>>,
+    /// Where its sweep over them stands.
+    pub reassembly_hand: usize,
     /// Where its sweeps over the connections stand.
     pub hands: Hands,
     /// Its part in the defences against floods.
@@ -34,6 +39,8 @@ pub(crate) struct Local<F: Frame> {
     ip_id: u16,
     /// Workers: each has identifications of its own, so that fragments of two never meet under one.
     ip_id_step: u16,
+    /// IPv6 identification of the last packet it cut.
+    fragment_id: u32,
 }
 
 impl<F: Frame> Local<F> {
@@ -41,6 +48,7 @@ impl<F: Frame> Local<F> {
     pub fn new(
         counters: Arc<WorkerCounters>,
         traffic: Arc<TrafficCells>,
+        reassembly: Arc<Reassembly<F>>,
         shared: &Shared,
         share: (u32, u32),
     ) -> Self {
@@ -50,12 +58,21 @@ impl<F: Frame> Local<F> {
             limits: RateLimits::default(),
             waiting: Waiting::new(),
             busy: Busy::default(),
+            reassembly,
+            reassembly_hand: 0,
             hands: Hands::new(shared, share),
             defender: Defender::new(share),
             sweep: Sweep::default(),
             ip_id: u16::try_from(share.0).unwrap_or(0),
             ip_id_step: u16::try_from(share.1).unwrap_or(1).max(1),
+            fragment_id: share.0,
         }
+    }
+
+    /// The identification of an IPv6 packet that is cut here.
+    pub fn next_fragment_id(&mut self) -> u32 {
+        self.fragment_id = self.fragment_id.wrapping_add(self.ip_id_step.into());
+        self.fragment_id
     }
 
     /// The identification of a packet of our own that may be fragmented.

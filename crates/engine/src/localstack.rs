@@ -18,7 +18,7 @@ pub(crate) use reset::reset;
 use crate::{
     DropReason, Output,
     context::Context,
-    datagram,
+    datagram, fragment_out,
     icmp::{self, IcmpError},
     net::{Local, Net, is_link_local},
     packet::{Addresses, Fragment, Packet, is_martian},
@@ -56,7 +56,7 @@ pub(crate) fn deliver<F: Frame, O: Output<F>>(
     match local {
         // A link-local address is ours on its own link only.
         Some(Local::Own(_)) if is_elsewhere(net, packet) => cx.drop(frame, DropReason::NoRoute),
-        Some(Local::Own(owner)) if host_has(net, packet, owner) => cx.punt(port, frame),
+        Some(Local::Own(owner)) if host_has(net, packet, owner) => to_host(cx, frame, packet, port),
         Some(Local::Broadcast) => group(cx, frame, packet),
         // An answer to a group's MAC would multiply what one sender says.
         Some(_) if packet.link_group => cx.drop(frame, DropReason::Multicast),
@@ -64,6 +64,31 @@ pub(crate) fn deliver<F: Frame, O: Output<F>>(
         Some(_) => answer(cx, frame, packet),
         None => cx.drop(frame, DropReason::NoRoute),
     }
+}
+
+/// To the host, which puts together itself what came in fragments.
+fn to_host<F: Frame, O: Output<F>>(
+    cx: &mut Context<'_, F, O>,
+    frame: F,
+    packet: &Packet,
+    port: PortId,
+) {
+    let largest = packet.reassembled.largest;
+    if largest == 0 {
+        cx.punt(port, frame);
+    } else {
+        let way = (fragment_out::To::Host(port), fragment_out::Cut::AsItCame);
+        fragment_out::send(cx, frame, packet, largest, way);
+    }
+}
+
+/// Whether the host stack is asked for packets to one of our addresses.
+pub(crate) fn is_the_hosts<F: Frame, O: Output<F>>(
+    cx: &Context<'_, F, O>,
+    packet: &Packet,
+    local: Local,
+) -> bool {
+    matches!(local, Local::Own(owner) if host_has(&cx.snapshot.net, packet, owner))
 }
 
 /// Whether the host has this own address of `owner`'s, and hears of it where the packet came in. It has no part in VLANs,

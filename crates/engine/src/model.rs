@@ -220,6 +220,12 @@ pub struct Settings {
     pub timeout_udp_s: u32,
     /// ICMP errors, echo replies and resets sent a second by each worker; `None` is no limit (replay).
     pub icmp_rate: Option<u32>,
+    /// Seconds fragments of an IPv4 packet wait for the others (`net.ipv4.ipfrag_time`).
+    pub ipfrag_time_s: u32,
+    /// The same of IPv6 (`net.ipv6.ip6frag_time`).
+    pub ip6frag_time_s: u32,
+    /// Bytes of buffers that held fragments may take (`net.ipv4.ipfrag_high_thresh`); each counts [`crate::FRAGMENT_BYTES`].
+    pub ipfrag_high_thresh: u32,
     /// TTL of packets the director builds itself.
     pub default_ttl: u8,
     /// Connections one client endpoint (address and port) may have at once.
@@ -255,6 +261,9 @@ impl Settings {
             timeout_tcp_fin_s: 120,
             timeout_udp_s: 300,
             icmp_rate: Some(1000),
+            ipfrag_time_s: 30,
+            ip6frag_time_s: 60,
+            ipfrag_high_thresh: 4 << 20,
             default_ttl: 64,
             endpoint_connections: 64,
             ftp_ports: [21, 0, 0, 0, 0, 0, 0, 0],

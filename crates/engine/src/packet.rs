@@ -37,6 +37,8 @@ pub(crate) struct Packet {
     pub chunk: Option<Chunk>,
     /// A fragment (first or later) of a larger packet.
     pub fragment: Fragment,
+    /// It came in fragments, and was put together.
+    pub reassembled: Reassembled,
     /// The layer-4 header is cut off or contradicts itself, in a packet that is not for us: it may be forwarded, no more.
     pub headless: bool,
     /// Sent to our MAC as a group (broadcast or multicast): never answered with an error.
@@ -132,6 +134,38 @@ impl Packet {
     #[inline]
     pub const fn payload_len(&self) -> u16 {
         self.ip_len.saturating_sub(self.header_len())
+    }
+}
+
+/// How a packet came in fragments.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Reassembled {
+    /// Bytes of the largest; 0: it came whole.
+    pub largest: u16,
+    /// Fragments that leave as a part of the first.
+    pub joined: u16,
+}
+
+impl Packet {
+    /// Whether it goes out whole where `mtu` bytes fit. What came in fragments goes so, none larger than they were.
+    #[inline]
+    pub fn fits(&self, mtu: u16) -> bool {
+        match (self.reassembled.largest, self.addresses) {
+            (0, _) => self.ip_len <= mtu,
+            (_, Addresses::V4 { .. }) => false,
+            (largest, Addresses::V6 { .. }) => self.ip_len <= mtu.min(largest),
+        }
+    }
+
+    /// Bytes its fragments may have where `mtu` bytes fit.
+    pub fn cut_to(&self, mtu: u16) -> u16 {
+        /// The least MTU of IPv6.
+        const LEAST6: u16 = 1280;
+        match (self.reassembled.largest, self.addresses) {
+            (0, _) => mtu,
+            (largest, Addresses::V4 { .. }) => mtu.min(largest),
+            (largest, Addresses::V6 { .. }) => mtu.min(largest.max(LEAST6)),
+        }
     }
 }
 

@@ -7,7 +7,7 @@
 use crate::{
     BURST, Output,
     context::Context,
-    forward, localstack,
+    forward, fragment_in, localstack,
     lvs::{self, Kind, Lookup, Stop},
     packet::{self, Glance, Packet, Parsed},
 };
@@ -216,6 +216,9 @@ fn long_way<F: Frame, O: Output<F>>(
 #[inline(never)]
 fn missing<F: Frame, O: Output<F>>(cx: &mut Context<'_, F, O>, port: PortId, frame: F) {
     if let Some((frame, packet, lookup)) = parsed(cx, port, frame) {
+        let Err(frame) = fragment_in::receive(cx, frame, &packet) else {
+            return;
+        };
         lookup.missed(cx, port, frame, &packet, 0);
     }
 }
@@ -256,7 +259,7 @@ pub(crate) fn retry<F: Frame, O: Output<F>>(cx: &mut Context<'_, F, O>) {
 
 /// An IP packet that cannot be of a connection.
 #[cold]
-fn other<F: Frame, O: Output<F>>(cx: &mut Context<'_, F, O>, frame: F, packet: &Packet) {
+pub(crate) fn other<F: Frame, O: Output<F>>(cx: &mut Context<'_, F, O>, frame: F, packet: &Packet) {
     if packet.protocol == protocol::VRRP && cx.snapshot.floating.any() {
         if let Some(interface) = cx.snapshot.net.interface(packet.interface) {
             let port = interface.port;
@@ -266,6 +269,9 @@ fn other<F: Frame, O: Output<F>>(cx: &mut Context<'_, F, O>, frame: F, packet: &
         }
         return;
     }
+    let Err(frame) = fragment_in::receive(cx, frame, packet) else {
+        return;
+    };
     let is_icmp = matches!(packet.protocol, protocol::ICMP | protocol::ICMPV6);
     if matches!(packet.protocol, protocol::AH | protocol::ESP) && !cx.snapshot.services.is_empty() {
         if let Err(frame) = lvs::ipsec(cx, frame, packet) {

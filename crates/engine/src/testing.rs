@@ -11,6 +11,7 @@ use crate::{
     neighbour::NeighbourTable,
     net::Net,
     packet::{self, Parsed},
+    reassembly::Reassembly,
     role::Floating,
     shared::Shared,
     snapshot::Snapshot,
@@ -164,7 +165,13 @@ impl World {
         let traffic = Arc::new(TrafficCells::new(0));
         Self {
             snapshot: snapshot(Net::compile(desired, &[]).unwrap()),
-            local: Local::new(counters, traffic, &shared, (0, 1)),
+            local: Local::new(
+                counters,
+                traffic,
+                Arc::new(Reassembly::new([3, 5])),
+                &shared,
+                (0, 1),
+            ),
             shared,
             out: Out::default(),
             now: Tick(1000),

@@ -88,6 +88,11 @@ pub(crate) fn oversize<F: Frame, O: Output<F>>(
     mtu: u16,
     next: NextHop,
 ) {
+    if packet.reassembled.largest != 0 {
+        let way = (fragment_out::To::Hop(next), fragment_out::Cut::AsItCame);
+        fragment_out::send(cx, frame, packet, packet.cut_to(mtu), way);
+        return;
+    }
     let may_fragment = match packet.addresses {
         Addresses::V4 { .. } => frame
             .head()
@@ -97,7 +102,8 @@ pub(crate) fn oversize<F: Frame, O: Output<F>>(
         Addresses::V6 { .. } => false,
     };
     if may_fragment {
-        fragment_out::send(cx, frame, packet, mtu, next);
+        let way = (fragment_out::To::Hop(next), fragment_out::Cut::Even);
+        fragment_out::send(cx, frame, packet, mtu, way);
     } else {
         icmp::error(cx, &frame, packet, icmp::IcmpError::TooBig { mtu }, None);
         cx.drop(frame, DropReason::TooBig);

@@ -1,8 +1,8 @@
 //! One worker: everything a thread needs to forward.
 
 use crate::{
-    BURST, DropReason, Output, WorkerCounters, context::Context, local::Local, localstack, lvs,
-    pipeline, role, shared::Shared,
+    BURST, DropReason, Output, WorkerCounters, context::Context, fragment_in, local::Local,
+    localstack, lvs, pipeline, role, shared::Shared,
 };
 use arrayvec::ArrayVec;
 use rcu::Reader;
@@ -96,6 +96,7 @@ impl<F: Frame> Worker<F> {
             pipeline::retry(&mut cx);
         }
         localstack::housekeeping(&mut cx);
+        fragment_in::expire(&mut cx);
         lvs::age(&mut cx);
         lvs::defend(&mut cx);
     }

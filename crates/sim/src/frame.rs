@@ -113,6 +113,13 @@ impl Frame for VecFrame {
         true
     }
 
+    fn chain(&mut self, tail: Self) -> Result<(), Self> {
+        self.l4_checksum = RxChecksum::Unknown;
+        self.rest.push(tail.head().to_vec());
+        self.rest.extend(tail.rest);
+        Ok(())
+    }
+
     fn truncate(&mut self, total: usize) {
         let head = self.end - self.start;
         if total <= head {

@@ -19,6 +19,8 @@ const RECORDINGS: &[(&str, usize)] = &[
     ("found_server_of_every_port", 1),
     ("ftp", 28),
     ("ftp_conntrack", 28),
+    ("fragment_sizes", 283),
+    ("fragments", 55),
     ("hash_maps", 8064),
     ("icmp_errors", 62),
     ("no_dest", 157),
@@ -31,7 +33,7 @@ const RECORDINGS: &[(&str, usize)] = &[
     ("rewrite_dr", 20),
     ("rewrite_ipv6", 48),
     ("rewrite_nat", 37),
-    ("rewrite_tun", 22),
+    ("rewrite_tun", 44),
     ("sched_dh", 648),
     ("sched_fo", 921),
     ("sched_lblc", 677),
@@ -48,6 +50,7 @@ const RECORDINGS: &[(&str, usize)] = &[
     ("stats", 19),
     ("tcp_states", 3444),
     ("timeouts", 50),
+    ("tunnel_errors", 120),
     ("udp_ops", 93),
 ];
 

@@ -153,6 +153,7 @@ fn pools(eal: &Eal, config: &Config, probed: &[ProbedPort]) -> Result<Pools> {
     let common = HELD
         + exception::frames_held(count)
         + takeover::frames_held(workers)
+        + engine::FRAGMENTS
         + (workers + 1) * (CACHE * 2)
         + workers * count * (2 * burst)
         + if workers > 1 { count * handoff } else { 0 };

@@ -61,6 +61,11 @@ pub trait Frame: Sized {
     /// Grows a single-segment frame at the back by `n` bytes (contents unspecified). False if there is no tailroom.
     #[must_use]
     fn append(&mut self, n: usize) -> bool;
+    /// Chains `tail`'s segments behind this frame's. What the port said of this frame's layer 4 holds no more.
+    ///
+    /// # Errors
+    /// `tail` back, when there would be too many segments.
+    fn chain(&mut self, tail: Self) -> Result<(), Self>;
     /// Cuts the frame to `total` bytes (frees segments past it); no effect if it is shorter already.
     fn truncate(&mut self, total: usize);
     /// What the port says about the IPv4 header checksum. `Partial` never.

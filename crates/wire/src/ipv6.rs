@@ -129,6 +129,63 @@ impl FragmentHeader {
     }
 }
 
+/// Where the fragment header of a fragment stands, in bytes from the IPv6 header's start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FragmentAt {
+    /// The header.
+    pub header: usize,
+    /// The byte before it that names it.
+    pub named: usize,
+}
+
+/// The fragment header of the packet at the start of `packet`, if it has one where others are followed.
+#[must_use]
+pub fn fragment_header(packet: &[u8]) -> Option<(FragmentAt, FragmentHeader)> {
+    let (at, next) = follow(packet, |_, _| true)?;
+    if next != protocol::FRAGMENT {
+        return None;
+    }
+    let (header, _) = FragmentHeader::read_from_prefix(packet.get(at.header..)?).ok()?;
+    Some((at, header))
+}
+
+/// The headers every fragment of the packet at the start of `packet` has to repeat (RFC 8200 4.5): their bytes, where the last of
+/// them names what follows, and what that is.
+#[must_use]
+pub fn unfragmentable(packet: &[u8]) -> Option<(usize, usize, u8)> {
+    // Destination options behind a routing header are for the destination alone.
+    let (at, next) = follow(packet, |kind, routed| {
+        matches!(kind, HOP_BY_HOP | ROUTING) || (kind == DESTINATION && !routed)
+    })?;
+    Some((at.header, at.named, next))
+}
+
+/// Goes over extension headers before a fragment header, as long as `on` says so of their kind and whether a routing header was met.
+fn follow(packet: &[u8], on: impl Fn(u8, bool) -> bool) -> Option<(FragmentAt, u8)> {
+    let (ip, _) = Ipv6::ref_from_prefix(packet).ok()?;
+    let mut next = ip.next_header;
+    let mut at = FragmentAt {
+        header: LEN,
+        named: std::mem::offset_of!(Ipv6, next_header),
+    };
+    let mut routed = false;
+    for _ in 0..=EXTENSIONS {
+        if !matches!(next, HOP_BY_HOP | ROUTING | DESTINATION) || !on(next, routed) {
+            break;
+        }
+        routed |= next == ROUTING;
+        let &[following, words, ..] = packet.get(at.header..)? else {
+            return None;
+        };
+        at = FragmentAt {
+            header: at.header + (usize::from(words) + 1) * 8,
+            named: at.header,
+        };
+        next = following;
+    }
+    (at.header <= packet.len()).then_some((at, next))
+}
+
 /// What stands behind the extension headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UpperLayer {

@@ -27,7 +27,7 @@ pub use ethernet::{Ethernet, VlanTag};
 pub use frame::{Frame, RxChecksum, TxChecksum, TxL4};
 pub use icmp::Icmp;
 pub use ipv4::Ipv4;
-pub use ipv6::Ipv6;
+pub use ipv6::{FragmentHeader, Ipv6};
 pub use plain::{Plain4, Plain6, TcpRest, Upper};
 pub use sctp::Sctp;
 pub use tcp::Tcp;
@@ -63,6 +63,8 @@ pub mod protocol {
     pub const SCTP: u8 = 132;
     /// ICMPv6.
     pub const ICMPV6: u8 = 58;
+    /// SCTP.
+    pub const SCTP: u8 = 132;
     /// IPv6: nothing follows.
     pub const NO_NEXT: u8 = 59;
     /// VRRP.

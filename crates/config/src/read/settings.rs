@@ -10,6 +10,9 @@ use toml::de::DeValue;
 /// A timeout of connections at most, in seconds: 31 days, as `ipvsadm --set` has it.
 pub const MAX_TIMEOUT_S: u32 = 31 * 24 * 3600;
 
+/// What the table of fragments has room for, in bytes: 2048 buffers of 2304.
+const MAX_FRAGMENT_BYTES: u32 = 2048 * 2304;
+
 pub(super) fn read(reader: &mut Reader, section: &mut Section<'_>, compat_ipvs: bool) -> Settings {
     let d = Settings::defaults(compat_ipvs);
     let mut on = |key, default: bool| {
@@ -38,6 +41,16 @@ pub(super) fn read(reader: &mut Reader, section: &mut Section<'_>, compat_ipvs: 
     let lblc_expiration = seconds("lblc_expiration", d.lblc_expiration);
     let lblcr_expiration = seconds("lblcr_expiration", d.lblcr_expiration);
     let udp_timeout = seconds("udp_timeout", d.udp_timeout);
+    let ipfrag_time = seconds("ipfrag_time", d.ipfrag_time);
+    let ip6frag_time = seconds("ip6frag_time", d.ip6frag_time);
+    let ipfrag_high_thresh = section
+        .get(
+            reader,
+            "ipfrag_high_thresh",
+            "bytes as a whole number from 0 to 4718592, like 4194304 (0: fragments are not put together)",
+            integer(0..=MAX_FRAGMENT_BYTES),
+        )
+        .unwrap_or(d.ipfrag_high_thresh);
     let conn_reuse_mode = section
         .get(
             reader,
@@ -120,6 +133,9 @@ pub(super) fn read(reader: &mut Reader, section: &mut Section<'_>, compat_ipvs: 
         tcp_fin_timeout,
         udp_timeout,
         icmp_rate,
+        ipfrag_time,
+        ip6frag_time,
+        ipfrag_high_thresh,
         ip_default_ttl,
         endpoint_connections,
         ftp_ports,

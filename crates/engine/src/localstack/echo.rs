@@ -3,6 +3,7 @@
 use crate::{
     DropReason, Output,
     context::Context,
+    fragment_out,
     packet::{Addresses, Packet},
     transmit,
 };
@@ -94,10 +95,11 @@ fn turn_round<F: Frame, O: Output<F>>(
         .interface(next.interface)
         .map_or(u16::MAX, |i| i.mtu);
     let len = frame.total_len().saturating_sub(usize::from(packet.l3));
-    if len <= usize::from(mtu) {
+    if len <= usize::from(mtu) && packet.reassembled.largest == 0 {
         transmit::send(cx, frame, packet.l3, next);
     } else if let Some(packet) = crate::packet::reparse(&frame, packet.l3, packet.interface) {
-        transmit::oversize(cx, frame, &packet, mtu, next);
+        let way = (fragment_out::To::Hop(next), fragment_out::Cut::Even);
+        fragment_out::send(cx, frame, &packet, mtu, way);
     } else {
         cx.drop(frame, DropReason::NoRoom);
     }

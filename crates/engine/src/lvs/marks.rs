@@ -217,6 +217,7 @@ mod tests {
             tcp_flags: if protocol == 6 { flags } else { 0 },
             chunk: None,
             fragment: Fragment::No,
+            reassembled: Default::default(),
             headless: false,
             link_group: false,
         }

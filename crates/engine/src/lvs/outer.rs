@@ -7,7 +7,7 @@ use crate::{
     context::Context,
     icmp::{self, IcmpError},
     localstack,
-    packet::{Addresses, Fragment, Packet},
+    packet::{Addresses, Fragment, Packet, Reassembled},
 };
 use flowtable::{Side, Tuple, V4, V6};
 use std::net::IpAddr;
@@ -289,6 +289,7 @@ fn inner<I: Ip, F: Frame>(
         destination_port: other_port,
         tcp_flags: 0,
         fragment: Fragment::No,
+        reassembled: Reassembled::default(),
         ..*packet
     };
     let tuple = Tuple {

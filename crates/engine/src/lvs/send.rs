@@ -38,18 +38,26 @@ pub(crate) fn to_server<I: Ip, F: Frame, O: Output<F>>(
         return;
     }
     let Some(next) = target.next else {
-        icmp::error(
+        tell(
             cx,
             &frame,
             packet,
+            target,
+            key.flags,
             IcmpError::HostUnreachable,
-            asked(packet),
         );
         cx.drop(frame, DropReason::NoRoute);
         return;
     };
     if forward::ttl(&frame, packet).is_none_or(|ttl| ttl <= 1) {
-        icmp::error(cx, &frame, packet, IcmpError::TimeExceeded, asked(packet));
+        tell(
+            cx,
+            &frame,
+            packet,
+            target,
+            key.flags,
+            IcmpError::TimeExceeded,
+        );
         cx.drop(frame, DropReason::TtlExceeded);
         return;
     }
@@ -60,9 +68,16 @@ pub(crate) fn to_server<I: Ip, F: Frame, O: Output<F>>(
         tunnel::send(cx, frame, packet, target, next);
         return;
     }
-    if packet.ip_len > target.mtu && !may_fragment(&frame, packet) {
+    if packet.ip_len > target.mtu && !may_fragment(&frame, packet, target.mtu) {
         let mtu = target.mtu;
-        icmp::error(cx, &frame, packet, IcmpError::TooBig { mtu }, asked(packet));
+        tell(
+            cx,
+            &frame,
+            packet,
+            target,
+            key.flags,
+            IcmpError::TooBig { mtu },
+        );
         cx.drop(frame, DropReason::TooBig);
         return;
     }
@@ -75,6 +90,23 @@ pub(crate) fn to_server<I: Ip, F: Frame, O: Output<F>>(
         mtu: target.mtu,
     };
     on_its_way(cx, frame, packet, way);
+}
+
+/// Tells the client what is wrong with its packet, as the address it asked for. Where replies do not pass here, IPVS counts that
+/// as one of the server's.
+#[cold]
+pub(super) fn tell<F: Frame, O: Output<F>>(
+    cx: &mut Context<'_, F, O>,
+    frame: &F,
+    packet: &Packet,
+    target: &Target,
+    flags: u8,
+    what: IcmpError,
+) {
+    let bytes = icmp::error(cx, frame, packet, what, asked(packet));
+    if bytes > 0 && super::entry::method(flags) != ForwardingMethod::Masq {
+        cx.local.traffic.outgoing(target.id, bytes.into());
+    }
 }
 
 /// A next hop and what it takes.
@@ -112,7 +144,7 @@ pub(crate) fn way_to_client<F: Frame, O: Output<F>>(
         return None;
     }
     let mtu = net.interface(next.interface).map_or(0, |i| i.mtu);
-    if packet.ip_len > mtu && !may_fragment(&frame, packet) {
+    if packet.ip_len > mtu && !may_fragment(&frame, packet, mtu) {
         icmp::error(cx, &frame, packet, IcmpError::TooBig { mtu }, None);
         cx.drop(frame, DropReason::TooBig);
         return None;
@@ -140,7 +172,7 @@ pub(crate) fn on_its_way<F: Frame, O: Output<F>>(
     // What a port padded to the minimum does not go on.
     frame.truncate(usize::from(packet.l3) + usize::from(packet.ip_len));
     let NextHop { interface, gateway } = way.next;
-    if packet.ip_len > way.mtu {
+    if packet.reassembled.largest != 0 || packet.ip_len > way.mtu {
         transmit::oversize(cx, frame, packet, way.mtu, way.next);
     } else if let Some(neighbour) = way.neighbour {
         transmit::send_to_known(cx, frame, packet.l3, interface, neighbour, gateway);
@@ -149,11 +181,11 @@ pub(crate) fn on_its_way<F: Frame, O: Output<F>>(
     }
 }
 
-/// IPv4 without "don't fragment".
+/// IPv4 without "don't fragment"; IPv6 whose sender has cut it small enough.
 #[cold]
-fn may_fragment<F: Frame>(frame: &F, packet: &Packet) -> bool {
+fn may_fragment<F: Frame>(frame: &F, packet: &Packet, mtu: u16) -> bool {
     let Addresses::V4 { .. } = packet.addresses else {
-        return false;
+        return (1..=mtu).contains(&packet.reassembled.largest);
     };
     let ip = frame.head().get(usize::from(packet.l3)..);
     ip.and_then(|ip| Ipv4::ref_from_prefix(ip).ok())

@@ -6,7 +6,7 @@ use crate::{
     neighbour::NeighbourId,
     net::{Exit, NextHop},
 };
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use std::{
     net::{IpAddr, SocketAddr},
     sync::Arc,
@@ -204,6 +204,8 @@ pub(crate) struct Services {
     every_port: bool,
     /// Their addresses.
     server_addresses: HashMap<IpAddr, Tick>,
+    /// Addresses that services have.
+    addresses: HashSet<IpAddr>,
     targets: Box<[Target]>,
     /// The targets' exits by themselves: the straight way needs no more of them.
     exits: Box<[Exit]>,
@@ -233,12 +235,15 @@ impl Services {
             let latest = addresses.entry(*address).or_insert(*until);
             *latest = (*latest).max(*until);
         }
+        let own = list.iter().filter_map(|s| Some(s.key.address()?.ip()));
+        let own = own.collect();
         Self {
             list,
             by_key,
             server_ports: ports,
             every_port: !compat_ipvs,
             server_addresses: addresses,
+            addresses: own,
             exits: targets.iter().map(|t| t.exit).collect(),
             targets,
         }
@@ -310,6 +315,11 @@ impl Services {
         known(port)
             .or_else(|| known(0).filter(|_| self.every_port))
             .is_some_and(|until| *until > now)
+    }
+
+    /// Whether a service has this address.
+    pub fn has_address(&self, address: IpAddr) -> bool {
+        self.addresses.contains(&address)
     }
 
     /// Whether a NAT service has, or not long ago had, a server of this address.

@@ -8,7 +8,8 @@ use super::{services::Target, wrap};
 use crate::{
     DropReason, Output,
     context::Context,
-    fragment_out, icmp,
+    fragment_out::{self, Cut, To},
+    icmp,
     icmp::IcmpError,
     net::NextHop,
     packet::{Addresses, Packet, reparse},
@@ -54,11 +55,16 @@ pub(crate) fn send<F: Frame, O: Output<F>>(
     let path = cx.shared.roster.paths.mtu(target.id, target.mtu, cx.now);
     let mtu = path.saturating_sub(overhead(source) + between);
     // Only an IPv4 packet that may be fragmented, or whose sender's wish is not honoured, goes on in pieces.
-    let whole = inner.protocol == protocol::IPV6
-        || (inner.dont_fragment && cx.snapshot.settings.pmtu_disc)
-        || !source.is_ipv4();
-    if packet.ip_len > mtu && whole {
-        icmp::error(cx, &frame, packet, IcmpError::TooBig { mtu }, None);
+    let too_big = match (inner.protocol, packet.reassembled.largest) {
+        (protocol::IPV6, 0) => packet.ip_len > mtu,
+        (protocol::IPV6, largest) => largest > mtu,
+        _ => packet.ip_len > mtu && inner.dont_fragment && cx.snapshot.settings.pmtu_disc,
+    };
+    if too_big {
+        let bytes = icmp::error(cx, &frame, packet, IcmpError::TooBig { mtu }, None);
+        if bytes > 0 {
+            cx.local.traffic.outgoing(target.id, bytes.into());
+        }
         cx.drop(frame, DropReason::TooBig);
         return;
     }
@@ -87,8 +93,22 @@ pub(crate) fn send<F: Frame, O: Output<F>>(
         return;
     }
     match reparse(&frame, packet.l3, next.interface) {
-        Some(outer) if outer.ip_len > path => {
-            fragment_out::send(cx, frame, &outer, path, next);
+        Some(outer) => {
+            let outer = Packet {
+                reassembled: packet.reassembled,
+                ..outer
+            };
+            if outer.reassembled.largest == 0 && outer.ip_len <= path {
+                transmit::send(cx, frame, packet.l3, next);
+                return;
+            }
+            // Linux copies an IPv4 packet for its tunnel: how it came is forgotten but for the size.
+            let cut = match packet.addresses {
+                Addresses::V4 { .. } => Cut::Even,
+                Addresses::V6 { .. } => Cut::AsItCame,
+            };
+            let way = (To::Hop(next), cut);
+            fragment_out::send(cx, frame, &outer, outer.cut_to(path), way);
         }
         _ => transmit::send(cx, frame, packet.l3, next),
     }

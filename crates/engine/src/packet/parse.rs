@@ -1,6 +1,6 @@
 //! The parser: lengths checked once, so that nothing behind it can overrun.
 
-use super::{Addresses, Fragment, Packet, Parsed};
+use super::{Addresses, Fragment, Packet, Parsed, Reassembled};
 use crate::{DropReason, lvs::Chunk, net::Net};
 use types::{InterfaceId, PortId};
 use wire::{
@@ -162,6 +162,7 @@ fn ipv4_packet(body: &[u8], checked: RxChecksum, place: Place<'_>) -> Parsed {
         tcp_flags: ports.flags,
         chunk: ports.chunk,
         fragment,
+        reassembled: Reassembled::default(),
         headless,
         link_group: place.link_group,
     })
@@ -221,6 +222,7 @@ fn ipv6_packet(body: &[u8], place: Place<'_>) -> Parsed {
         tcp_flags: ports.flags,
         chunk: ports.chunk,
         fragment,
+        reassembled: Reassembled::default(),
         headless,
         link_group: place.link_group,
     })

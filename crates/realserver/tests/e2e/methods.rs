@@ -211,10 +211,7 @@ pub fn life(method: &str, vip: &str, prepare: impl Fn(&mut Server)) {
     speak_cold(&lab.servers[0], vip, !redirects);
     drop(nag);
     let frames = capture.stop().sent;
-    assert!(
-        !frames.is_empty(),
-        "the capture saw the server's own ARP"
-    );
+    assert!(!frames.is_empty(), "the capture saw the server's own ARP");
     assert!(
         naming(&frames, vip).is_empty(),
         "ARP with the VIP during boot: {:?}",

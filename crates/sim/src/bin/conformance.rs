@@ -10,17 +10,19 @@ use std::{
 };
 
 const USAGE: &str = "\
-usage: scripts/conformance [--workers N] [--allow-pending] FILE|DIR...
+usage: scripts/conformance [--workers N] [--allow-pending] [--all] FILE|DIR...
 
   FILE              a recording, .json or .json.gz; of a DIR all of them
   --workers N       deal the frames to N workers by turns (1)
   --allow-pending   recordings that only lack what exceptions.json calls pending do not fail the run;
-                    they are not counted as identical";
+                    they are not counted as identical
+  --all             every difference, not only a file's first";
 
 struct Options {
     files: Vec<PathBuf>,
     workers: u16,
     allow_pending: bool,
+    all: bool,
 }
 
 fn main() -> ExitCode {
@@ -39,6 +41,7 @@ fn options() -> Result<Options, String> {
         files: Vec::new(),
         workers: 1,
         allow_pending: false,
+        all: false,
     };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
@@ -48,6 +51,7 @@ fn options() -> Result<Options, String> {
                 std::process::exit(0);
             }
             "--allow-pending" => options.allow_pending = true,
+            "--all" => options.all = true,
             "--workers" => {
                 let number = words.next().and_then(|n| n.parse().ok());
                 options.workers = number
@@ -94,7 +98,7 @@ fn run(options: &Options) -> Result<bool, String> {
     let (mut compared, mut excepted) = (0, 0);
     for file in &options.files {
         let verdict = match Recording::read(file) {
-            Ok(recording) => judge(&recording, options.workers, &mut exceptions),
+            Ok(recording) => judge(&recording, options, &mut exceptions),
             Err(why) => {
                 println!("{why}");
                 continue;
@@ -112,23 +116,22 @@ fn run(options: &Options) -> Result<bool, String> {
     Ok(passed == total)
 }
 
-/// Replays one and prints its line, and the first difference below it.
-fn judge(recording: &Recording, workers: u16, exceptions: &mut Exceptions) -> Verdict {
+/// Replays one and prints its line, and the first difference or all below it.
+fn judge(recording: &Recording, options: &Options, exceptions: &mut Exceptions) -> Verdict {
     let mut turn = 0;
-    let outcome = replay(recording, workers, &mut || {
+    let outcome = replay(recording, options.workers, &mut || {
         turn += 1;
         turn
     });
     let verdict = exceptions.judge(&recording.name, &outcome);
     println!("{}: {verdict}", recording.name);
-    if let Some(first) = verdict.failures.first() {
-        for line in first.lines() {
-            println!("    {line}");
-        }
-        let more = verdict.failures.len() - 1;
-        if more > 0 {
-            println!("    and {more} more");
-        }
+    let shown = if options.all { usize::MAX } else { 1 };
+    for line in verdict.failures.iter().take(shown).flat_map(|f| f.lines()) {
+        println!("    {line}");
+    }
+    let more = verdict.failures.len().saturating_sub(shown);
+    if more > 0 {
+        println!("    and {more} more (--all shows them)");
     }
     verdict
 }

@@ -59,23 +59,21 @@ pub fn counters(c: &Counters, all: bool) -> String {
         for w in &c.workers {
             let t = &w.totals;
             let mut row = vec![w.id.to_string()];
-            row.extend(
-                [
-                    t.rx,
-                    t.generated,
-                    t.from_host,
-                    t.tx,
-                    t.punted,
-                    t.dropped,
-                    t.held,
-                ]
-                .map(count),
-            );
+            row.extend([t.rx, t.generated, t.from_host, t.tx, t.punted, t.dropped].map(count));
+            row.push(held(t.held));
             workers.row(row);
         }
         out.push_str(&format!("\n{workers}"));
     }
     out
+}
+
+/// Of one worker: fewer than none, where it has let fragments go that others took in.
+fn held(frames: u64) -> String {
+    match i64::try_from(frames) {
+        Ok(_) => count(frames),
+        Err(_) => format!("-{}", count(frames.wrapping_neg())),
+    }
 }
 
 fn entered(t: &Totals) -> u64 {
