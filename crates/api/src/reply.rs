@@ -466,7 +466,8 @@ pub struct Totals {
     pub punted: u64,
     /// Dropped, for all reasons.
     pub dropped: u64,
-    /// Waiting now (for a neighbour).
+    /// Waiting now, for a neighbour or for other fragments. Of one worker perhaps below 0 (wrapping): it let fragments go that others
+    /// took in.
     pub held: u64,
     /// Answers not built because of their rate limit (outside the identity).
     pub rate_limited: u64,

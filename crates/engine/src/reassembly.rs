@@ -59,7 +59,7 @@ pub(crate) struct Limits {
     /// Fragments one part of the table may hold.
     each: usize,
     /// When a packet that begins now is given up: IPv4, IPv6.
-    until: [Tick; 2],
+    until: (Tick, Tick),
     /// Whether Linux's way of joining small fragments is copied.
     joins: bool,
 }
@@ -70,10 +70,10 @@ impl Limits {
         let frames = (settings.ipfrag_high_thresh / FRAGMENT_BYTES) as usize;
         Self {
             each: (frames / SHARDS).min(EACH),
-            until: [
+            until: (
                 now + u64::from(settings.ipfrag_time_s) * 1000,
                 now + u64::from(settings.ip6frag_time_s) * 1000,
-            ],
+            ),
             joins: settings.compat_ipvs,
         }
     }
@@ -118,7 +118,11 @@ impl<F: Frame> Reassembly<F> {
             key: &key,
             hash,
             sender,
-            until: limits.until[usize::from(key.is6())],
+            until: if key.is6() {
+                limits.until.1
+            } else {
+                limits.until.0
+            },
             joins,
         };
         let outcome = shard.add(&place, limits.each, frame, fragment, &mut gone);

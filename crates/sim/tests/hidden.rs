@@ -19,6 +19,8 @@ enum Event {
     Client(bool, bool, u16, u8),
     /// A server's packet from its service's port: and which server.
     Server(bool, bool, u16, u8, usize),
+    /// The same in fragments, of which the second, the first or none comes late or never.
+    Fragments(bool, bool, u16, u8, usize, u8),
     /// An ICMP error of a server about a packet it was, or might have been, sent: type and code.
     Error(bool, bool, u16, usize, u8, u8),
     /// Milliseconds pass.
@@ -33,8 +35,10 @@ fn event() -> impl Strategy<Value = Event> {
     let any = (any::<bool>(), any::<bool>());
     prop_oneof![
         5 => (any, client.clone(), flags.clone()).prop_map(|((v6, udp), c, f)| Event::Client(v6, udp, c, f)),
-        5 => (any, client.clone(), flags, 0..2usize)
+        5 => (any, client.clone(), flags.clone(), 0..2usize)
             .prop_map(|((v6, udp), c, f, s)| Event::Server(v6, udp, c, f, s)),
+        2 => (any, client.clone(), flags.clone(), 0..2usize, 0..4u8)
+            .prop_map(|((v6, udp), c, f, s, order)| Event::Fragments(v6, udp, c, f, s, order)),
         2 => (any, client, 0..2usize, prop::sample::select(vec![1u8, 2, 3, 4, 5, 11, 12]), 0..5u8)
             .prop_map(|((v6, udp), c, s, kind, code)| Event::Error(v6, udp, c, s, kind, code)),
         1 => prop_oneof![Just(10u64), Just(1_000), Just(6_000), Just(25_000)].prop_map(Event::Pass),
@@ -65,6 +69,30 @@ fn packet(udp: bool, from: SocketAddr, to: SocketAddr, flags: u8) -> Packet {
     } else {
         Packet::tcp(from, to, flags)
     }
+}
+
+/// The frame's packet in two fragments, the first with 8 bytes behind the IP header.
+fn cut(frame: &[u8]) -> [Vec<u8>; 2] {
+    let v6 = frame[14] >> 4 == 6;
+    let header = if v6 { 40 } else { 20 };
+    let (head, data) = frame.split_at(14 + header);
+    [(0, &data[..8], true), (8, &data[8..], false)].map(|(offset, data, more)| {
+        let mut one = head.to_vec();
+        if v6 {
+            let len = u16::try_from(8 + data.len()).unwrap();
+            one[18..20].copy_from_slice(&len.to_be_bytes());
+            let next = std::mem::replace(&mut one[20], 44);
+            one.extend([next, 0, 0, offset | u8::from(more), 0, 0, 0, 7]);
+        } else {
+            let len = u16::try_from(20 + data.len()).unwrap();
+            one[16..18].copy_from_slice(&len.to_be_bytes());
+            one[20] = u8::from(more) << 5;
+            one[21] = offset / 8;
+            assert!(wire::ipv4::fill_checksum(&mut one[14..]));
+        }
+        one.extend(data);
+        one
+    })
 }
 
 /// Whether a frame shows an address of a server.
@@ -122,6 +150,15 @@ proptest! {
                 Event::Server(v6, udp, c, flags, s) => {
                     let frame = packet(udp, server(v6, udp, s), client(v6, c), flags).frame(MACS[1]);
                     world_now.give(worker, 1, &frame)
+                }
+                Event::Fragments(v6, udp, c, flags, s, order) => {
+                    let frame = packet(udp, server(v6, udp, s), client(v6, c), flags).frame(MACS[1]);
+                    let pieces = cut(&frame);
+                    let which: &[usize] = [&[0, 1][..], &[1, 0], &[0], &[1]][usize::from(order)];
+                    let given = which.iter().enumerate();
+                    given
+                        .flat_map(|(n, piece)| world_now.give((worker + n) % 2, 1, &pieces[*piece]))
+                        .collect()
                 }
                 Event::Error(v6, udp, c, s, kind, code) => {
                     let about = packet(udp, client(v6, c), server(v6, udp, s), 0x10).frame(MACS[1]);

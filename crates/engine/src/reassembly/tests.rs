@@ -92,7 +92,8 @@ impl Table {
 
 /// A UDP packet's bytes: ports, length, a pattern.
 fn data(len: usize) -> Vec<u8> {
-    let mut data: Vec<u8> = (0..len).map(|n| (n * 7 % 251) as u8).collect();
+    let pattern = (0..251u8).map(|n| n.wrapping_mul(7));
+    let mut data: Vec<u8> = pattern.cycle().take(len).collect();
     data[..8].copy_from_slice(&[0x13, 0x88, 0, 53, 0, 0, 0, 0]);
     data[4..6].copy_from_slice(&u16::try_from(len).unwrap().to_be_bytes());
     data
@@ -119,7 +120,7 @@ proptest! {
             random ^= random << 13;
             random ^= random >> 7;
             random ^= random << 17;
-            pieces.swap(n, random as usize % (n + 1));
+            pieces.swap(n, usize::try_from(random >> 33).unwrap() % (n + 1));
         }
         let mut table = Table::new();
         let limits = limits(FRAGMENTS);
