@@ -8,6 +8,8 @@
 mod control;
 #[path = "e2e/faults.rs"]
 mod faults;
+#[path = "e2e/fragments.rs"]
+mod fragments;
 #[path = "e2e/health.rs"]
 mod health;
 #[path = "e2e/host.rs"]
@@ -51,6 +53,7 @@ fn main() -> ExitCode {
         control::cases,
         host::cases,
         health::cases,
+        fragments::cases,
         topology::cases,
         takeover::cases,
         throughput::cases,

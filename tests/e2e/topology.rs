@@ -6,7 +6,7 @@
 
 use crate::{
     lab::{
-        clients,
+        Lab, clients,
         raw::{self, Raw},
         router::{Router, Setup, with_router, with_router_in},
         runner::Case,
@@ -14,6 +14,13 @@ use crate::{
     service::{FAMILIES, Family, METHODS, Method, Service, decapsulate},
 };
 use anyhow::{Context, Result, ensure};
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
 
 pub fn cases() -> Vec<Case> {
     vec![
@@ -21,6 +28,7 @@ pub fn cases() -> Vec<Case> {
         Case::new("topology::real_server_behind_its_own_gateway", far),
         Case::new("topology::tagged_frames", tagged),
         Case::new("topology::plain_forwarding", plain),
+        Case::new("topology::gre_and_gue_tunnels", other_tunnels),
     ]
 }
 
@@ -49,6 +57,72 @@ fn one_arm() -> Result<()> {
         ensure!(ports.len() == 1, "{ports:?}");
         Ok(())
     })
+}
+
+/// The other tunnels, each with a service of its own on a real server that unpacks them: small requests, and an upload whose packets
+/// have to learn how small they must be.
+fn other_tunnels() -> Result<()> {
+    const TUNNELS: [(&str, u16); 4] = [
+        ("gre", 8001),
+        ("gre:csum", 8002),
+        ("gue:6080", 8003),
+        ("gue:6080:csum", 8004),
+    ];
+    let services = |method_family: Family| {
+        TUNNELS.map(|(tunnel, port)| {
+            let service = Service {
+                port,
+                server_port: port,
+                weights: &[1],
+                ..Service::http(Method::Tunnel, method_family)
+            };
+            (service, tunnel)
+        })
+    };
+    let all: Vec<_> = FAMILIES.into_iter().flat_map(services).collect();
+    let with = |text: String, tunnel: &str| {
+        text.replace("weight = ", &format!("tunnel = \"{tunnel}\"\nweight = "))
+    };
+    let text = all
+        .iter()
+        .map(|(s, tunnel)| with(s.text(), tunnel))
+        .collect::<String>();
+    with_router(&Setup::new(text), |router| {
+        let lab = router.lab();
+        let _tunnel_ends = decapsulate(lab)?;
+        for (service, tunnel) in &all {
+            uploads(lab, service).with_context(|| format!("{tunnel}, {service}"))?;
+        }
+        Ok(())
+    })
+}
+
+/// Sends 200 kB to the real server through the service; they arrive, byte for byte.
+fn uploads(lab: &Lab, service: &Service) -> Result<()> {
+    let data: Vec<u8> = (0..200_000u32).map(|n| (n % 251) as u8).collect();
+    let listener = lab.inside("rs1", || Ok(TcpListener::bind(service.address())?))?;
+    let (sender, received) = mpsc::channel();
+    thread::spawn(move || {
+        let mut all = Vec::new();
+        let read = listener
+            .accept()
+            .and_then(|(mut s, _)| s.read_to_end(&mut all));
+        let _ = sender.send(read.map(|_| all));
+    });
+    lab.inside("client", || {
+        let address: SocketAddr = service.address().parse()?;
+        let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
+        stream.write_all(&data)?;
+        Ok(())
+    })?;
+    let arrived = received.recv_timeout(Duration::from_secs(10))??;
+    ensure!(
+        arrived == data,
+        "{} of {} bytes arrived",
+        arrived.len(),
+        data.len()
+    );
+    Ok(())
 }
 
 const FAR: &str = "[[service]]\nprotocol = \"tcp\"\naddress = \"198.51.100.10:80\"\nmethod = \"masq\"\n[[service.server]]\naddress = \"10.9.0.11:8080\"\n\n\
