@@ -63,8 +63,6 @@ pub mod protocol {
     pub const SCTP: u8 = 132;
     /// ICMPv6.
     pub const ICMPV6: u8 = 58;
-    /// SCTP.
-    pub const SCTP: u8 = 132;
     /// IPv6: nothing follows.
     pub const NO_NEXT: u8 = 59;
     /// VRRP.
