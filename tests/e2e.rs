@@ -12,6 +12,8 @@ mod faults;
 mod fragments;
 #[path = "e2e/health.rs"]
 mod health;
+#[path = "e2e/ftp.rs"]
+mod ftp;
 #[path = "e2e/host.rs"]
 mod host;
 mod lab;
@@ -51,6 +53,7 @@ fn main() -> ExitCode {
         live::cases,
         faults::cases,
         control::cases,
+        ftp::cases,
         host::cases,
         health::cases,
         fragments::cases,
