@@ -10,10 +10,10 @@ mod control;
 mod faults;
 #[path = "e2e/fragments.rs"]
 mod fragments;
-#[path = "e2e/health.rs"]
-mod health;
 #[path = "e2e/ftp.rs"]
 mod ftp;
+#[path = "e2e/health.rs"]
+mod health;
 #[path = "e2e/host.rs"]
 mod host;
 mod lab;

@@ -22,10 +22,9 @@ pub fn cases() -> Vec<Case> {
                 server_port: 21,
                 ..Service::http(method, family)
             };
-            cases.push(Case::new(
-                &format!("ftp::{service}"),
-                move || files(service),
-            ));
+            cases.push(Case::new(&format!("ftp::{service}"), move || {
+                files(service)
+            }));
         }
     }
     cases.push(Case::new("ftp::silent_control_connection", silent));
@@ -65,14 +64,20 @@ fn tables(service: Service) -> (String, String) {
 
 /// vsftpd on every real server, each with a file that says which it is, and a place for uploads.
 fn serve(lab: &Lab, service: Service) -> Result<Vec<Background>> {
-    run::text(Command::new("mkdir").args(["-p", "/var/run/vsftpd/empty"]), 5)?;
+    run::text(
+        Command::new("mkdir").args(["-p", "/var/run/vsftpd/empty"]),
+        5,
+    )?;
     let mut running = Vec::new();
     for server in SERVERS {
         let root = lab.dir.join("ftp").join(server);
         let upload = root.join("upload");
         fs::create_dir_all(&upload)?;
         fs::write(root.join("name"), format!("{server}\n"))?;
-        run::text(Command::new("cp").arg(lab.dir.join("www/big")).arg(&root), 10)?;
+        run::text(
+            Command::new("cp").arg(lab.dir.join("www/big")).arg(&root),
+            10,
+        )?;
         run::text(Command::new("chmod").args(["-R", "a+rX"]).arg(&root), 5)?;
         run::text(Command::new("chmod").arg("a+rwx").arg(&upload), 5)?;
         let announced = match (service.method, service.family) {
@@ -135,7 +140,10 @@ fn session(router: &Router<'_>, url: &str, mode: &str, sum: &str) -> Result<()> 
         lab.dir.join("www/big").display(),
     );
     lab.text("client", &line, 60)?;
-    ensure!(run::sha256(&got)? == sum, "curl {mode}: another file arrived");
+    ensure!(
+        run::sha256(&got)? == sum,
+        "curl {mode}: another file arrived"
+    );
     let server = fs::read_to_string(&name)?;
     let uploaded = lab.dir.join("ftp").join(server.trim()).join("upload/big");
     ensure!(

@@ -1,5 +1,6 @@
 //! What can be asked of the daemon.
 
+use crate::EventFilter;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use types::{ForwardingMethod, IpNet, Protocol, Scheduler, SchedulerFlag, Tunnel, Weight};
@@ -47,6 +48,10 @@ commands! {
     Vrrp = "vrrp",
     /// Gives the addresses of a virtual router, and of those that move with it, to another director: [`crate::Edited`].
     Failover(crate::Failover) = "failover",
+    /// Changes of state with their causes: a stream of [`crate::Event`], then [`crate::EventsEnd`].
+    Events(EventFilter) = "events",
+    /// Where file, configuration and table differ, and why: [`crate::Differences`].
+    Diff = "diff",
     /// Packet accounting: [`crate::Counters`].
     Counters = "counters",
     /// What applying a configuration would do; changes nothing: [`crate::Applied`].
@@ -88,7 +93,7 @@ impl Command {
     pub const fn streams(&self) -> bool {
         matches!(
             self,
-            Self::Connections(_) | Self::ServerDrain(_) | Self::Capture(_)
+            Self::Connections(_) | Self::ServerDrain(_) | Self::Capture(_) | Self::Events(_)
         )
     }
 }

@@ -17,6 +17,7 @@ mod client;
 mod codec;
 mod command;
 mod error;
+mod event;
 pub mod filter;
 mod health;
 mod reply;
@@ -33,6 +34,7 @@ pub use command::{
     ServiceAdd, ServiceDelete, ServiceEdit, ServiceRef, TimeoutsEdit, Zero,
 };
 pub use error::{Error, ErrorCode};
+pub use event::{Differences, Event, EventFilter, EventKind, EventsEnd};
 pub use health::{CheckOutcome, CheckRun, CheckState, CheckedServer, ServerHealth, ServiceHealth};
 pub use reply::{
     Applied, CaptureEnd, CapturedFrame, Change, Connection, ConnectionsEnd, Counters, Direction,

@@ -1,6 +1,6 @@
 //! What the daemon answers.
 
-use crate::{Bytes, ServerHealth, ServiceHealth};
+use crate::{Bytes, Differences, Event, EventsEnd, ServerHealth, ServiceHealth};
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
 use types::{
@@ -28,6 +28,10 @@ pub enum Reply {
     Health(Vec<ServiceHealth>),
     /// To `vrrp`.
     Vrrp(Vec<crate::Vrrp>),
+    /// After the items of `events`.
+    Events(EventsEnd),
+    /// To `diff`.
+    Differences(Differences),
     /// To `counters`.
     Counters(Counters),
     /// To `check`, `apply` and `reload`.
@@ -65,6 +69,8 @@ pub enum Item {
     Drain(DrainProgress),
     /// Of `capture`.
     Frame(CapturedFrame),
+    /// Of `events`.
+    Event(Event),
 }
 
 /// How the director is.

@@ -19,6 +19,22 @@ impl Config {
     }
 }
 
+impl Config {
+    /// Its `[[service]]` tables alone, to be put below the rest of a file.
+    #[must_use]
+    pub fn services_to_toml(&self) -> String {
+        let tables = Services {
+            service: self.services.iter().map(service).collect(),
+        };
+        toml::to_string(&tables).unwrap_or_default()
+    }
+}
+
+#[derive(Serialize)]
+struct Services<'c> {
+    service: Vec<ServiceTable<'c>>,
+}
+
 /// Serialized as it is written in the file, for JSON as for TOML.
 impl Serialize for Config {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -34,7 +34,7 @@ Exit status:
   2  the command line is wrong
   3  the daemon cannot be reached
 
-The daemon takes commands from root and from the user it runs as. All commands but `check`, `replay`, `realserver`, `completions` and `man`
+The daemon takes commands from root and from the user it runs as. All commands but `check`, `convert`, `replay`, `realserver`, `completions` and `man`
 need it to run."
 )]
 pub struct Cli {
@@ -126,6 +126,19 @@ LAST is how long ago the check was made last, TOOK how long that took. A check t
 own (`not made`) says nothing about the server. WEIGHT is the one in force.")]
     Health,
 
+    /// What changed, when, and why: servers up and down, quorums, edits, reloads
+    #[command(after_long_help = "\
+Examples:
+  tarpon events                             the latest 10,000 since the daemon started
+  tarpon events --follow --service web
+  tarpon events --follow --json | jq .what
+
+Times are UTC. With --json each event is an object on a line of its own.")]
+    Events(EventsArgs),
+
+    /// Where the file, the configuration in force and the table differ, and why
+    Diff,
+
     /// Every frame's fate: received, sent, and dropped by reason
     #[command(after_long_help = "\
 At any moment  rx + generated + from host = tx + punted + dropped + held.  An answer of the director itself (ARP, echo)
@@ -140,10 +153,16 @@ drops the request (`answered`) and counts as generated.")]
     #[command(after_long_help = "\
 Works without a daemon. If one runs, what applying the file would change is shown too, and which of it needs a restart.")]
     Check {
-        /// The file; `-` is standard input
+        /// The file; `-` is standard input; one that ends in .conf is read as keepalived's
         #[arg(value_hint = ValueHint::FilePath)]
         file: PathBuf,
+        #[command(flatten)]
+        options: KeepalivedArgs,
     },
+
+    /// Another program's file as this one's
+    #[command(subcommand)]
+    Convert(ConvertCommand),
 
     /// Make a configuration file the director's state, without losing a connection
     #[command(after_long_help = "\
@@ -334,6 +353,59 @@ pub struct ConnectionsArgs {
     /// Also persistence templates
     #[arg(long)]
     pub templates: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ConvertCommand {
+    /// keepalived.conf: its virtual servers with their checks, to standard output
+    #[command(after_long_help = "\
+Example:
+  tarpon convert keepalived /etc/keepalived/keepalived.conf --machine /etc/tarpon/machine.toml > /etc/tarpon/tarpon.toml
+
+Every word that does not do here exactly what it does there is named on standard error, with FILE:LINE:COLUMN: mapped (what it is for,
+in another way), harmless, unsupported, or wrong. The last line says how many have their effect here.
+
+Exit status 1 if anything is wrong, and with --strict if anything is unsupported.")]
+    Keepalived {
+        /// The file
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: PathBuf,
+        /// A tarpon.toml with this machine's ports and settings: the whole file is printed, not the services alone
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        machine: Option<PathBuf>,
+        #[command(flatten)]
+        options: KeepalivedArgs,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct KeepalivedArgs {
+    /// keepalived.conf: unsupported words are mistakes
+    #[arg(long)]
+    pub strict: bool,
+
+    /// keepalived.conf: the configuration id of `@` lines (keepalived -i) [default: the host's name]
+    #[arg(long, value_name = "ID")]
+    pub id: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct EventsArgs {
+    /// Go on with those to come
+    #[arg(long, short = 'f')]
+    pub follow: bool,
+
+    /// Only those of this service: VIP:PORT, mark:N (IPv6: mark6:N), or its name
+    #[arg(long)]
+    pub service: Option<String>,
+
+    /// The service's protocol, when it is given by address
+    #[arg(long, default_value = "tcp", value_parser = Protocol::from_str)]
+    pub protocol: Protocol,
+
+    /// Only those after this number (as in --json)
+    #[arg(long, value_name = "N")]
+    pub after: Option<u64>,
 }
 
 /// Which service.

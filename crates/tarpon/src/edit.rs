@@ -143,13 +143,19 @@ fn drain(global: &Global, client: &mut Client, drain: Drain) -> Result<(), Failu
 
 /// The service an argument names: by address, or by the name the configuration gives it.
 fn find(client: &mut Client, arg: &ServiceArg) -> Result<ServiceRef, Failure> {
-    match arg.service.parse() {
-        Ok(ServiceText::Address(address)) => Ok(ServiceRef::Address {
-            protocol: arg.protocol,
-            address,
-        }),
+    service_ref(client, &arg.service, arg.protocol)
+}
+
+/// The service that `text` means.
+pub fn service_ref(
+    client: &mut Client,
+    text: &str,
+    protocol: types::Protocol,
+) -> Result<ServiceRef, Failure> {
+    match text.parse() {
+        Ok(ServiceText::Address(address)) => Ok(ServiceRef::Address { protocol, address }),
         Ok(ServiceText::Mark(mark, family)) => Ok(ServiceRef::Mark { mark, family }),
-        Err(_) => named(client, &arg.service),
+        Err(_) => named(client, text),
     }
 }
 

@@ -4,7 +4,9 @@
 mod args;
 mod capture;
 mod check;
+mod convert;
 mod edit;
+mod events;
 mod failure;
 mod ipvsadm;
 mod output;
@@ -72,12 +74,18 @@ fn run(global: &Global, command: Command) -> Result<ExitCode, Failure> {
                 show::health(h)
             })?;
         }
+        Command::Events(args) => events::events(global, &args)?,
+        Command::Diff => query::show(global, Ask::Diff, show::differences)?,
         Command::Counters { all } => {
             query::show(global, Ask::Counters, |c: &api::Counters| {
                 show::counters(c, all)
             })?;
         }
-        Command::Check { file } => check::check(global, &file)?,
+        Command::Check { file, options } if keepalived::is_its_name(&file) => {
+            convert::check(global, &file, &options)?;
+        }
+        Command::Check { file, .. } => check::check(global, &file)?,
+        Command::Convert(command) => convert::convert(global, &command)?,
         Command::Apply { file } => {
             let document = check::document(&file)?;
             query::show(global, Ask::Apply(document), |a: &api::Applied| {

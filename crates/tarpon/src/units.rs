@@ -13,6 +13,23 @@ pub fn count(n: u64) -> String {
     out
 }
 
+/// `2026-11-21 11:22:33.456`, UTC, from milliseconds since 1970.
+pub fn timestamp(ms: u64) -> String {
+    let (seconds, ms) = (ms / 1000, ms % 1000);
+    let (days, second) = (seconds / 86_400, seconds % 86_400);
+    // Years from March on, so that the leap day is the last of its year; 146,097 days make 400 years.
+    let days = days + 719_468;
+    let (era, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    let year = year + era * 400 + u64::from(month <= 2);
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}.{ms:03}")
+}
+
 /// `1 server`, `2,000 servers`
 pub fn plural(n: u64, one: &str) -> String {
     format!("{} {one}{}", count(n), if n == 1 { "" } else { "s" })
@@ -69,6 +86,19 @@ pub fn share(part: u64, whole: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn moments_are_dates_and_times() {
+        // As `date -u -d @SECONDS` has them.
+        for (ms, text) in [
+            (0, "1970-01-01 00:00:00.000"),
+            (951_782_400_007, "2000-02-29 00:00:00.007"),
+            (1_709_251_199_999, "2024-02-29 23:59:59.999"),
+            (4_107_542_400_000, "2100-03-01 00:00:00.000"),
+        ] {
+            assert_eq!(timestamp(ms), text);
+        }
+    }
 
     #[test]
     fn numbers_are_grouped() {

@@ -462,6 +462,57 @@ fn check_judges_files_without_a_daemon() {
 }
 
 #[test]
+fn a_keepalived_conf_is_judged_and_converted() {
+    let directory = std::env::temp_dir().join(format!("tarpon-keepalived-{}", process::id()));
+    fs::create_dir_all(&directory).unwrap();
+    let file = directory.join("keepalived.conf");
+    let path = file.to_str().unwrap();
+    let machine = directory.join("machine.toml");
+    fs::write(
+        &machine,
+        "[[port]]\nname = \"lan\"\ndevice = \"net_null0\"\naddresses = [\"10.0.0.1/24\"]\n",
+    )
+    .unwrap();
+    let web = "virtual_server 192.0.2.10 80 {\n  lb_kind NAT\n  smtp_alert\n  real_server 10.0.0.11 8080 {\n    TCP_CHECK {\n    }\n  }\n}\n";
+    fs::write(&file, web).unwrap();
+    let nowhere = Path::new("/no/such/socket");
+    let output = tarpon(nowhere, &["check", path]);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(
+        said.contains(":3:3: unsupported: smtp_alert: no mail is sent"),
+        "{said}"
+    );
+    assert!(
+        said.contains("1 service (with ranges and groups expanded), 80 % of 5 words covered"),
+        "{said}"
+    );
+    let output = tarpon(nowhere, &["check", "--strict", path]);
+    assert_eq!(output.status.code(), Some(1));
+    // With the machine's half it is a whole file of this program's.
+    let machine = machine.to_str().unwrap();
+    let output = tarpon(
+        nowhere,
+        &["convert", "keepalived", path, "--machine", machine],
+    );
+    let config = config::Config::parse(&text(&output.stdout), "converted").unwrap();
+    let service = &config.services[0];
+    assert_eq!(service.servers[0].address.to_string(), "10.0.0.11:8080");
+    assert_eq!(
+        service.health.checks_of(service.servers[0].address).len(),
+        1
+    );
+    // Without it, its services alone.
+    let output = tarpon(nowhere, &["convert", "keepalived", path]);
+    assert!(text(&output.stdout).starts_with("[[service]]\n"));
+    fs::write(&file, web.replace("lb_kind NAT", "lb_kid NAT")).unwrap();
+    let output = tarpon(nowhere, &["convert", "keepalived", path]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains(":2:3: wrong: lb_kid: "));
+    fs::remove_dir_all(directory).unwrap();
+}
+
+#[test]
 fn wrong_filters_are_refused_before_asking() {
     let daemon = director();
     let output = tarpon(&daemon.socket, &["capture", "tcp", "prot", "80"]);

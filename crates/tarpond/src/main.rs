@@ -15,12 +15,14 @@ mod logging;
 mod ports;
 mod queues;
 mod silence;
+mod source;
 mod startup;
 mod takeover;
 mod taps;
 mod worker;
 
 use clap::Parser;
+use source::{Read, Source};
 use std::{path::PathBuf, process::ExitCode};
 
 /// Exit code for a configuration with mistakes.
@@ -41,6 +43,12 @@ struct Arguments {
         default_value = "/etc/tarpon/tarpon.toml"
     )]
     config: PathBuf,
+    /// This machine's half, when `--config` names a keepalived.conf: a tarpon.toml with ports and settings.
+    #[arg(long, value_name = "FILE", default_value = "/etc/tarpon/tarpon.toml")]
+    machine: PathBuf,
+    /// The configuration id of `@` lines in a keepalived.conf (keepalived -i); the host's name unless given.
+    #[arg(long, value_name = "ID")]
+    config_id: Option<String>,
     /// Only check the configuration: every mistake on a line of its own, exit code 2 if there is any.
     #[arg(long)]
     check: bool,
@@ -48,17 +56,22 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let text = match std::fs::read_to_string(&arguments.config) {
-        Ok(text) => text,
-        Err(error) => {
-            eprintln!(
-                "tarpond: cannot read {}: {error}",
-                arguments.config.display()
-            );
+    let source = Source {
+        file: arguments.config,
+        machine: arguments.machine,
+        id: arguments.config_id,
+    };
+    let Read { text, name, notes } = match source.read() {
+        Ok(read) => read,
+        Err(why) => {
+            eprintln!("tarpond: {why}");
             return ExitCode::from(BAD_CONFIGURATION);
         }
     };
-    let config = match config::Config::parse(&text, &arguments.config.display().to_string()) {
+    for note in notes {
+        eprintln!("{note}");
+    }
+    let config = match config::Config::parse(&text, &name) {
         Ok(config) => config,
         Err(report) => {
             eprintln!("{report}");
@@ -66,12 +79,12 @@ fn main() -> ExitCode {
         }
     };
     if arguments.check {
-        println!("{}: no mistakes", arguments.config.display());
+        println!("{name}: no mistakes");
         return ExitCode::SUCCESS;
     }
     logging::start(config.director.log);
     abort_on_panic();
-    match startup::run(config, arguments.config) {
+    match startup::run(config, source) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");

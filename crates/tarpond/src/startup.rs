@@ -14,6 +14,7 @@ use crate::{
     ports::{self, OpenPort, Pools},
     queues::{self, Queues, WayOut},
     silence::Silence,
+    source::Source,
     takeover::{Mail, Takeover, Tools, Urgent, plans},
     taps::Taps,
     worker::{Duties, Exit, Gauge, Handoff, WorkerOutput, Workers},
@@ -34,7 +35,7 @@ use types::{MacAddr, PortId, WorkerId};
 ///
 /// # Errors
 /// Whatever could not be had, with what to do about it. What was done before is undone.
-pub fn run(config: Config, file: PathBuf) -> Result<()> {
+pub fn run(config: Config, source: Source) -> Result<()> {
     let manager = ServiceManager::from_environment();
     // From the start on, so that a stop during start-up is a clean one too.
     let signals = control::Signals::catch().context("cannot catch signals")?;
@@ -101,7 +102,7 @@ pub fn run(config: Config, file: PathBuf) -> Result<()> {
     let name = config.director.name.clone();
     let mut control = Control::new(
         config,
-        file,
+        source,
         director,
         ports,
         taps,

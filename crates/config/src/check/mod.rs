@@ -22,6 +22,14 @@ impl Config {
         self.problems_with(true)
     }
 
+    /// What is wrong with its services by themselves: nothing is said about ports, which may be missing.
+    #[must_use]
+    pub fn service_problems(&self) -> Vec<Problem> {
+        let mut problems = self.problems_with(false);
+        problems.retain(|problem| problem.path.starts_with("service"));
+        problems
+    }
+
     /// With `interfaces_known` false the ports and VLANs are incomplete (their mistakes are already reported), and what
     /// depends on them is not judged.
     pub(crate) fn problems_with(&self, interfaces_known: bool) -> Vec<Problem> {

@@ -168,6 +168,25 @@ pub fn applied(applied: &Applied, done: bool) -> String {
     out
 }
 
+pub fn differences(d: &api::Differences) -> String {
+    let mut out = String::new();
+    let parts = [
+        ("in the daemon's file, not applied yet:", &d.file),
+        ("edits since a file was last applied:", &d.edits),
+        ("the table, by health:", &d.health),
+    ];
+    for (title, lines) in parts.iter().filter(|(_, lines)| !lines.is_empty()) {
+        out.push_str(&format!("{title}\n"));
+        for line in *lines {
+            out.push_str(&format!("  {line}\n"));
+        }
+    }
+    if out.is_empty() {
+        out.push_str("nothing differs\n");
+    }
+    out
+}
+
 pub fn edited(edited: &Edited) -> String {
     if edited.changes.is_empty() {
         return "it was so already\n".into();

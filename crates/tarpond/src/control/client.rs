@@ -31,6 +31,8 @@ pub struct Client {
     /// How much of `output` is written.
     written: usize,
     job: Option<(u64, Job)>,
+    /// Who it is, for the causes of what it changes.
+    name: String,
     /// Why it may not use the socket: the answer to its first request, and the last.
     barred: Option<Error>,
     /// It has shut down its sending side: no more requests will come.
@@ -53,6 +55,7 @@ impl Client {
             output: Vec::new(),
             written: 0,
             job: None,
+            name: format!("user {}, process {}", peer.uid, peer.pid),
             barred: None,
             finished: false,
             drained: true,
@@ -168,6 +171,8 @@ impl Client {
             self.closing = true;
             return;
         }
+        let name = request.command.name();
+        control.actor = format!("command {name} of {}", self.name);
         match commands::run(control, request.command) {
             Outcome::Reply(reply) => self.output.extend(api::encode_ok(request.id, &reply)),
             Outcome::Refused(error) => self.output.extend(api::encode_error(request.id, &error)),
@@ -183,6 +188,7 @@ impl Client {
             return;
         }
         let id = *id;
+        control.actor = format!("command of {}", self.name);
         let progress = job.advance(control, self.finished, &mut |item| {
             self.output.extend(api::encode_item(id, item));
         });

@@ -2,7 +2,7 @@
 
 use super::{
     Control, edits, health,
-    jobs::{CaptureJob, ConnectionsJob, DrainJob, Job},
+    jobs::{CaptureJob, ConnectionsJob, DrainJob, EventsJob, Job},
     listings,
 };
 use api::{Command, Document, Edited, Error, Reply};
@@ -48,6 +48,8 @@ pub fn run(control: &mut Control, command: Command) -> Outcome {
         Command::Health => Outcome::Reply(Reply::Health(health::shown(control))),
         Command::Vrrp => Outcome::Reply(Reply::Vrrp(control.vrrp())),
         Command::Failover(failover) => edited(control.fail_over(&failover.instance)),
+        Command::Events(filter) => Outcome::Job(Job::Events(EventsJob::new(control, filter))),
+        Command::Diff => Outcome::Reply(Reply::Differences(health::differences(control))),
         Command::Counters => Outcome::Reply(Reply::Counters(listings::counters(control))),
         Command::Connections(filter) => Outcome::Job(Job::Connections(ConnectionsJob::new(filter))),
         Command::Check(Document { file, toml }) => {

@@ -3,7 +3,9 @@
 use super::Control;
 use crate::health::standing::{is_checked, live, members};
 use ::health::{Outcome, View};
-use api::{CheckOutcome, CheckRun, CheckState, CheckedServer, ServerHealth, ServiceHealth};
+use api::{
+    CheckOutcome, CheckRun, CheckState, CheckedServer, Differences, ServerHealth, ServiceHealth,
+};
 use std::{net::SocketAddr, time::Duration};
 use types::ServiceKey;
 
@@ -125,4 +127,52 @@ fn state(view: &View, now: Duration) -> CheckState {
 
 fn ms(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// To `diff`.
+pub fn differences(control: &Control) -> Differences {
+    let file = match control.source.read() {
+        Ok(read) => match control.unapplied(&read.text, &read.name) {
+            Ok(changes) => changes,
+            Err(error) => [error.message].into_iter().chain(error.details).collect(),
+        },
+        Err(why) => vec![why],
+    };
+    let mut health = Vec::new();
+    for service in shown(control) {
+        if !service.quorum {
+            health.push(format!(
+                "service {}: weights of live servers {}, quorum {}",
+                service.key, service.live, service.needed
+            ));
+        }
+        let configured = control
+            .config
+            .services
+            .iter()
+            .find(|s| s.key == service.key);
+        let notes = configured.map(|s| notes(control, s)).unwrap_or_default();
+        for server in &service.servers {
+            let note = notes.iter().find(|(address, _)| *address == server.address);
+            let reason = note.and_then(|(_, note)| note.reason.clone());
+            let why = reason.unwrap_or_else(|| match service.quorum {
+                true => "its weight follows a slow start, or a script".into(),
+                false => "the sorry server serves".into(),
+            });
+            let place = format!("service {}: server {}", service.key, server.address);
+            match server.weight_in_force {
+                None => health.push(format!("{place}: out of the table ({why})")),
+                Some(weight) if weight != server.weight => health.push(format!(
+                    "{place}: weight {} instead of {} ({why})",
+                    weight.0, server.weight.0
+                )),
+                Some(_) => {}
+            }
+        }
+    }
+    Differences {
+        file,
+        edits: control.edits(),
+        health,
+    }
 }

@@ -96,7 +96,7 @@ pub fn status(control: &Control) -> Status {
         dpdk: dpdk::Eal::version(),
         pid: std::process::id(),
         uptime_s: control.started.elapsed().as_secs(),
-        config_file: control.file.display().to_string(),
+        config_file: control.source.file.display().to_string(),
         compat_ipvs: config.compat_ipvs,
         memory: memory(&control.memory, &control.pools),
         workers: workers

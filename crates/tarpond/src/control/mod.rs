@@ -7,6 +7,7 @@ mod commands;
 mod edits;
 mod health;
 mod jobs;
+mod journal;
 mod listener;
 mod listings;
 mod signals;
@@ -60,6 +61,7 @@ pub fn run(
             break;
         }
         if received.reload {
+            control.actor = "SIGHUP".into();
             manager.reloading();
             match control.reload() {
                 Ok(applied) if applied.changes.is_empty() => {
@@ -93,6 +95,7 @@ pub fn run(
         }
     }
     control.end_capture();
+    control.last_words();
     for client in &mut clients {
         client.say_goodbye();
     }

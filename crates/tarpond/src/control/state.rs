@@ -1,25 +1,25 @@
 //! What the control thread owns: the desired state, the director it goes to, ports and TAPs.
 
-use super::listings::Rates;
+use super::{journal::Journal, listings::Rates};
 use crate::{
     capture::{Session, Switch},
     clock::Clock,
     desired::{PortFacts, desired},
     health::{Health, News, Program, Quorum, Standing},
     ports::{OpenPort, Pools},
+    source::{Read, Source},
     takeover::{self, Takeover},
     taps::Taps,
     worker::Gauge,
 };
 use ::health::{Change, Outcome};
-use api::{Applied, Effect, Error, ErrorCode};
+use api::{Applied, Effect, Error, ErrorCode, EventKind};
 use config::{Config, ServiceKey};
 use dpdk::MemoryMode;
 use engine::Director;
 use std::{
     collections::HashSet,
     net::SocketAddr,
-    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -30,8 +30,8 @@ pub struct Control {
     pub(super) config: Config,
     /// As last applied from a file.
     applied: Config,
-    /// The file the daemon was started with.
-    pub(super) file: PathBuf,
+    /// Where the daemon's own configuration comes from.
+    pub(super) source: Source,
     pub(super) director: Director,
     pub(super) ports: Vec<OpenPort>,
     pub(super) taps: Taps,
@@ -52,6 +52,9 @@ pub struct Control {
     takeover: Option<Takeover>,
     /// Ports that had a carrier once: of one that never had, nothing is known.
     carriers: HashSet<types::PortId>,
+    pub(super) journal: Journal,
+    /// Whose command is being obeyed: the cause of what changes.
+    pub(super) actor: String,
     facts: Vec<PortFacts>,
     switch: Arc<Switch>,
     capturing: bool,
@@ -67,7 +70,7 @@ impl Control {
     )]
     pub fn new(
         config: Config,
-        file: PathBuf,
+        source: Source,
         director: Director,
         ports: Vec<OpenPort>,
         taps: Taps,
@@ -83,7 +86,7 @@ impl Control {
         let mut control = Self {
             applied: config.clone(),
             config,
-            file,
+            source,
             director,
             facts: ports.iter().map(PortFacts::from).collect(),
             ports,
@@ -104,7 +107,13 @@ impl Control {
             capturing: false,
             health,
             standing: Standing::default(),
+            journal: Journal::default(),
+            actor: "start".into(),
         };
+        let what = format!("forwarding by {}", control.source.file.display());
+        control
+            .journal
+            .add(EventKind::Started, (None, None), what, "start".into());
         // News of the first judgement, which start-up has already enforced.
         control.judge();
         control
@@ -115,13 +124,12 @@ impl Control {
     /// # Errors
     /// Everything is as it was then.
     pub fn reload(&mut self) -> Result<Applied, Error> {
-        let text = std::fs::read_to_string(&self.file).map_err(|error| {
-            Error::new(
-                ErrorCode::Invalid,
-                format!("cannot read {}: {error}", self.file.display()),
-            )
-        })?;
-        let name = self.file.display().to_string();
+        let read = self.source.read();
+        let Read { text, name, notes } = read.map_err(|why| Error::new(ErrorCode::Invalid, why))?;
+        for note in notes {
+            tracing::warn!("{note}");
+        }
+        self.actor = format!("reload of {name}, asked for by {}", self.actor);
         self.apply_text(&text, &name)
     }
 
@@ -135,6 +143,14 @@ impl Control {
         self.enforce(new.clone())?;
         self.applied = new;
         Ok(applied)
+    }
+
+    /// What of a file's text is not applied.
+    ///
+    /// # Errors
+    /// Every mistake in it.
+    pub fn unapplied(&self, text: &str, name: &str) -> Result<Vec<String>, Error> {
+        Ok(texts(config::diff(&self.applied, &parsed(text, name)?)))
     }
 
     /// What applying a file's text would change.
@@ -175,7 +191,13 @@ impl Control {
         self.config = new;
         let texts: Vec<String> = changes.into_iter().map(|change| change.text).collect();
         for text in &texts {
-            tracing::info!("{text}");
+            let service = None;
+            self.journal.add(
+                EventKind::Configured,
+                (service, None),
+                text.clone(),
+                self.actor.clone(),
+            );
         }
         Ok(texts)
     }
@@ -298,25 +320,25 @@ impl Control {
         }
     }
 
-    fn verdict_changed(&self, news: &News) {
+    fn verdict_changed(&mut self, news: &News) {
         let (service, server) = (news.id.service, news.id.server);
         let Some(configured) = self.config.services.iter().find(|s| s.key == service) else {
             return;
         };
         let policy = &configured.health;
         let own = policy.servers.get(&server);
-        let (word, command) = match (news.change, &news.outcome) {
-            (Some(Change::Down), _) => ("down", own.map(|own| &own.notify_down)),
-            // Up is a server when the last of its checks finds it so.
-            (Some(Change::Up), _) if !self.health.is_up(service, server) => {
-                tracing::info!(
-                    "service {service}: server {server}: {} check passes, another still fails",
-                    news.kind
-                );
-                return;
+        let (kind, word, command) = match news.change {
+            Some(Change::Down) => {
+                let command = own.map(|own| own.notify_down.clone());
+                (EventKind::ServerDown, "down", command)
             }
-            (Some(Change::Up), _) => ("up", own.map(|own| &own.notify_up)),
-            (None, _) => ("asks for another weight", None),
+            // Up is a server when the last of its checks finds it so.
+            Some(Change::Up) if !self.health.is_up(service, server) => return,
+            Some(Change::Up) => {
+                let command = own.map(|own| own.notify_up.clone());
+                (EventKind::ServerUp, "up", command)
+            }
+            None => (EventKind::Weight, "asks for another weight", None),
         };
         let why = match &news.outcome {
             Outcome::Failed(why) | Outcome::Undecided(why) => format!("{} check: {why}", news.kind),
@@ -325,16 +347,15 @@ impl Control {
             } => format!("{} check: weight {weight}", news.kind),
             Outcome::Passed { weight: None } => format!("{} check passes", news.kind),
         };
-        tracing::info!("service {service}: server {server}: {word} ({why})");
+        let user = policy.user().to_owned();
+        self.journal
+            .add(kind, (Some(service), Some(server)), word.to_owned(), why);
         if let Some(command) = command {
-            self.health.tell(Program {
-                command: command.clone(),
-                user: policy.user().to_owned(),
-            });
+            self.health.tell(Program { command, user });
         }
     }
 
-    fn quorum_changed(&self, config: &Config, quorum: Quorum) {
+    fn quorum_changed(&mut self, config: &Config, quorum: Quorum) {
         let Quorum {
             service,
             won,
@@ -345,22 +366,43 @@ impl Control {
             return;
         };
         let policy = &configured.health;
-        let (word, command) = if won {
-            ("won", &policy.quorum_up)
+        let (kind, word, command) = if won {
+            (EventKind::QuorumWon, "won", &policy.quorum_up)
         } else {
-            ("lost", &policy.quorum_down)
+            (EventKind::QuorumLost, "lost", &policy.quorum_down)
         };
         let sorry = match policy.sorry_server {
             Some(sorry) if !won => format!("; {} serves instead", sorry.address),
             _ => String::new(),
         };
-        tracing::info!(
-            "service {service}: quorum {word} (weights of live servers: {live}, needed: {needed}){sorry}"
+        self.journal.add(
+            kind,
+            (Some(service), None),
+            format!("quorum {word}{sorry}"),
+            format!("weights of live servers: {live}, needed: {needed}"),
         );
         self.health.tell(Program {
             command: command.clone(),
             user: policy.user().to_owned(),
         });
+    }
+
+    /// Tells the programs that want to know of the end (`omega`) that what is up now is no longer.
+    pub fn last_words(&self) {
+        for service in self.config.services.iter().filter(|s| s.health.omega) {
+            let policy = &service.health;
+            let up = |s: &&config::Server| self.health.is_up(service.key, s.address);
+            let of_servers = service.servers.iter().filter(up).filter_map(|server| {
+                let own = policy.servers.get(&server.address)?;
+                Some(own.notify_down.clone())
+            });
+            let has_quorum = self.standing.has_quorum(service.key);
+            let of_quorum = has_quorum.then(|| policy.quorum_down.clone());
+            for command in of_servers.chain(of_quorum) {
+                let user = policy.user().to_owned();
+                self.health.tell(Program { command, user });
+            }
+        }
     }
 
     fn publish(&mut self, config: &Config) -> Result<(), Error> {

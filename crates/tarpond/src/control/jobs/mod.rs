@@ -3,6 +3,7 @@
 mod capture;
 mod connections;
 mod drain;
+mod events;
 
 use super::Control;
 use api::{Error, Item, Reply};
@@ -10,6 +11,7 @@ use api::{Error, Item, Reply};
 pub use capture::CaptureJob;
 pub use connections::ConnectionsJob;
 pub use drain::DrainJob;
+pub use events::EventsJob;
 
 /// How far a job is.
 pub enum Progress {
@@ -29,6 +31,8 @@ pub enum Job {
     Drain(DrainJob),
     /// Capturing frames.
     Capture(CaptureJob),
+    /// Telling of events.
+    Events(EventsJob),
 }
 
 impl Job {
@@ -43,18 +47,23 @@ impl Job {
             Self::Connections(job) => job.advance(control, send),
             Self::Drain(job) => job.advance(control, send),
             Self::Capture(job) => job.advance(control, last_call, send),
+            Self::Events(job) => job.advance(control, last_call, send),
         }
     }
 
     /// Whether it goes on without any event: by polling.
     pub const fn is_restless(&self) -> bool {
-        !matches!(self, Self::Drain(_))
+        match self {
+            Self::Drain(_) => false,
+            Self::Events(job) => job.is_restless(),
+            Self::Connections(_) | Self::Capture(_) => true,
+        }
     }
 
     /// Its client is gone.
     pub fn abandon(self, control: &mut Control) {
         match self {
-            Self::Connections(_) => {}
+            Self::Connections(_) | Self::Events(_) => {}
             Self::Drain(job) => job.abandon(control),
             Self::Capture(_) => control.end_capture(),
         }

@@ -1,0 +1,80 @@
+//! What has happened, and why.
+
+use crate::ServiceRef;
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+
+/// Which events are wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EventFilter {
+    /// Only those after this number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<u64>,
+    /// Only this service's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<ServiceRef>,
+    /// Go on with those to come, until the client shuts down its sending side.
+    pub follow: bool,
+}
+
+/// A change of the director's state, with its cause.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// Counted from 1 since the daemon started.
+    pub number: u64,
+    /// Milliseconds since 1970-01-01 UTC.
+    pub time_ms: u64,
+    /// What kind of change.
+    pub kind: EventKind,
+    /// The service it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<ServiceRef>,
+    /// The server it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<SocketAddr>,
+    /// What changed.
+    pub what: String,
+    /// What brought it about.
+    pub cause: String,
+}
+
+/// Kinds of change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EventKind {
+    /// The daemon began to forward.
+    Started,
+    /// The configuration in force changed, by a file or an edit.
+    Configured,
+    /// A server's checks pass again.
+    ServerUp,
+    /// A server's checks fail.
+    ServerDown,
+    /// A script asks for another weight.
+    Weight,
+    /// A service has its quorum again.
+    QuorumWon,
+    /// A service has lost its quorum.
+    QuorumLost,
+}
+
+/// After the events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventsEnd {
+    /// The last number given out: to be asked for as `after`.
+    pub last: u64,
+    /// Events that had been forgotten already: only the latest are kept.
+    pub forgotten: u64,
+}
+
+/// Where the file, the configuration in force and the table in force differ, and why.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Differences {
+    /// In the daemon's file, and not applied yet; or why it cannot be.
+    pub file: Vec<String>,
+    /// Edits since a file was last applied.
+    pub edits: Vec<String>,
+    /// Servers that are out of the table, or have another weight there than configured, each with the reason.
+    pub health: Vec<String>,
+}

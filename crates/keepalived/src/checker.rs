@@ -1,0 +1,486 @@
+//! `TCP_CHECK { ... }` and the others.
+
+use crate::{
+    Context,
+    note::Notes,
+    tree::Statement,
+    value::{command, flag, hex, parsed, timer},
+};
+use health::{
+    Check, Http, Kind, Pattern, Script, Timing, Tls, UNPRIVILEGED, Udp, dns::Record,
+    reply::Expected,
+};
+use std::{net::IpAddr, time::Duration};
+
+/// What virtual server, real server and checker hand down.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Defaults {
+    delay_loop: Option<Duration>,
+    timeout: Option<Duration>,
+    retry: Option<u32>,
+    pause: Option<Duration>,
+    warmup: Option<Duration>,
+    alpha: Option<bool>,
+    pub inhibit: Option<bool>,
+    virtualhost: Option<String>,
+}
+
+impl Defaults {
+    /// Takes a word that is handed down. False: it is none.
+    pub fn take(&mut self, inner: &Statement, notes: &mut Notes) -> bool {
+        let well = match inner.keyword() {
+            "delay_loop" => put(&mut self.delay_loop, timer(inner, notes)),
+            "connect_timeout" => put(&mut self.timeout, timer(inner, notes)),
+            "retry" | "nb_get_retry" => {
+                put(&mut self.retry, parsed(inner, "a whole number", notes))
+            }
+            "delay_before_retry" => put(&mut self.pause, timer(inner, notes)),
+            "warmup" => put(&mut self.warmup, timer(inner, notes)),
+            "alpha" => put(&mut self.alpha, flag(inner, notes)),
+            "inhibit_on_failure" => put(&mut self.inhibit, flag(inner, notes)),
+            "virtualhost" => put(&mut self.virtualhost, inner.argument(0).map(str::to_owned)),
+            _ => return false,
+        };
+        match (well, inner.keyword()) {
+            (false, _) => {}
+            (true, "nb_get_retry") => notes.mapped(inner, "the old word for `retry`"),
+            (true, _) => notes.exact(inner),
+        }
+        true
+    }
+
+    /// keepalived's defaults where nothing is said: of DNS_CHECK and MISC_CHECK they are others.
+    fn timing(&self, kind: &str) -> Timing {
+        let delay_loop = self.delay_loop.unwrap_or(Duration::from_secs(60));
+        let (retry, pause) = match kind {
+            "DNS_CHECK" => (3, delay_loop),
+            "MISC_CHECK" => (0, Duration::from_secs(1)),
+            "HTTP_GET" | "SSL_GET" => (1, Duration::from_secs(3)),
+            _ => (1, Duration::from_secs(1)),
+        };
+        Timing {
+            delay_loop: delay_loop.max(Duration::from_millis(10)),
+            timeout: self
+                .timeout
+                .unwrap_or(Duration::from_secs(5))
+                .max(Duration::from_millis(10)),
+            retry: self.retry.unwrap_or(retry),
+            delay_before_retry: self.pause.unwrap_or(pause),
+            warmup: self.warmup,
+            alpha: self.alpha.unwrap_or(false),
+        }
+    }
+}
+
+fn put<T>(slot: &mut Option<T>, value: Option<T>) -> bool {
+    let well = value.is_some();
+    if well {
+        *slot = value;
+    }
+    well
+}
+
+pub(crate) fn is_checker(statement: &Statement) -> bool {
+    let word = statement.keyword();
+    word == "HTTP_GET" || word == "SSL_GET" || word.ends_with("_CHECK")
+}
+
+/// What a checker says besides what it inherits.
+#[derive(Default)]
+struct Words {
+    address: Option<IpAddr>,
+    port: Option<u16>,
+    bind: Option<IpAddr>,
+    urls: Vec<Http>,
+    version_1_1: bool,
+    sni: bool,
+    sni_name: Option<String>,
+    helo: Option<String>,
+    record: Option<Record>,
+    name: Option<String>,
+    command: Vec<String>,
+    user: Option<String>,
+    dynamic: bool,
+    timeout: Option<Duration>,
+    payload: Vec<u8>,
+    reply: Option<Vec<(u8, u8)>>,
+    min: usize,
+    max: Option<usize>,
+    file: Option<std::path::PathBuf>,
+}
+
+/// The checks a checker comes to: one, or one for each of its pages.
+pub(crate) fn read(
+    statement: &Statement,
+    inherited: &Defaults,
+    context: &Context,
+    notes: &mut Notes,
+) -> Vec<Check> {
+    let kind = statement.keyword();
+    if kind == "BFD_CHECK" {
+        notes.unsupported_block(statement, "there are no BFD sessions");
+        return Vec::new();
+    }
+    match kind {
+        "HTTP_GET" | "SSL_GET" | "TCP_CHECK" | "SMTP_CHECK" | "DNS_CHECK" | "PING_CHECK"
+        | "UDP_CHECK" | "FILE_CHECK" => {
+            notes.exact(statement);
+        }
+        "MISC_CHECK" => notes.mapped(
+            statement,
+            "never runs as root unless `user` or `script_user` says so",
+        ),
+        _ => {
+            notes.unknown(
+                statement,
+                "real_server",
+                &[
+                    "TCP_CHECK",
+                    "SMTP_CHECK",
+                    "DNS_CHECK",
+                    "MISC_CHECK",
+                    "UDP_CHECK",
+                    "PING_CHECK",
+                    "FILE_CHECK",
+                    "BFD_CHECK",
+                ],
+            );
+            return Vec::new();
+        }
+    }
+    let mut defaults = inherited.clone();
+    let mut words = Words::default();
+    for inner in statement.inner() {
+        if !defaults.take(inner, notes) {
+            words.take(kind, inner, context, notes);
+        }
+    }
+    let mut timing = defaults.timing(kind);
+    if kind == "MISC_CHECK" {
+        timing.timeout = words.timeout.unwrap_or(timing.delay_loop);
+    }
+    let (address, port, bind) = (words.address, words.port, words.bind);
+    let kinds = words.kinds(kind, statement, &defaults, context, notes);
+    kinds
+        .into_iter()
+        .map(|kind| Check {
+            kind,
+            timing,
+            address,
+            port,
+            bind,
+        })
+        .collect()
+}
+
+impl Words {
+    fn take(&mut self, kind: &str, inner: &Statement, context: &Context, notes: &mut Notes) {
+        let web = matches!(kind, "HTTP_GET" | "SSL_GET");
+        let text = || inner.argument(0).map(str::to_owned);
+        let well = match (kind, inner.keyword()) {
+            (_, "connect_ip") => put(&mut self.address, parsed(inner, "an address", notes)),
+            (_, "connect_port") => put(&mut self.port, parsed(inner, "a port", notes)),
+            (_, "bindto") => put(&mut self.bind, parsed(inner, "an address", notes)),
+            (_, "bind_if") => return notes.unsupported(inner, "checks leave as the routes say"),
+            (_, "bind_port") => return notes.unsupported(inner, "checks come from any port"),
+            (_, "fwmark") => return notes.unsupported(inner, "checks carry no mark"),
+            (_, "log_all_failures") => {
+                return notes.harmless(inner, "`tarpon health` shows the last failure");
+            }
+            (_, "url") if web => {
+                notes.exact(inner);
+                let page = url(inner, notes);
+                self.urls.push(page);
+                return;
+            }
+            (_, "http_protocol") if web => {
+                self.version_1_1 = inner.argument(0) == Some("1.1");
+                return match inner.argument(0) {
+                    Some("1.1" | "1.0C" | "1.0c") => notes.exact(inner),
+                    Some("1.0") => notes.mapped(inner, "`Connection: close` is always sent"),
+                    _ => notes.wrong(inner, "it is 1.0, 1.0C or 1.1"),
+                };
+            }
+            (_, "fast_recovery") if web => {
+                return notes.harmless(inner, "pages are checked at the same time, not in turn");
+            }
+            ("SSL_GET", "enable_sni") => flag(inner, notes).map(|on| self.sni = on).is_some(),
+            ("SSL_GET", "sni_name") => put(&mut self.sni_name, text()),
+            ("SMTP_CHECK", "helo_name") => put(&mut self.helo, text()),
+            ("SMTP_CHECK", "host") => {
+                notes.mapped(inner, "an old form: its words count for the check");
+                for word in inner.inner() {
+                    self.take(kind, word, context, notes);
+                }
+                return;
+            }
+            ("DNS_CHECK", "type") => {
+                put(&mut self.record, text().and_then(|text| text.parse().ok()))
+            }
+            ("DNS_CHECK", "name") => put(
+                &mut self.name,
+                text().filter(|name| health::dns::is_name(name)),
+            ),
+            ("MISC_CHECK", "misc_path") => {
+                self.command = match inner.arguments() {
+                    [single] => command(single),
+                    many => many.to_vec(),
+                };
+                self.command
+                    .first()
+                    .is_some_and(|path| path.starts_with('/'))
+            }
+            ("MISC_CHECK", "misc_timeout") => put(&mut self.timeout, timer(inner, notes)),
+            ("MISC_CHECK", "misc_dynamic") => {
+                self.dynamic = true;
+                true
+            }
+            ("MISC_CHECK", "user") => put(&mut self.user, text()),
+            ("UDP_CHECK", "payload") => {
+                let bytes = hex(inner.arguments()).and_then(|hex| health::reply::Hex(hex).bytes());
+                bytes.map(|bytes| self.payload = bytes).is_some()
+            }
+            ("UDP_CHECK", "require_reply") => put(&mut self.reply, hex(inner.arguments())),
+            ("UDP_CHECK", "min_reply_length") => parsed(inner, "a length", notes)
+                .map(|n| self.min = n)
+                .is_some(),
+            ("UDP_CHECK", "max_reply_length") => {
+                put(&mut self.max, parsed(inner, "a length", notes))
+            }
+            ("FILE_CHECK", "track_file") => {
+                let name = text().unwrap_or_default();
+                put(&mut self.file, context.files.get(&name).cloned())
+            }
+            ("FILE_CHECK", "dynamic" | "weight") => {
+                return notes.unsupported(inner, "a number other than 0 takes the server out");
+            }
+            _ => {
+                let common = [
+                    "connect_ip",
+                    "connect_port",
+                    "bindto",
+                    "connect_timeout",
+                    "retry",
+                    "delay_before_retry",
+                    "warmup",
+                    "url",
+                    "misc_path",
+                    "misc_timeout",
+                    "misc_dynamic",
+                    "helo_name",
+                    "payload",
+                    "require_reply",
+                    "track_file",
+                    "enable_sni",
+                    "http_protocol",
+                ];
+                return notes.unknown(inner, kind, &common);
+            }
+        };
+        if well {
+            notes.exact(inner);
+        } else if notes
+            .found
+            .last()
+            .is_none_or(|note| note.place != inner.place)
+        {
+            let value = inner.argument(0).unwrap_or_default();
+            notes.wrong(inner, format!("{value:?} will not do"));
+        }
+    }
+
+    fn kinds(
+        self,
+        kind: &str,
+        statement: &Statement,
+        defaults: &Defaults,
+        context: &Context,
+        notes: &mut Notes,
+    ) -> Vec<Kind> {
+        let lacks = |what: &str, notes: &mut Notes| {
+            notes.wrong(statement, format!("it has no {what}, and checks nothing"));
+            Vec::new()
+        };
+        match kind {
+            "HTTP_GET" | "SSL_GET" => {
+                if self.urls.is_empty() {
+                    return lacks("`url`", notes);
+                }
+                let mut kinds: Vec<Kind> = Vec::new();
+                for mut page in self.urls {
+                    page.version_1_1 = self.version_1_1;
+                    page.host = page.host.or_else(|| defaults.virtualhost.clone());
+                    if kind == "SSL_GET" {
+                        let sni = self.sni_name.clone().filter(|_| self.sni);
+                        let identity = context.identity.0.clone().zip(context.identity.1.clone());
+                        page.tls = Some(Tls {
+                            sni,
+                            ca: None,
+                            identity,
+                        });
+                    }
+                    let one = Kind::Http(page);
+                    if !kinds.contains(&one) {
+                        kinds.push(one);
+                    }
+                }
+                kinds
+            }
+            "TCP_CHECK" => vec![Kind::Tcp {
+                send: None,
+                expect: None,
+            }],
+            "SMTP_CHECK" => vec![Kind::Smtp {
+                helo: self.helo.unwrap_or_else(|| "localhost".into()),
+            }],
+            "DNS_CHECK" => vec![Kind::Dns {
+                name: self.name.unwrap_or_else(|| ".".into()),
+                record: self.record.unwrap_or(Record::SOA),
+            }],
+            "PING_CHECK" => vec![Kind::Ping],
+            "UDP_CHECK" => vec![Kind::Udp(Udp {
+                payload: self.payload,
+                reply: self.reply.map(|begins| Expected {
+                    begins,
+                    min: self.min,
+                    max: self.max.unwrap_or(255),
+                }),
+            })],
+            "FILE_CHECK" => match self.file {
+                Some(path) => vec![Kind::File(path)],
+                None => lacks("`track_file`", notes),
+            },
+            _ if self.command.is_empty() => lacks("`misc_path`", notes),
+            _ => vec![Kind::Script(Script {
+                command: self.command,
+                user: self
+                    .user
+                    .or_else(|| context.script_user.clone())
+                    .unwrap_or_else(|| UNPRIVILEGED.into()),
+                dynamic: self.dynamic,
+            })],
+        }
+    }
+}
+
+/// `url { ... }`
+fn url(statement: &Statement, notes: &mut Notes) -> Http {
+    let mut page = Http::default();
+    let mut options = String::new();
+    let mut pattern = None;
+    let mut reversed = false;
+    for inner in statement.inner() {
+        let text = inner.argument(0).unwrap_or_default();
+        let well = match inner.keyword() {
+            "path" => {
+                page.path = text.to_owned();
+                text.starts_with('/')
+            }
+            "digest" => {
+                let digest = text
+                    .parse()
+                    .ok()
+                    .and_then(|hex: health::reply::Hex| hex.bytes()?.try_into().ok());
+                put(&mut page.digest, digest)
+            }
+            "status_code" => {
+                let ranges: Option<Vec<(u16, u16)>> =
+                    inner.arguments().iter().map(|text| range(text)).collect();
+                ranges
+                    .filter(|r| !r.is_empty())
+                    .map(|r| page.status = r)
+                    .is_some()
+            }
+            "virtualhost" => put(&mut page.host, Some(text.to_owned())),
+            "regex" => {
+                pattern = Some((inner, text.to_owned()));
+                continue;
+            }
+            "regex_no_match" => {
+                reversed = true;
+                true
+            }
+            "regex_options" => {
+                for word in inner.arguments() {
+                    options.push_str(match word.as_str() {
+                        "caseless" => "i",
+                        "multiline" => "m",
+                        "dotall" => "s",
+                        "extended" => "x",
+                        "ungreedy" => "U",
+                        _ => "",
+                    });
+                }
+                notes.mapped(
+                    inner,
+                    "caseless, multiline, dotall, extended and ungreedy count",
+                );
+                continue;
+            }
+            "regex_stack" => {
+                notes.harmless(inner, "patterns need no stack here");
+                continue;
+            }
+            "regex_min_offset" | "regex_max_offset" => {
+                notes.unsupported(inner, "the whole body is searched");
+                continue;
+            }
+            "tls_compliant" => {
+                notes.harmless(inner, "an end of TLS without goodbye is taken anyway");
+                continue;
+            }
+            _ => {
+                let known = [
+                    "path",
+                    "digest",
+                    "status_code",
+                    "virtualhost",
+                    "regex",
+                    "regex_no_match",
+                    "regex_options",
+                    "regex_stack",
+                    "regex_min_offset",
+                    "regex_max_offset",
+                ];
+                notes.unknown(inner, "url", &known);
+                continue;
+            }
+        };
+        if well {
+            notes.exact(inner);
+        } else {
+            notes.wrong(inner, format!("{text:?} will not do"));
+        }
+    }
+    if let Some((inner, text)) = pattern {
+        let whole = match options.is_empty() {
+            true => text,
+            false => format!("(?{options}){text}"),
+        };
+        match whole.parse::<Pattern>() {
+            Ok(pattern) => {
+                notes.exact(inner);
+                *(if reversed {
+                    &mut page.body_not
+                } else {
+                    &mut page.body
+                }) = Some(pattern);
+            }
+            Err(why) => notes.unsupported(
+                inner,
+                format!(
+                    "this pattern is not looked for: {}",
+                    why.trim_start_matches("error: ")
+                ),
+            ),
+        }
+    }
+    page
+}
+
+/// `200`, `200-299`
+fn range(text: &str) -> Option<(u16, u16)> {
+    let (from, to) = text.split_once('-').unwrap_or((text, text));
+    let range = (from.parse().ok()?, to.parse().ok()?);
+    (100 <= range.0 && range.0 <= range.1 && range.1 <= 599).then_some(range)
+}

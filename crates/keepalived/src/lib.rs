@@ -1,0 +1,200 @@
+//! keepalived.conf(5), read as it is: its virtual servers as this director's services, and for every word what becomes of it.
+//!
+//! Three steps: [`lines`] expands what keepalived's own preprocessor does (comments, conditions, parameters, sequences,
+//! includes), [`tree`] makes blocks of words, and the rest turns `virtual_server` blocks into [`config::Service`]s. Nothing stops
+//! at the first thing it does not know: each word ends as a [`Note`] that is exact, mapped, harmless, unsupported or wrong.
+//!
+//! Learnt from the manual page and from what keepalived does with files; none of its code is here. [`read`] is pure, files are read
+//! through a [`Loader`]; [`read_file`] reads from disk.
+#![forbid(unsafe_code)]
+
+mod checker;
+mod files;
+mod group;
+pub mod lines;
+mod note;
+mod server;
+pub mod tree;
+mod value;
+mod virtual_server;
+mod words;
+
+pub use files::{Files, read_file};
+pub use lines::{Loader, NoIncludes};
+pub use note::{Class, Note, Place};
+
+use config::{Config, Service, Settings};
+use group::Group;
+use note::Notes;
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+use tree::Statement;
+
+/// What a file comes to.
+#[derive(Clone, Debug, Default)]
+pub struct Import {
+    /// Its virtual servers.
+    pub services: Vec<Service>,
+    /// Timeouts of connections it sets (`lvs_timeouts`).
+    pub timeouts: Timeouts,
+    /// What became of each word, in the order of the file.
+    pub notes: Vec<Note>,
+}
+
+/// `lvs_timeouts`, in seconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Timeouts {
+    /// `tcp`
+    pub tcp: Option<u32>,
+    /// `tcpfin`
+    pub tcp_fin: Option<u32>,
+    /// `udp`
+    pub udp: Option<u32>,
+}
+
+impl Timeouts {
+    /// Writes what is set into settings.
+    pub const fn apply(&self, settings: &mut Settings) {
+        if let Some(seconds) = self.tcp {
+            settings.tcp_timeout = seconds;
+        }
+        if let Some(seconds) = self.tcp_fin {
+            settings.tcp_fin_timeout = seconds;
+        }
+        if let Some(seconds) = self.udp {
+            settings.udp_timeout = seconds;
+        }
+    }
+}
+
+/// Whether a file is keepalived's rather than ours, by its name: `*.conf`.
+#[must_use]
+pub fn is_its_name(file: &Path) -> bool {
+    file.extension().is_some_and(|ending| ending == "conf")
+}
+
+impl Import {
+    /// Puts the services in the place of those of `config`, and sets the timeouts.
+    pub fn apply(&self, config: &mut Config) {
+        config.services.clone_from(&self.services);
+        self.timeouts.apply(&mut config.settings);
+    }
+
+    /// Whether there is anything that is not keepalived's language.
+    #[must_use]
+    pub fn is_wrong(&self) -> bool {
+        self.notes.iter().any(|note| note.class == Class::Wrong)
+    }
+
+    /// Words by class: exact, mapped, harmless, unsupported, wrong.
+    #[must_use]
+    pub fn counts(&self) -> BTreeMap<Class, usize> {
+        let mut counts = BTreeMap::new();
+        for note in &self.notes {
+            *counts.entry(note.class).or_default() += 1;
+        }
+        counts
+    }
+
+    /// Of a hundred words, how many do here what they do there, or need not.
+    #[must_use]
+    pub fn coverage_percent(&self) -> usize {
+        let covered = self
+            .notes
+            .iter()
+            .filter(|note| note.class <= Class::Harmless);
+        match self.notes.len() {
+            0 => 100,
+            all => covered.count() * 100 / all,
+        }
+    }
+}
+
+/// What the whole file says, that single virtual servers need.
+#[derive(Debug, Default)]
+struct Context {
+    groups: BTreeMap<String, Group>,
+    /// `track_file` blocks, by name.
+    files: BTreeMap<String, PathBuf>,
+    /// `script_user` of global_defs.
+    script_user: Option<String>,
+    /// `certificate` and `key` of the SSL block.
+    identity: (Option<PathBuf>, Option<PathBuf>),
+}
+
+/// Reads `text`, called `file`; `id` is the configuration id of conditions (keepalived's `-i`, else the host's name).
+#[must_use]
+pub fn read(text: &str, file: &str, id: &str, loader: &mut dyn Loader) -> Import {
+    let mut notes = Notes::default();
+    let lines = lines::expand(text, file, id, loader, &mut notes.found);
+    let statements = tree::build(&lines, &mut notes.found);
+    let mut context = Context::default();
+    let mut import = Import::default();
+    // What others refer to may stand behind them.
+    for statement in &statements {
+        match statement.keyword() {
+            "virtual_server_group" => group::read(statement, &mut context, &mut notes),
+            "track_file" | "vrrp_track_file" => track_file(statement, &mut context, &mut notes),
+            "SSL" => ssl(statement, &mut context, &mut notes),
+            "global_defs" => {
+                words::global(statement, &mut context, &mut import.timeouts, &mut notes)
+            }
+            _ => {}
+        }
+    }
+    for statement in &statements {
+        match statement.keyword() {
+            "virtual_server" => {
+                import
+                    .services
+                    .extend(virtual_server::read(statement, &context, &mut notes));
+            }
+            "virtual_server_group" | "track_file" | "vrrp_track_file" | "SSL" | "global_defs" => {}
+            _ => words::top(statement, &mut notes),
+        }
+    }
+    import.notes = notes.in_order();
+    import
+}
+
+fn track_file(statement: &Statement, context: &mut Context, notes: &mut Notes) {
+    notes.exact(statement);
+    for inner in statement.inner() {
+        match (inner.keyword(), inner.argument(0)) {
+            ("file", Some(path)) => {
+                notes.exact(inner);
+                let name = statement.argument(0).unwrap_or_default().to_owned();
+                context.files.insert(name, path.into());
+            }
+            ("weight" | "init_file", _) => {
+                notes.unsupported(inner, "only whether the number is 0 counts here");
+            }
+            _ => notes.unknown(inner, "track_file", &["file", "weight", "init_file"]),
+        }
+    }
+}
+
+fn ssl(statement: &Statement, context: &mut Context, notes: &mut Notes) {
+    notes.exact(statement);
+    for inner in statement.inner() {
+        let path = || inner.argument(0).map(PathBuf::from);
+        match inner.keyword() {
+            "certificate" => {
+                context.identity.0 = path();
+                notes.exact(inner);
+            }
+            "key" => {
+                context.identity.1 = path();
+                notes.exact(inner);
+            }
+            "ca" => notes.unsupported(
+                inner,
+                "certificates are not verified; `ca` of a check in tarpon.toml does",
+            ),
+            "password" => notes.unsupported(inner, "the key must not be encrypted"),
+            _ => notes.unknown(inner, "SSL", &["certificate", "key", "ca", "password"]),
+        }
+    }
+}

@@ -1,0 +1,446 @@
+//! `virtual_server`
+
+use crate::{
+    Context,
+    checker::Defaults,
+    group::Member,
+    note::Notes,
+    server,
+    tree::Statement,
+    value::{command, parsed},
+};
+use config::{Netmask, Persistence, Server, Service};
+use health::{OnFailure, SorryServer};
+use std::net::{IpAddr, SocketAddr};
+use types::{Family, ForwardingMethod, Mark, Protocol, Scheduler, SchedulerFlag, ServiceKey};
+
+/// `persistence_timeout` without a number (keepalived.conf(5): 6 minutes).
+const PERSISTENCE_S: u32 = 360;
+
+/// Words of the block, for hints.
+const WORDS: &[&str] = &[
+    "ip_family",
+    "retry",
+    "delay_before_retry",
+    "warmup",
+    "connect_timeout",
+    "delay_loop",
+    "inhibit_on_failure",
+    "lb_algo",
+    "lvs_sched",
+    "hashed",
+    "ops",
+    "flag-1",
+    "flag-2",
+    "flag-3",
+    "sh-port",
+    "sh-fallback",
+    "mh-port",
+    "mh-fallback",
+    "lb_kind",
+    "lvs_method",
+    "persistence_engine",
+    "persistence_timeout",
+    "persistence_granularity",
+    "protocol",
+    "ha_suspend",
+    "smtp_alert",
+    "virtualhost",
+    "snmp_name",
+    "alpha",
+    "omega",
+    "quorum_up",
+    "quorum_down",
+    "quorum",
+    "hysteresis",
+    "weight",
+    "sorry_server",
+    "sorry_server_inhibit",
+    "sorry_server_lvs_method",
+    "real_server",
+];
+
+/// What a block says, before it is known of which services.
+struct Block {
+    scheduler: Scheduler,
+    flags: Vec<SchedulerFlag>,
+    method: ForwardingMethod,
+    protocol: Protocol,
+    family: Option<Family>,
+    persistent_s: Option<u32>,
+    netmask: Option<String>,
+    defaults: Defaults,
+    weight: u32,
+    sorry: Option<(IpAddr, u16)>,
+    sorry_method: Option<ForwardingMethod>,
+}
+
+pub(crate) fn read(statement: &Statement, context: &Context, notes: &mut Notes) -> Vec<Service> {
+    let Some(wanted) = members(statement, context, notes) else {
+        for inner in statement.inner() {
+            notes.wrong(inner, "");
+        }
+        return Vec::new();
+    };
+    notes.exact(statement);
+    let mut policy = health::Policy::new();
+    let block = block(statement, &mut policy, notes);
+    let blocks: Vec<server::Block> = statement
+        .inner()
+        .iter()
+        .filter(|inner| inner.keyword() == "real_server")
+        .filter_map(|inner| {
+            server::read(
+                inner,
+                &block.defaults,
+                (block.method, block.weight),
+                context,
+                notes,
+            )
+        })
+        .collect();
+    let family = block.family.unwrap_or_else(|| match blocks.first() {
+        Some(server) if server.ip.is_ipv6() && server.method != ForwardingMethod::Tunnel => {
+            Family::Ipv6
+        }
+        _ => Family::Ipv4,
+    });
+    wanted
+        .into_iter()
+        .map(|member| {
+            let key = match member {
+                Member::Mark(mark, of) => ServiceKey::Mark {
+                    mark: Mark(mark),
+                    family: of.unwrap_or(family),
+                },
+                Member::Address(address) => ServiceKey::Address {
+                    protocol: block.protocol,
+                    address,
+                },
+            };
+            service(statement, key, &block, policy.clone(), &blocks, notes)
+        })
+        .collect()
+}
+
+/// Which services the block is about.
+fn members(statement: &Statement, context: &Context, notes: &mut Notes) -> Option<Vec<Member>> {
+    let second = statement.argument(1);
+    match statement.argument(0) {
+        Some("fwmark") => {
+            let mark = second
+                .and_then(|text| text.parse().ok())
+                .filter(|mark| *mark > 0);
+            if mark.is_none() {
+                notes.wrong(statement, "a mark is a number from 1");
+            }
+            Some(vec![Member::Mark(mark?, None)])
+        }
+        Some("group") => {
+            let name = second.unwrap_or_default();
+            let group = context.groups.get(name);
+            if group.is_none() {
+                notes.wrong(
+                    statement,
+                    format!("there is no virtual_server_group {name:?}"),
+                );
+            }
+            Some(group?.members.clone())
+        }
+        first => {
+            let ip: Option<IpAddr> = first.and_then(|text| text.parse().ok());
+            let port = second.map_or(Some(0), |text| text.parse().ok());
+            if ip.is_none() || port.is_none() {
+                notes.wrong(
+                    statement,
+                    "write `virtual_server ADDRESS [PORT]`, `fwmark NUMBER` or `group NAME`",
+                );
+            }
+            Some(vec![Member::Address(SocketAddr::new(ip?, port?))])
+        }
+    }
+}
+
+fn block(statement: &Statement, policy: &mut health::Policy, notes: &mut Notes) -> Block {
+    let mut block = Block {
+        scheduler: Scheduler::Wlc,
+        flags: Vec::new(),
+        method: ForwardingMethod::Masq,
+        protocol: Protocol::Tcp,
+        family: None,
+        persistent_s: None,
+        netmask: None,
+        defaults: Defaults::default(),
+        weight: 1,
+        sorry: None,
+        sorry_method: None,
+    };
+    for inner in statement.inner() {
+        if inner.keyword() != "real_server" && !block.defaults.take(inner, notes) {
+            block.word(inner, policy, notes);
+        }
+    }
+    block
+        .flags
+        .retain(|flag| flag.scheduler() == block.scheduler);
+    block
+}
+
+impl Block {
+    fn word(&mut self, inner: &Statement, policy: &mut health::Policy, notes: &mut Notes) {
+        match inner.keyword() {
+            "lb_algo" | "lvs_sched" => self.scheduler(inner, notes),
+            "lb_kind" | "lvs_method" => {
+                if let Some(method) = method(inner, notes) {
+                    self.method = method;
+                }
+            }
+            "sorry_server_lvs_method" => self.sorry_method = method(inner, notes),
+            "protocol" => {
+                let text = inner.argument(0).unwrap_or_default();
+                match text.to_ascii_lowercase().parse() {
+                    Ok(protocol) => {
+                        self.protocol = protocol;
+                        notes.exact(inner);
+                    }
+                    Err(_) => {
+                        notes.unsupported(inner, format!("{text} is balanced by no service here"))
+                    }
+                }
+            }
+            "ip_family" => {
+                self.family = match inner.argument(0) {
+                    Some("inet") => Some(Family::Ipv4),
+                    Some("inet6") => Some(Family::Ipv6),
+                    _ => return notes.wrong(inner, "it is inet or inet6"),
+                };
+                notes.exact(inner);
+            }
+            "persistence_timeout" => {
+                if inner.arguments().is_empty() {
+                    self.persistent_s = Some(PERSISTENCE_S);
+                    notes.exact(inner);
+                } else if let Some(seconds) = parsed(inner, "a number of seconds", notes) {
+                    self.persistent_s = Some(seconds);
+                    notes.exact(inner);
+                }
+            }
+            "persistence_granularity" => {
+                self.netmask = inner.argument(0).map(str::to_owned);
+                notes.exact(inner);
+            }
+            "sh-port" | "sh-fallback" | "mh-port" | "mh-fallback" => {
+                self.flags.extend(inner.keyword().parse::<SchedulerFlag>());
+                notes.exact(inner);
+            }
+            "flag-1" | "flag-2" | "hashed" => self.numbered_flag(inner, notes),
+            "weight" => {
+                if let Some(weight) = parsed(inner, "a weight", notes) {
+                    self.weight = weight;
+                    notes.exact(inner);
+                }
+            }
+            "sorry_server" => {
+                let ip = inner.argument(0).and_then(|text| text.parse().ok());
+                let port = inner.argument(1).map_or(Some(0), |text| text.parse().ok());
+                match (ip, port) {
+                    (Some(ip), Some(port)) => {
+                        self.sorry = Some((ip, port));
+                        notes.mapped(
+                            inner,
+                            "servers that are still up keep their connections while it serves",
+                        );
+                    }
+                    _ => notes.wrong(inner, "write `sorry_server ADDRESS [PORT]`"),
+                }
+            }
+            "sorry_server_inhibit" => {
+                notes.unsupported(inner, "the sorry server is removed when it is not needed")
+            }
+            "quorum" => {
+                if let Some(quorum) = parsed::<u32>(inner, "a sum of weights", notes) {
+                    policy.quorum = quorum.max(1);
+                    notes.exact(inner);
+                }
+            }
+            "hysteresis" => {
+                if let Some(hysteresis) = parsed(inner, "a sum of weights", notes) {
+                    policy.hysteresis = hysteresis;
+                    notes.exact(inner);
+                }
+            }
+            "omega" => {
+                policy.omega = true;
+                notes.exact(inner);
+            }
+            "quorum_up" => policy.quorum_up = script(inner, policy, notes),
+            "quorum_down" => policy.quorum_down = script(inner, policy, notes),
+            "smtp_alert" => notes.unsupported(inner, "no mail is sent; `tarpon events` tells"),
+            "snmp_name" => notes.harmless(inner, "there is no SNMP"),
+            "ha_suspend" => notes.harmless(
+                inner,
+                "checks go on on a standby, so that it knows the servers when it takes over",
+            ),
+            "nat_mask" | "net_mask" => notes.harmless(inner, "keepalived ignores it too"),
+            "ops" => notes.unsupported(inner, "each packet of a flow goes to the same server"),
+            "persistence_engine" => notes.unsupported(inner, "persistence is by client address"),
+            "flag-3" => notes.unsupported(inner, "no scheduler here has it"),
+            _ => notes.unknown(inner, "virtual_server", WORDS),
+        }
+    }
+
+    fn scheduler(&mut self, inner: &Statement, notes: &mut Notes) {
+        let text = inner.argument(0).unwrap_or_default();
+        match text.parse() {
+            Ok(scheduler) => {
+                self.scheduler = scheduler;
+                notes.exact(inner);
+            }
+            Err(_) if matches!(text, "lblc" | "lblcr") => {
+                notes.unsupported(inner, format!("there is no {text} yet; wlc is used"));
+            }
+            Err(_) => notes.wrong(
+                inner,
+                format!("there is no scheduler {text:?}; wlc is used"),
+            ),
+        }
+    }
+
+    /// ipvsadm's numbers of the flags of sh and mh.
+    fn numbered_flag(&mut self, inner: &Statement, notes: &mut Notes) {
+        let names: [&str; 2] = match inner.keyword() {
+            "flag-1" => ["sh-fallback", "mh-fallback"],
+            _ => ["sh-port", "mh-port"],
+        };
+        self.flags.extend(
+            names
+                .iter()
+                .filter_map(|name| name.parse::<SchedulerFlag>().ok()),
+        );
+        notes.exact(inner);
+    }
+}
+
+/// Who runs the service's programs; one for all of them.
+fn script(inner: &Statement, policy: &mut health::Policy, notes: &mut Notes) -> Vec<String> {
+    let words = command(inner.argument(0).unwrap_or_default());
+    if !words.first().is_some_and(|path| path.starts_with('/')) {
+        notes.wrong(inner, "it does not begin with the path of a program");
+        return Vec::new();
+    }
+    if let Some(user) = inner.argument(1) {
+        user.clone_into(&mut policy.notify_user);
+    }
+    notes.mapped(
+        inner,
+        format!("runs as {}, never as root unless told", policy.user()),
+    );
+    words
+}
+
+/// NAT, DR or TUN.
+pub(crate) fn method(inner: &Statement, notes: &mut Notes) -> Option<ForwardingMethod> {
+    let text = inner.argument(0).unwrap_or_default();
+    let method = match text.to_ascii_uppercase().as_str() {
+        "NAT" => ForwardingMethod::Masq,
+        "DR" => ForwardingMethod::Route,
+        "TUN" => ForwardingMethod::Tunnel,
+        _ => {
+            notes.wrong(inner, format!("{text:?} is neither NAT, DR nor TUN"));
+            return None;
+        }
+    };
+    let kind = inner.arguments().iter().position(|word| word == "type");
+    match kind.and_then(|at| inner.argument(at + 1)) {
+        Some("gue" | "gre") => notes.unsupported(inner, "tunnels are IP in IP"),
+        _ if text.chars().any(char::is_lowercase) => {
+            notes.mapped(inner, "keepalived takes it in capitals only")
+        }
+        _ => notes.exact(inner),
+    }
+    Some(method)
+}
+
+fn service(
+    statement: &Statement,
+    key: ServiceKey,
+    block: &Block,
+    mut policy: health::Policy,
+    blocks: &[server::Block],
+    notes: &mut Notes,
+) -> Service {
+    let port = key.port();
+    if block.defaults.inhibit == Some(true) {
+        policy.on_failure = OnFailure::Quiesce;
+    }
+    // Only address translation changes the port; a service on every port, or by mark, leaves it as it is.
+    let fitting = |own: u16, method: ForwardingMethod| match (method, key) {
+        (ForwardingMethod::Masq, ServiceKey::Mark { .. }) => own,
+        (ForwardingMethod::Masq, _) if port != 0 && own != 0 => own,
+        _ => port,
+    };
+    let mut service = Service::new(key);
+    for server in blocks {
+        let address = SocketAddr::new(server.ip, fitting(server.port, server.method));
+        if service.servers.iter().any(|s| s.address == address) {
+            notes.wrong(statement, format!("{address} is named twice"));
+            continue;
+        }
+        let mut own = server.own.clone();
+        for check in own.checks.iter_mut().flatten() {
+            // The real server's port counts for its checks, also where packets keep the service's.
+            if check.kind.has_port()
+                && check.port.is_none()
+                && server.port != 0
+                && server.port != address.port()
+            {
+                check.port = Some(server.port);
+            }
+        }
+        service.servers.push(Server {
+            weight: server.weight,
+            upper_threshold: server.upper,
+            lower_threshold: server.lower,
+            ..Server::new(address, server.method)
+        });
+        if own != health::ServerPolicy::default() {
+            policy.servers.insert(address, own);
+        }
+    }
+    service.scheduler = block.scheduler;
+    service.scheduler_flags.clone_from(&block.flags);
+    service.scheduler_flags.sort_unstable();
+    service.scheduler_flags.dedup();
+    service.method = block.method;
+    policy.sorry_server = block.sorry.map(|(ip, own)| {
+        let method = block.sorry_method.unwrap_or(block.method);
+        SorryServer {
+            address: SocketAddr::new(ip, fitting(own, method)),
+            method,
+        }
+    });
+    service.persistence = persistence(statement, key, block, notes);
+    service.health = policy;
+    service
+}
+
+fn persistence(
+    statement: &Statement,
+    key: ServiceKey,
+    block: &Block,
+    notes: &mut Notes,
+) -> Option<Persistence> {
+    let timeout_s = block.persistent_s.filter(|seconds| *seconds > 0)?;
+    let family = match key.family() {
+        Family::Ipv4 => SocketAddr::from(([0, 0, 0, 0], 0)),
+        Family::Ipv6 => SocketAddr::from(([0; 16], 0)),
+    };
+    let netmask = match &block.netmask {
+        None => Netmask::whole(&family),
+        Some(text) => Netmask::parse(text, &family).unwrap_or_else(|why| {
+            notes.wrong(statement, format!("persistence_granularity: {why}"));
+            Netmask::whole(&family)
+        }),
+    };
+    Some(Persistence { timeout_s, netmask })
+}

@@ -1,0 +1,208 @@
+//! Blocks other than virtual servers: what is made of global_defs, and the names of what is not mapped yet.
+
+use crate::{Context, Timeouts, note::Notes, tree::Statement};
+
+/// How daemons of keepalived's run, of which there is one here.
+const PROCESS: &[&str] = &[
+    "bfd_cpu_affinity",
+    "bfd_no_swap",
+    "bfd_priority",
+    "bfd_process_name",
+    "bfd_rlimit_rttime",
+    "bfd_rt_priority",
+    "checker_cpu_affinity",
+    "checker_log_all_failures",
+    "checker_no_swap",
+    "checker_priority",
+    "checker_process_name",
+    "checker_rlimit_rttime",
+    "checker_rt_priority",
+    "child_wait_time",
+    "config_save_dir",
+    "data_use_instance",
+    "dbus_service_name",
+    "default_interface",
+    "dynamic_interfaces",
+    "enable_script_security",
+    "fifo_write_vrrp_states_on_reload",
+    "include_check",
+    "instance",
+    "linkbeat_use_polling",
+    "log_unknown_vrids",
+    "lvs_netlink_cmd_rcv_bufs",
+    "lvs_netlink_cmd_rcv_bufs_force",
+    "lvs_netlink_monitor_rcv_bufs",
+    "lvs_netlink_monitor_rcv_bufs_force",
+    "max_auto_priority",
+    "min_auto_priority_delay",
+    "namespace_with_ipsets",
+    "net_namespace",
+    "net_namespace_ipvs",
+    "process_monitor_rcv_bufs",
+    "process_monitor_rcv_bufs_force",
+    "process_name",
+    "process_names",
+    "random_seed",
+    "reload_check_config",
+    "reload_file",
+    "reload_repeat",
+    "reload_time_file",
+    "router_id",
+    "rs_init_notifies",
+    "tmp_config_directory",
+    "umask",
+    "use_pid_dir",
+    "lvs_flush",
+    "lvs_flush_on_stop",
+    "lvs_id",
+];
+
+/// Mail, SNMP, D-Bus, pipes and the like.
+const TELLING: &[&str] = &[
+    "notification_email",
+    "notification_email_from",
+    "smtp_server",
+    "smtp_connect_timeout",
+    "smtp_helo_name",
+    "smtp_alert",
+    "smtp_alert_checker",
+    "smtp_alert_vrrp",
+    "no_checker_emails",
+    "no_email_faults",
+    "enable_dbus",
+    "enable_snmp_checker",
+    "enable_snmp_rfc",
+    "enable_snmp_rfcv2",
+    "enable_snmp_rfcv3",
+    "enable_snmp_vrrp",
+    "enable_snmp_keepalived",
+    "enable_traps",
+    "snmp_socket",
+    "notify_fifo",
+    "notify_fifo_script",
+    "lvs_notify_fifo",
+    "lvs_notify_fifo_script",
+];
+
+pub(crate) fn global(
+    statement: &Statement,
+    context: &mut Context,
+    timeouts: &mut Timeouts,
+    notes: &mut Notes,
+) {
+    notes.exact(statement);
+    for inner in statement.inner() {
+        let word = inner.keyword();
+        match word {
+            "lvs_timeouts" => lvs_timeouts(inner, timeouts, notes),
+            "script_user" => {
+                context.script_user = inner.argument(0).map(str::to_owned);
+                notes.exact(inner);
+            }
+            "lvs_sync_daemon" | "lvs_sync_daemon_inteface" | "lvs_sync_daemon_interface" => {
+                notes.unsupported_block(inner, "connections are not synchronised yet");
+            }
+            "startup_script"
+            | "startup_script_timeout"
+            | "shutdown_script"
+            | "shutdown_script_timeout" => {
+                notes.unsupported_block(
+                    inner,
+                    "nothing is run then; systemd can (ExecStartPre=, ExecStopPost=)",
+                );
+            }
+            _ if TELLING.contains(&word) => {
+                // Addresses of mail are arguments, not words.
+                notes.unsupported(inner, "`tarpon events` and notify programs tell");
+            }
+            _ if PROCESS.contains(&word) => notes.harmless(inner, ""),
+            _ if word.starts_with("vrrp_") || word.starts_with("vmac_") => {
+                notes.unsupported(inner, "there is no VRRP takeover yet");
+            }
+            _ if word.starts_with("nftables") => {
+                notes.harmless(inner, "marks need no firewall here")
+            }
+            _ => {
+                let known: Vec<&str> = PROCESS
+                    .iter()
+                    .chain(TELLING)
+                    .copied()
+                    .chain(["lvs_timeouts", "script_user", "lvs_sync_daemon"])
+                    .collect();
+                notes.unknown(inner, "global_defs", &known);
+            }
+        }
+    }
+}
+
+fn lvs_timeouts(inner: &Statement, timeouts: &mut Timeouts, notes: &mut Notes) {
+    for pair in inner.arguments().chunks(2) {
+        let [name, value] = pair else {
+            return notes.wrong(inner, "write `lvs_timeouts tcp N tcpfin N udp N`");
+        };
+        let seconds = value
+            .parse()
+            .ok()
+            .filter(|s| (1..=config::MAX_TIMEOUT_S).contains(s));
+        let slot = match name.as_str() {
+            "tcp" => &mut timeouts.tcp,
+            "tcpfin" => &mut timeouts.tcp_fin,
+            "udp" => &mut timeouts.udp,
+            _ => return notes.wrong(inner, format!("{name:?} is neither tcp, tcpfin nor udp")),
+        };
+        if seconds.is_none() {
+            return notes.wrong(inner, format!("{value:?} is no timeout"));
+        }
+        *slot = seconds;
+    }
+    notes.exact(inner);
+}
+
+/// A block of the file that is not about virtual servers.
+pub(crate) fn top(statement: &Statement, notes: &mut Notes) {
+    const NO_VRRP: &str = "there is no VRRP takeover yet";
+    match statement.keyword() {
+        "vrrp_instance"
+        | "vrrp_sync_group"
+        | "vrrp_script"
+        | "vrrp_track_process"
+        | "track_process"
+        | "garp_group"
+        | "track_group"
+        | "static_track_group"
+        | "interface_up_down_delays" => notes.unsupported_block(statement, NO_VRRP),
+        "static_ipaddress" | "static_routes" | "static_rules" => {
+            notes.unsupported_block(
+                statement,
+                "addresses and routes are those of [[port]] and [[route]] in tarpon.toml",
+            );
+        }
+        "bfd_instance" => notes.unsupported_block(statement, "there are no BFD sessions"),
+        "linkbeat_interfaces" => notes.unsupported_block(statement, "links are watched by DPDK"),
+        // These may also stand at the top.
+        "net_namespace"
+        | "instance"
+        | "use_pid_dir"
+        | "namespace_with_ipsets"
+        | "child_wait_time"
+        | "process_names" => notes.harmless(statement, ""),
+        _ => {
+            let known = [
+                "global_defs",
+                "virtual_server",
+                "virtual_server_group",
+                "vrrp_instance",
+                "vrrp_sync_group",
+                "vrrp_script",
+                "static_ipaddress",
+                "static_routes",
+                "static_rules",
+                "track_file",
+                "bfd_instance",
+                "SSL",
+                "garp_group",
+            ];
+            notes.unknown(statement, "keepalived.conf", &known);
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! What a file comes to: services, checks with keepalived's defaults, and what is said of each word.
+
+use health::{Kind, OnFailure};
+use keepalived::{Class, Import, NoIncludes, read};
+use proptest::prelude::*;
+use std::time::Duration;
+use types::{ForwardingMethod, Scheduler};
+
+const WEB: &str = r#"
+global_defs {
+    router_id LB1
+    script_user checker
+    lvs_timeouts tcp 900 tcpfin 60 udp 30
+    smtp_server 192.0.2.25
+    vrrp_garp_master_refresh 60
+}
+vrrp_instance VI_1 {
+    state MASTER
+    virtual_ipaddress {
+        192.0.2.10/24
+    }
+}
+virtual_server_group WEB {
+    192.0.2.10 80
+    192.0.2.11-12 80
+    fwmark 7
+}
+virtual_server group WEB {
+    delay_loop 6
+    lb_algo wrr
+    lb_kind NAT
+    persistence_timeout 50
+    protocol TCP
+    quorum 2
+    hysteresis 1
+    quorum_down "/usr/local/bin/tell 'no quorum'" nobody
+    sorry_server 10.0.0.99 8080
+    alpha
+    virtualhost www.example
+    real_server 10.0.0.11 8080 {
+        weight 3
+        inhibit_on_failure
+        notify_down "/usr/local/bin/tell down"
+        HTTP_GET {
+            url {
+                path /health
+                status_code 200-299 404
+                regex "^OK"
+                regex_options caseless
+            }
+            url {
+                path /db
+                digest d41d8cd98f00b204e9800998ecf8427e
+                virtualhost db.example
+            }
+            connect_timeout 3
+            retry 2
+            delay_before_retry 2
+        }
+    }
+    real_server 10.0.0.12 8080 {
+        uthreshold 100
+        delay_loop 9
+        MISC_CHECK { misc_path "/bin/check 10.0.0.12 'a b'" }
+        DNS_CHECK { type MX name example.org }
+    }
+}
+"#;
+
+fn import(text: &str) -> Import {
+    read(text, "k.conf", "n", &mut NoIncludes)
+}
+
+fn lines(import: &Import, class: Class) -> Vec<String> {
+    let of = import.notes.iter().filter(|note| note.class == class);
+    of.map(ToString::to_string).collect()
+}
+
+fn s(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+#[test]
+fn a_group_becomes_a_service_for_each_of_its_members() {
+    let import = import(WEB);
+    assert_eq!(lines(&import, Class::Wrong), Vec::<String>::new());
+    let keys: Vec<String> = import.services.iter().map(|s| s.key.to_string()).collect();
+    assert_eq!(
+        keys,
+        [
+            "tcp 192.0.2.10:80",
+            "tcp 192.0.2.11:80",
+            "tcp 192.0.2.12:80",
+            "mark 7"
+        ]
+    );
+    let service = &import.services[0];
+    assert_eq!(
+        (service.scheduler, service.method),
+        (Scheduler::Wrr, ForwardingMethod::Masq)
+    );
+    assert_eq!(service.persistence.unwrap().timeout_s, 50);
+    let health = &service.health;
+    assert_eq!((health.quorum, health.hysteresis), (2, 1));
+    assert_eq!(
+        health.sorry_server.unwrap().address.to_string(),
+        "10.0.0.99:8080"
+    );
+    assert_eq!(health.quorum_down, ["/usr/local/bin/tell", "no quorum"]);
+    assert_eq!(import.timeouts.tcp_fin, Some(60));
+    let first = service.servers[0];
+    assert_eq!(
+        (first.address.to_string().as_str(), first.weight.0),
+        ("10.0.0.11:8080", 3)
+    );
+    assert_eq!(service.servers[1].upper_threshold, 100);
+    assert_eq!(health.on_failure_of(first.address), OnFailure::Quiesce);
+    assert_eq!(
+        health.on_failure_of(service.servers[1].address),
+        OnFailure::Remove
+    );
+    assert_eq!(
+        health.servers[&first.address].notify_down,
+        ["/usr/local/bin/tell", "down"]
+    );
+}
+
+#[test]
+fn checks_inherit_and_have_keepaliveds_defaults() {
+    let import = import(WEB);
+    let service = &import.services[0];
+    let checks = service.health.checks_of(service.servers[0].address);
+    assert_eq!(checks.len(), 2);
+    for check in checks {
+        let t = check.timing;
+        assert_eq!(
+            (t.delay_loop, t.timeout, t.retry, t.delay_before_retry),
+            (s(6), s(3), 2, s(2))
+        );
+        assert!(t.alpha && t.warmup.is_none());
+    }
+    let (Kind::Http(first), Kind::Http(second)) = (&checks[0].kind, &checks[1].kind) else {
+        panic!("pages");
+    };
+    assert_eq!(first.host.as_deref(), Some("www.example"));
+    assert_eq!(first.status, [(200, 299), (404, 404)]);
+    assert!(first.body.as_ref().unwrap().is_in(b"ok then"));
+    assert_eq!(
+        (second.host.as_deref(), second.path.as_str()),
+        (Some("db.example"), "/db")
+    );
+    assert!(second.digest.is_some());
+    let others = service.health.checks_of(service.servers[1].address);
+    let (misc, dns) = (&others[0], &others[1]);
+    let Kind::Script(script) = &misc.kind else {
+        panic!("a script");
+    };
+    assert_eq!(script.command, ["/bin/check", "10.0.0.12", "a b"]);
+    assert_eq!(script.user, "checker");
+    // MISC_CHECK: no retry, and as long as delay_loop; DNS_CHECK: three, delay_loop apart.
+    assert_eq!((misc.timing.retry, misc.timing.timeout), (0, s(9)));
+    assert_eq!((dns.timing.retry, dns.timing.delay_before_retry), (3, s(9)));
+    assert_eq!(dns.timing.timeout, s(5));
+}
+
+#[test]
+fn what_is_not_done_is_named_with_its_place() {
+    let import = import(WEB);
+    let unsupported = lines(&import, Class::Unsupported);
+    for wanted in [
+        "k.conf:6:5: unsupported: smtp_server",
+        "k.conf:7:5: unsupported: vrrp_garp_master_refresh: there is no VRRP takeover yet",
+        "k.conf:9:1: unsupported: vrrp_instance: there is no VRRP takeover yet",
+    ] {
+        assert!(
+            unsupported.iter().any(|line| line.starts_with(wanted)),
+            "{wanted} in {unsupported:#?}"
+        );
+    }
+    let counts = import.counts();
+    assert_eq!(counts.values().sum::<usize>(), import.notes.len());
+    // vrrp_instance, state, virtual_ipaddress and the address, smtp_server, vrrp_garp_master_refresh.
+    assert_eq!(counts[&Class::Unsupported], 6, "{unsupported:#?}");
+    assert!(import.coverage_percent() > 80 && import.coverage_percent() < 100);
+}
+
+#[test]
+fn direct_routing_keeps_the_port_and_checks_the_servers_own() {
+    let import = import(
+        "virtual_server 192.0.2.10 80 {\n lb_kind DR\n real_server 10.0.0.11 8080 {\n TCP_CHECK {\n }\n }\n real_server 10.0.0.12 {\n \
+         TCP_CHECK {\n connect_port 81\n }\n }\n}\n",
+    );
+    let service = &import.services[0];
+    assert_eq!(service.servers[0].address.to_string(), "10.0.0.11:80");
+    let of = |n: usize| service.health.checks_of(service.servers[n].address)[0].clone();
+    assert_eq!(
+        of(0).target(service.servers[0].address).to_string(),
+        "10.0.0.11:8080"
+    );
+    assert_eq!(
+        of(1).target(service.servers[1].address).to_string(),
+        "10.0.0.12:81"
+    );
+}
+
+#[test]
+fn mistakes_have_a_hint() {
+    let text = "virtual_server 192.0.2.10 80 {\n  dely_loop 6\n  lb_algo wrx\n  real_server 10.0.0.11 http {\n  }\n}\nvirtual_servr x {\n}\n";
+    let wrong = lines(&import(text), Class::Wrong);
+    assert_eq!(
+        wrong,
+        [
+            "k.conf:2:3: wrong: dely_loop: virtual_server has no such word; did you mean `delay_loop`?",
+            "k.conf:3:3: wrong: lb_algo: there is no scheduler \"wrx\"; wlc is used",
+            "k.conf:4:3: wrong: real_server: write `real_server ADDRESS [PORT]`",
+            "k.conf:7:1: wrong: virtual_servr: keepalived.conf has no such word; did you mean `virtual_server`?",
+        ]
+    );
+}
+
+#[test]
+fn old_spellings_are_taken() {
+    let import = import(
+        "virtual_server 192.0.2.10 80 {\n lb_kind dr\n nat_mask 255.255.255.0\n real_server 10.0.0.11 80 {\n HTTP_GET {\n url {\n path /\n }\n \
+         nb_get_retry 3\n }\n }\n}\n",
+    );
+    assert_eq!(lines(&import, Class::Wrong), Vec::<String>::new());
+    let service = &import.services[0];
+    assert_eq!(service.method, ForwardingMethod::Route);
+    assert_eq!(
+        service.health.checks_of(service.servers[0].address)[0]
+            .timing
+            .retry,
+        3
+    );
+}
+
+proptest! {
+    /// Whatever a file says, it is read to its end.
+    #[test]
+    fn any_text_is_read(words in prop::collection::vec(prop::sample::select(vec![
+        "virtual_server", "group", "fwmark", "10.0.0.1", "80", "{", "}", "\n", "\n", "real_server", "HTTP_GET", "url", "path", "/", "weight",
+        "\"", "'", "\\", "$A=", "$A", "${A}", "@n", "@^n", "~SEQ(A,1,3)", "~LST({A,B},{1,2})", "#", "!", "include", "x", "SSL_GET", "quorum",
+        "MISC_CHECK", "misc_path", "global_defs", "lvs_timeouts", "tcp", "-1", "9999999999999", "vrrp_instance", "persistence_timeout",
+        "persistence_granularity", "lvs_method", "TUN", "type", "UDP_CHECK", "payload", "0x", "regex", "(", "regex_options", "status_code",
+    ]), 0..80)) {
+        let text = words.join(" ");
+        let import = import(&text);
+        prop_assert!(import.coverage_percent() <= 100);
+    }
+}

@@ -1,0 +1,87 @@
+//! The latest changes of state, each with its cause.
+
+use crate::clock::wall_ns;
+use api::{Event, EventKind};
+use std::{collections::VecDeque, net::SocketAddr};
+use types::ServiceKey;
+
+/// How many are kept.
+const KEPT: usize = 10_000;
+
+/// The journal.
+#[derive(Debug, Default)]
+pub struct Journal {
+    events: VecDeque<Event>,
+    last: u64,
+}
+
+impl Journal {
+    /// Adds a change to the journal and the log.
+    pub fn add(
+        &mut self,
+        kind: EventKind,
+        (service, server): (Option<ServiceKey>, Option<SocketAddr>),
+        what: String,
+        cause: String,
+    ) {
+        let place = match (service, server) {
+            (Some(service), Some(server)) => format!("service {service}: server {server}: "),
+            (Some(service), None) => format!("service {service}: "),
+            _ => String::new(),
+        };
+        tracing::info!("{place}{what} ({cause})");
+        self.last += 1;
+        if self.events.len() == KEPT {
+            self.events.pop_front();
+        }
+        self.events.push_back(Event {
+            number: self.last,
+            time_ms: wall_ns() / 1_000_000,
+            kind,
+            service,
+            server,
+            what,
+            cause,
+        });
+    }
+
+    /// The number of the latest.
+    pub const fn last(&self) -> u64 {
+        self.last
+    }
+
+    /// How many were forgotten after this number.
+    pub fn forgotten(&self, after: u64) -> u64 {
+        let first = self.events.front().map_or(1, |event| event.number);
+        first.saturating_sub(1).saturating_sub(after)
+    }
+
+    /// Those after this number.
+    pub fn after(&self, number: u64) -> impl Iterator<Item = &Event> {
+        let known = self.events.partition_point(|event| event.number <= number);
+        self.events.range(known..)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_latest_are_kept_and_counted() {
+        let mut journal = Journal::default();
+        assert_eq!((journal.last(), journal.forgotten(0)), (0, 0));
+        for n in 0..KEPT + 5 {
+            let about = (None, None);
+            journal.add(EventKind::Configured, about, format!("{n}"), "test".into());
+        }
+        let last = journal.last();
+        assert_eq!(last, KEPT as u64 + 5);
+        assert_eq!(journal.forgotten(0), 5);
+        assert_eq!(journal.forgotten(7), 0);
+        assert_eq!(journal.after(0).count(), KEPT);
+        let numbers: Vec<u64> = journal.after(last - 2).map(|e| e.number).collect();
+        assert_eq!(numbers, [last - 1, last]);
+        assert_eq!(journal.after(last).count(), 0);
+    }
+}
