@@ -162,7 +162,6 @@ impl Service {
         match self.protocol {
             Protocol::Tcp => clients::who_answers(lab, &self.address(), n, None),
             Protocol::Udp => clients::who_answers_dns(lab, &self.vip(), n),
-            Protocol::Sctp => unreachable!("no case uses this"),
         }
     }
 }
