@@ -19,7 +19,9 @@ use crate::{
 };
 use args::{Command, What};
 use show::{PlanView, methods, plan_text, print_changes, print_json, print_report, say};
-use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::ExitCode, time::Duration};
+use std::{
+    fs, io::Write, os::unix::fs::PermissionsExt, path::Path, process::ExitCode, time::Duration,
+};
 
 /// Run a command line. Exit code 0: done, or all well; 1: a check failed.
 ///
@@ -55,6 +57,7 @@ pub fn run(args: Args) -> Result<ExitCode, Refusal> {
             request.validate()?;
             let system = place.system()?;
             need_root("apply", &system)?;
+            let _alone = alone(&system)?;
             let facts = place.facts(&system)?;
             let (plan, changes) = live::apply(&system, request, &facts)?;
             print_changes(&changes, "nothing to change: all of it is in force")?;
@@ -66,6 +69,7 @@ pub fn run(args: Args) -> Result<ExitCode, Refusal> {
         Command::Undo { vip, place, force } => {
             let system = place.system()?;
             need_root("undo", &system)?;
+            let _alone = alone(&system)?;
             let facts = place.facts(&system)?;
             let changes = live::undo(&system, &vip, &facts, force)?;
             print_changes(&changes, "nothing had to be changed")?;
@@ -204,6 +208,17 @@ fn elsewhere(what: What) -> Result<(Vec<Request>, Plan), Refusal> {
     let requests = vec![request];
     let plan = plan(&requests, &Facts::default())?;
     Ok((requests, plan))
+}
+
+/// Two runs at once would each take the other's half for what was there before.
+fn alone(system: &System) -> Result<fs::File, Refusal> {
+    system.lock(|| {
+        // Nobody reads it: then it is only not read.
+        let _ = writeln!(
+            std::io::stderr(),
+            "another run of apply or undo is changing this system; waiting for it to end"
+        );
+    })
 }
 
 /// An image is whose who may write its files.

@@ -110,6 +110,24 @@ impl System {
         Ok(())
     }
 
+    /// Keeps other runs that would change this system out until the file is dropped. The lock is on a directory that is there
+    /// anyway, so that nothing is left behind. `taken` is called before another run is waited for.
+    pub(crate) fn lock(&self, taken: impl FnOnce()) -> Result<fs::File, Refusal> {
+        let wanted = self.path("/var/lib");
+        let directory = wanted
+            .ancestors()
+            .find(|d| d.is_dir())
+            .unwrap_or(Path::new("/"));
+        let file = fs::File::open(directory).map_err(Refusal::io(directory))?;
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(fs::TryLockError::WouldBlock) => taken(),
+            Err(fs::TryLockError::Error(e)) => return Err(Refusal::io(directory)(e)),
+        }
+        file.lock().map_err(Refusal::io(directory))?;
+        Ok(file)
+    }
+
     /// Run a command of the system itself: below another root, in a chroot.
     pub(crate) fn run_inside(&self, argv: &[String]) -> Result<String, Refusal> {
         if !self.has_root() {

@@ -1,4 +1,4 @@
-//! A run that is killed anywhere: what it had done is known to the next one, which finishes it or takes it back.
+//! A run that is killed anywhere: what it had done is known to the next one, which finishes it or takes it back. Two runs at once: one after the other.
 
 use crate::lab::{Lab, Server, VIP, VIP2, identical};
 use std::time::{Duration, Instant};
@@ -69,5 +69,48 @@ fn apply_and_undo_killed_at_any_moment() {
             cut_off >= STEPS / 3,
             "{method}: only {cut_off} runs were cut off"
         );
+    }
+}
+
+#[test]
+#[ignore = "needs root: scripts/test --only realserver"]
+fn two_at_once_wait_for_each_other() {
+    let lab = Lab::new(1);
+    let server = &lab.servers[0];
+    for method in ["sysctl", "arptables", "nftables"] {
+        let before = server.dump();
+        let run = |vip: &str| {
+            format!(
+                "{} apply --method {method} --vip {vip} --port 80 --interface eth0 --one-service",
+                env!("CARGO_BIN_EXE_tarpon-realserver")
+            )
+        };
+        let said = server
+            .run(&format!(
+                "{} & one=$!; {} & two=$!; wait $one && wait $two",
+                run(VIP),
+                run(VIP2)
+            ))
+            .fine();
+        assert!(
+            !said.contains("nothing to change"),
+            "{method}: each run had something to do: {said}"
+        );
+        let inspected = server.tarpon("");
+        for vip in [VIP, VIP2] {
+            assert!(
+                inspected.out.contains(vip),
+                "{method}: {vip} is recorded: {inspected:?}"
+            );
+            let again = server.tarpon(&format!(
+                "apply --method {method} --vip {vip} --port 80 --interface eth0 --one-service"
+            ));
+            assert!(
+                again.ok && again.out.contains("nothing to change"),
+                "{method}: {again:?}"
+            );
+        }
+        server.tarpon("undo").fine();
+        identical(&before, &server.dump());
     }
 }
