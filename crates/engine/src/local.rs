@@ -3,7 +3,7 @@
 use crate::{
     WorkerCounters,
     localstack::Sweep,
-    lvs::{Busy, Defender, Hands, TrafficCells},
+    lvs::{Busy, Defender, Hands, Lingering, TrafficCells},
     ratelimit::RateLimits,
     reassembly::Reassembly,
     shared::Shared,
@@ -25,6 +25,8 @@ pub(crate) struct Local<F: Frame> {
     pub waiting: Waiting<F>,
     /// Frames held until another worker has inserted their connection.
     pub busy: Busy<F>,
+    /// Connections replaced by new ones, still counted.
+    pub lingering: Lingering,
     /// Fragments held, by all workers.
     pub reassembly: Arc<Reassembly<F>>,
     /// Where its sweep over them stands.
@@ -58,6 +60,7 @@ impl<F: Frame> Local<F> {
             limits: RateLimits::default(),
             waiting: Waiting::new(),
             busy: Busy::default(),
+            lingering: Lingering::default(),
             reassembly,
             reassembly_hand: 0,
             hands: Hands::new(shared, share),

@@ -147,6 +147,8 @@ pub struct Server {
     pub upper_threshold: u32,
     /// New connections again below this many; 0 is three quarters of the upper.
     pub lower_threshold: u32,
+    /// How often an administrator has edited it: as in IPVS, an edit begins wrr's pass anew though it changes nothing.
+    pub edits: u32,
 }
 
 /// How a defence against floods stands.

@@ -44,6 +44,7 @@ impl<F: Frame> Worker<F> {
         }
         role::only_ours(&mut cx, burst);
         pipeline::burst(&mut cx, port, burst);
+        cx.local.lingering.settle(&cx.shared.roster);
         if cx.local.hands.are_behind() {
             lvs::go_on(&mut cx);
         }
@@ -66,6 +67,7 @@ impl<F: Frame> Worker<F> {
         }
         role::only_ours(&mut cx, burst);
         pipeline::the_long_way(&mut cx, port, burst);
+        cx.local.lingering.settle(&cx.shared.roster);
         if cx.local.hands.are_behind() {
             lvs::go_on(&mut cx);
         }
@@ -99,6 +101,7 @@ impl<F: Frame> Worker<F> {
         fragment_in::expire(&mut cx);
         lvs::age(&mut cx);
         lvs::defend(&mut cx);
+        cx.local.lingering.settle(&cx.shared.roster);
     }
 
     /// `packets` frames of `bytes` in all, handed over for `port`, were not taken by it.

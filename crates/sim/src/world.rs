@@ -67,6 +67,7 @@ pub fn service(
         tunnel: types::Tunnel::Ipip,
         upper_threshold: 0,
         lower_threshold: 0,
+        edits: 0,
     };
     Service {
         key: ServiceKey::Address {

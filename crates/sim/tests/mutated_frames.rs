@@ -93,6 +93,7 @@ fn service(
                 tunnel: types::Tunnel::Ipip,
                 upper_threshold: 0,
                 lower_threshold: 0,
+                edits: 0,
             })
             .collect(),
     }

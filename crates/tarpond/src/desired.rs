@@ -151,6 +151,7 @@ const fn server(server: &config::Server) -> Server {
         weight: server.weight,
         upper_threshold: server.upper_threshold,
         lower_threshold: server.lower_threshold,
+        edits: 0,
     }
 }
 

@@ -45,6 +45,11 @@ pub(crate) fn packet<I: Ip, F: Frame, O: Output<F>>(
         stray(cx, frame, packet);
         return;
     };
+    // IPVS takes SCTP without a chunk for cut short; its local stack would call the protocol unreachable.
+    if packet.protocol == protocol::SCTP && packet.chunk.is_none() {
+        cx.drop(frame, DropReason::L4Malformed);
+        return;
+    }
     if is_martian(&snapshot.net, packet) {
         cx.drop(frame, DropReason::IpSource);
         return;
@@ -231,10 +236,8 @@ fn starts_a_connection(packet: &Packet, settings: &Settings) -> bool {
         (protocol::TCP, _) => {
             flags & tcp::RST == 0 && (settings.sloppy_tcp || flags & tcp::SYN != 0)
         }
-        (protocol::SCTP, None) => false,
-        (protocol::SCTP, Some(chunk)) => {
-            !chunk.is_abort() && (settings.sloppy_sctp || chunk.is_init())
-        }
+        (protocol::SCTP, chunk) => chunk
+            .is_some_and(|chunk| !chunk.is_abort() && (settings.sloppy_sctp || chunk.is_init())),
         _ => true,
     }
 }

@@ -114,6 +114,16 @@ pub(crate) fn ended<F: Family>(
     );
 }
 
+/// [`ended`] of a connection, but for the server's count.
+pub(crate) fn uncounted<F: Family>(table: &Table<F>, roster: &Roster, entry: &Entry<'_, F>) {
+    if let Some(record) = record(entry.key().flags, entry.note()) {
+        roster.records.release(record);
+    }
+    if let Some(template) = entry.template() {
+        table.entry(template).drop_control();
+    }
+}
+
 /// What has ended.
 pub(crate) enum Ended {
     /// A persistence template.

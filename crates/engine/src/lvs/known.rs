@@ -2,9 +2,10 @@
 
 use super::{
     connect,
-    entry::{self, assure, ended, is_bypass, is_controlled, is_read},
+    entry::{self, assure, is_bypass, is_controlled, is_read},
     family::Ip,
     ftp::{self, Claimed},
+    lingering::Lingering,
     send,
     services::Standing,
     state::{Chunk, SctpState, TcpEvent, TcpState, TcpView},
@@ -56,7 +57,7 @@ fn from_client<I: Ip, F: Frame, O: Output<F>>(
     if reused || target.standing != Standing::Serving {
         let expires = target.standing == Standing::Removed && snapshot.settings.expire_nodest_conn;
         if reused || expires {
-            end::<I, F, O>(cx, entry, word);
+            Lingering::end(cx, entry, word);
             return Err(frame);
         }
         cx.drop(frame, DropReason::ServerRemoved);
@@ -90,7 +91,7 @@ fn bypass<I: Ip, F: Frame, O: Output<F>>(
         return Ok(());
     }
     if starts_anew(packet) && is_to_be_made_anew(cx, entry, word, 1) {
-        end::<I, F, O>(cx, entry, word);
+        Lingering::end(cx, entry, word);
         return Err(frame);
     }
     advance_by::<I, F, O>(cx, packet, entry, Side::Virtual);
@@ -168,19 +169,6 @@ fn is_to_be_made_anew<I: Ip, F: Frame, O: Output<F>>(
             settings.conn_reuse_mode & 2 != 0 && word.flags().contains(StateFlags::NOOUTPUT)
         }
         _ => false,
-    }
-}
-
-/// Ends the connection at once, so that its key can be had anew.
-#[cold]
-fn end<I: Ip, F: Frame, O: Output<F>>(
-    cx: &Context<'_, F, O>,
-    entry: &Entry<'_, I>,
-    word: StateWord,
-) {
-    let table = I::table(cx.shared);
-    if let Some(last) = table.remove(entry.slot(), word.generation()) {
-        ended(table, &cx.shared.roster, entry, last);
     }
 }
 

@@ -149,13 +149,12 @@ impl Plan {
             .iter()
             .map(|s| normalised(&wanted.key, s))
             .collect();
-        let mut changed = false;
+        let mut changed = before.is_none_or(|b| b.servers != servers);
         for server in &*servers {
             changed |= self.place_server(&wanted.key, id, server, read)?;
         }
         if let Some(record) = before
             && !changed
-            && record.servers == servers
             && record.compiled.scheduler == wanted.scheduler
             && record.compiled.flags == wanted.flags
             && record.compiled.persistence == wanted.persistence
@@ -184,10 +183,15 @@ impl Plan {
             Some(_) => self.applied.services_changed += 1,
             None => self.applied.services_added += 1,
         }
-        self.changed.push((
-            before.map(|b| Arc::clone(&b.compiled)),
-            Arc::clone(&compiled),
-        ));
+        // A walk goes on over an edit of the service alone.
+        let same_walk =
+            !changed && before.is_some_and(|b| b.compiled.scheduler == wanted.scheduler);
+        if !same_walk {
+            self.changed.push((
+                before.map(|b| Arc::clone(&b.compiled)),
+                Arc::clone(&compiled),
+            ));
+        }
         let record = ServiceRecord {
             compiled: Arc::clone(&compiled),
             servers,

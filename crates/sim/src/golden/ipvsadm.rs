@@ -154,7 +154,11 @@ impl Table {
 
     fn edit_server(&mut self, line: &Line<'_>) -> Result<(), CommandError> {
         let (service, index) = self.server(line)?;
-        service.servers[index] = server(service.servers[index].address, line)?;
+        let before = service.servers[index];
+        service.servers[index] = Server {
+            edits: before.edits.wrapping_add(1),
+            ..server(before.address, line)?
+        };
         Ok(())
     }
 }
@@ -177,6 +181,7 @@ fn server(address: SocketAddr, line: &Line<'_>) -> Result<Server, CommandError> 
         tunnel: line.tunnel()?,
         upper_threshold: line.upper,
         lower_threshold: line.lower,
+        edits: 0,
     })
 }
 

@@ -170,6 +170,7 @@ impl World {
                     let server = Server {
                         upper_threshold: 0,
                         lower_threshold: 0,
+                        edits: 0,
                         ..*server
                     };
                     lines.push(format!("{:?} {server:?}", service.key));

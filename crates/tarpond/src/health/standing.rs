@@ -98,6 +98,7 @@ impl Standing {
                     weight: Weight(1),
                     upper_threshold: 0,
                     lower_threshold: 0,
+                    edits: 0,
                 });
             }
             if let Some(won) = judgement.quorum_changed {
