@@ -16,6 +16,8 @@ mod ftp;
 mod health;
 #[path = "e2e/host.rs"]
 mod host;
+#[path = "e2e/keepalived.rs"]
+mod keepalived;
 mod lab;
 #[path = "e2e/live.rs"]
 mod live;
@@ -56,6 +58,7 @@ fn main() -> ExitCode {
         ftp::cases,
         host::cases,
         health::cases,
+        keepalived::cases,
         fragments::cases,
         topology::cases,
         takeover::cases,

@@ -22,9 +22,7 @@ pub fn cases() -> Vec<Case> {
                 server_port: 21,
                 ..Service::http(method, family)
             };
-            cases.push(Case::new(&format!("ftp::{service}"), move || {
-                files(service)
-            }));
+            cases.push(Case::new(format!("ftp::{service}"), move || files(service)));
         }
     }
     cases.push(Case::new("ftp::silent_control_connection", silent));

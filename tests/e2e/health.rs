@@ -54,7 +54,7 @@ fn nginx(lab: &Lab, server: &str, argument: &str) -> Result<()> {
 }
 
 /// Sends a signal to a real server's nginx, its worker first.
-fn signal(lab: &Lab, server: &str, name: &str) -> Result<()> {
+pub fn signal(lab: &Lab, server: &str, name: &str) -> Result<()> {
     let master = fs::read_to_string(lab.dir.join(server).join("nginx.pid"))?;
     let master = master.trim();
     let children = fs::read_to_string(format!("/proc/{master}/task/{master}/children"))?;
@@ -64,7 +64,7 @@ fn signal(lab: &Lab, server: &str, name: &str) -> Result<()> {
 }
 
 /// Waits until exactly these servers are up; how long that took.
-fn until_up(router: &Router<'_>, up: &[&str]) -> Result<Duration> {
+pub fn until_up(router: &Router<'_>, up: &[&str]) -> Result<Duration> {
     let begun = Instant::now();
     let mut last = String::new();
     while begun.elapsed() < Duration::from_secs(10) {
@@ -96,7 +96,7 @@ fn answering(router: &Router<'_>, service: &Service, n: usize) -> Result<BTreeSe
     Ok(service.ask(router.lab(), n)?.into_iter().collect())
 }
 
-fn names(names: &[&str]) -> BTreeSet<String> {
+pub fn names(names: &[&str]) -> BTreeSet<String> {
     names.iter().map(|n| (*n).to_owned()).collect()
 }
 

@@ -92,6 +92,8 @@ impl Setup {
     }
 }
 
+/// Its configuration, where it is not its own.
+const KEEPALIVED: &str = "keepalived.conf";
 /// The node of a lab's router.
 const ROUTER: &str = "router";
 
@@ -142,7 +144,7 @@ pub struct Router<'a> {
     lab: &'a Lab,
     node: &'static str,
     child: Child,
-    /// Its configuration file.
+    /// Its configuration file, or this machine's half of it.
     pub config: PathBuf,
     log: PathBuf,
     /// The namespace as it was before.
@@ -165,17 +167,31 @@ impl<'a> Router<'a> {
         Ok(router)
     }
 
+    /// As [`Router::start`], with a keepalived.conf as its file and `machine` beside it.
+    pub fn start_keepalived(lab: &'a Lab, machine: &str, text: &str) -> Result<Self> {
+        fs::write(file(lab, ROUTER, KEEPALIVED), text)?;
+        Self::start(lab, machine)
+    }
+
+    /// The keepalived.conf it was started with.
+    #[must_use]
+    pub fn keepalived(&self) -> PathBuf {
+        file(self.lab, self.node, KEEPALIVED)
+    }
+
     fn spawn(lab: &'a Lab, node: &'static str, text: &str, before: String) -> Result<Self> {
         let config = file(lab, node, "tarpon.toml");
         fs::write(&config, text)?;
         fs::create_dir_all(runtime(lab, node))?;
         let log = file(lab, node, "tarpond.log");
         let out = File::options().create(true).append(true).open(&log)?;
-        let line = format!(
-            "{} --config {}",
-            program("tarpond").display(),
-            config.display()
-        );
+        let keepalived = file(lab, node, KEEPALIVED);
+        let files = if keepalived.exists() {
+            format!("{} --machine {}", keepalived.display(), config.display())
+        } else {
+            config.display().to_string()
+        };
+        let line = format!("{} --config {files}", program("tarpond").display());
         let child = lab
             .on(node, &line)
             .stdin(Stdio::null())

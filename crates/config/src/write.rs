@@ -20,10 +20,11 @@ impl Config {
 }
 
 impl Config {
-    /// Its `[[service]]` tables alone, to be put below the rest of a file.
+    /// Its `[[vrrp]]` and `[[service]]` tables alone, to be put below what is of the machine.
     #[must_use]
-    pub fn services_to_toml(&self) -> String {
-        let tables = Services {
+    pub fn without_machine_to_toml(&self) -> String {
+        let tables = WithoutMachine {
+            vrrp: self.vrrp.iter().map(vrrp).collect(),
             service: self.services.iter().map(service).collect(),
         };
         toml::to_string(&tables).unwrap_or_default()
@@ -31,7 +32,10 @@ impl Config {
 }
 
 #[derive(Serialize)]
-struct Services<'c> {
+struct WithoutMachine<'c> {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    vrrp: Vec<VrrpTable<'c>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     service: Vec<ServiceTable<'c>>,
 }
 

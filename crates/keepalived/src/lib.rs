@@ -17,13 +17,14 @@ mod server;
 pub mod tree;
 mod value;
 mod virtual_server;
+mod vrrp;
 mod words;
 
 pub use files::{Files, read_file};
 pub use lines::{Loader, NoIncludes};
 pub use note::{Class, Note, Place};
 
-use config::{Config, Service, Settings};
+use config::{Config, Service, Settings, Vrrp};
 use group::Group;
 use note::Notes;
 use std::{
@@ -37,6 +38,8 @@ use tree::Statement;
 pub struct Import {
     /// Its virtual servers.
     pub services: Vec<Service>,
+    /// Its virtual routers, on interfaces by keepalived's names.
+    pub vrrp: Vec<Vrrp>,
     /// Timeouts of connections it sets (`lvs_timeouts`).
     pub timeouts: Timeouts,
     /// What became of each word, in the order of the file.
@@ -76,9 +79,16 @@ pub fn is_its_name(file: &Path) -> bool {
 }
 
 impl Import {
-    /// Puts the services in the place of those of `config`, and sets the timeouts.
+    /// Puts the services in the place of those of `config`, the virtual routers likewise if there are any, and sets the timeouts.
     pub fn apply(&self, config: &mut Config) {
         config.services.clone_from(&self.services);
+        if !self.vrrp.is_empty() {
+            let mut routers = self.vrrp.clone();
+            for router in &mut routers {
+                router.interface = interface(config, &router.interface);
+            }
+            config.vrrp = routers;
+        }
         self.timeouts.apply(&mut config.settings);
     }
 
@@ -112,6 +122,35 @@ impl Import {
     }
 }
 
+/// The port or VLAN that is on, or called as, this interface of the host's; else the name as it is, and `config` will say that there
+/// is none.
+fn interface(config: &Config, name: &str) -> String {
+    let known = |name: &str| {
+        config.ports.iter().any(|port| port.name == name)
+            || config.vlans.iter().any(|vlan| vlan.name == name)
+    };
+    let on = |kernel: &str| {
+        let port = config.ports.iter().find(|port| {
+            let mut parts = port.device.split([',', ':']);
+            parts.any(|part| part == kernel || part.strip_prefix("iface=") == Some(kernel))
+        });
+        port.map(|port| port.name.clone())
+    };
+    let tagged = || {
+        let (kernel, tag) = name.rsplit_once('.')?;
+        let port = on(kernel).unwrap_or_else(|| kernel.to_owned());
+        let vlan = config
+            .vlans
+            .iter()
+            .find(|vlan| vlan.port == port && vlan.id.get().to_string() == tag)?;
+        Some(vlan.name.clone())
+    };
+    match known(name) {
+        true => name.to_owned(),
+        false => on(name).or_else(tagged).unwrap_or_else(|| name.to_owned()),
+    }
+}
+
 /// What the whole file says, that single virtual servers need.
 #[derive(Debug, Default)]
 struct Context {
@@ -120,6 +159,8 @@ struct Context {
     files: BTreeMap<String, PathBuf>,
     /// `script_user` of global_defs.
     script_user: Option<String>,
+    /// Of virtual routers.
+    vrrp: vrrp::Defaults,
     /// `certificate` and `key` of the SSL block.
     identity: (Option<PathBuf>, Option<PathBuf>),
 }
@@ -144,8 +185,11 @@ pub fn read(text: &str, file: &str, id: &str, loader: &mut dyn Loader) -> Import
             _ => {}
         }
     }
+    let mut routers = vrrp::Routers::default();
     for statement in &statements {
         match statement.keyword() {
+            "vrrp_instance" => routers.instance(statement, &context.vrrp, &mut notes),
+            "vrrp_sync_group" => routers.group(statement, &mut notes),
             "virtual_server" => {
                 import
                     .services
@@ -155,6 +199,7 @@ pub fn read(text: &str, file: &str, id: &str, loader: &mut dyn Loader) -> Import
             _ => words::top(statement, &mut notes),
         }
     }
+    import.vrrp = routers.finish(&mut notes);
     import.notes = notes.in_order();
     import
 }

@@ -1,6 +1,6 @@
 //! Blocks other than virtual servers: what is made of global_defs, and the names of what is not mapped yet.
 
-use crate::{Context, Timeouts, note::Notes, tree::Statement};
+use crate::{Context, Timeouts, note::Notes, tree::Statement, vrrp};
 
 /// How daemons of keepalived's run, of which there is one here.
 const PROCESS: &[&str] = &[
@@ -116,9 +116,8 @@ pub(crate) fn global(
                 notes.unsupported(inner, "`tarpon events` and notify programs tell");
             }
             _ if PROCESS.contains(&word) => notes.harmless(inner, ""),
-            _ if word.starts_with("vrrp_") || word.starts_with("vmac_") => {
-                notes.unsupported(inner, "there is no VRRP takeover yet");
-            }
+            _ if word.starts_with("vrrp_") => vrrp::global(inner, &mut context.vrrp, notes),
+            _ if word.starts_with("vmac_") => notes.harmless(inner, ""),
             _ if word.starts_with("nftables") => {
                 notes.harmless(inner, "marks need no firewall here")
             }
@@ -160,17 +159,15 @@ fn lvs_timeouts(inner: &Statement, timeouts: &mut Timeouts, notes: &mut Notes) {
 
 /// A block of the file that is not about virtual servers.
 pub(crate) fn top(statement: &Statement, notes: &mut Notes) {
-    const NO_VRRP: &str = "there is no VRRP takeover yet";
+    const UNTRACKED: &str = "priorities do not change";
     match statement.keyword() {
-        "vrrp_instance"
-        | "vrrp_sync_group"
-        | "vrrp_script"
+        "vrrp_script"
         | "vrrp_track_process"
         | "track_process"
         | "garp_group"
         | "track_group"
         | "static_track_group"
-        | "interface_up_down_delays" => notes.unsupported_block(statement, NO_VRRP),
+        | "interface_up_down_delays" => notes.unsupported_block(statement, UNTRACKED),
         "static_ipaddress" | "static_routes" | "static_rules" => {
             notes.unsupported_block(
                 statement,

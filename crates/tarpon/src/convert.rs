@@ -32,7 +32,7 @@ pub fn convert(global: &Global, command: &ConvertCommand) -> Result<(), Failure>
     import.apply(&mut config);
     let toml = match machine {
         Some(_) => config.to_toml(),
-        None => config.services_to_toml(),
+        None => config.without_machine_to_toml(),
     };
     if global.json {
         let report = report(&import, file);
@@ -79,9 +79,10 @@ fn tell(import: &Import, file: &Path) {
         })
         .collect();
     eprintln!(
-        "{}: {} (with ranges and groups expanded), {} % of {} covered: {}",
+        "{}: {} (with ranges and groups expanded), {}, {} % of {} covered: {}",
         file.display(),
         plural(import.services.len() as u64, "service"),
+        plural(import.vrrp.len() as u64, "virtual router"),
         import.coverage_percent(),
         plural(import.notes.len() as u64, "word"),
         parts.join(", ")
@@ -102,6 +103,7 @@ fn report(import: &Import, file: &Path) -> serde_json::Value {
     json!({
         "file": file.display().to_string(),
         "services": import.services.len(),
+        "virtual_routers": import.vrrp.len(),
         "coverage_percent": import.coverage_percent(),
         "words": notes,
     })

@@ -484,7 +484,7 @@ fn a_keepalived_conf_is_judged_and_converted() {
         "{said}"
     );
     assert!(
-        said.contains("1 service (with ranges and groups expanded), 80 % of 5 words covered"),
+        said.contains("1 service (with ranges and groups expanded), 0 virtual routers, 80 % of 5 words covered"),
         "{said}"
     );
     let output = tarpon(nowhere, &["check", "--strict", path]);

@@ -1,0 +1,539 @@
+//! `vrrp_instance` and `vrrp_sync_group`: virtual routers as `[[vrrp]]` has them.
+//!
+//! keepalived's names of interfaces are kept here; [`crate::Import::apply`] finds the ports behind them.
+
+use crate::{
+    note::Notes,
+    tree::Statement,
+    value::{flag, parsed},
+};
+use config::Vrrp;
+use std::{collections::BTreeMap, net::IpAddr};
+
+/// Bytes of a password that count (RFC 2338).
+const PASSWORD: usize = 8;
+
+/// Words of both blocks that call programs, send mail, or only matter to a Linux host.
+const PROGRAMS: &[&str] = &[
+    "notify",
+    "notify_backup",
+    "notify_deleted",
+    "notify_fault",
+    "notify_master",
+    "notify_master_rx_lower_pri",
+    "notify_priority_changes",
+    "notify_stop",
+    "smtp_alert",
+];
+const TRACKED: &[&str] = &["track_bfd", "track_file", "track_process", "track_script"];
+const HARMLESS: &[&str] = &[
+    "debug",
+    "dont_track_primary",
+    "garp_extra_if",
+    "garp_interval",
+    "gna_interval",
+    "kernel_rx_buf_size",
+    "linkbeat_interfaces",
+    "linkbeat_use_polling",
+    "native_ipv6",
+    "promote_secondaries",
+    "no_promote_secondaries",
+    "skip_check_adv_addr",
+    "vmac_xmit_base",
+];
+const UNSUPPORTED: &[(&str, &str)] = &[
+    (
+        "use_vmac",
+        "addresses move by gratuitous ARP, under the port's own MAC",
+    ),
+    (
+        "use_vmac_addr",
+        "addresses move by gratuitous ARP, under the port's own MAC",
+    ),
+    (
+        "use_ipvlan",
+        "addresses move by gratuitous ARP, under the port's own MAC",
+    ),
+    (
+        "no_accept",
+        "a virtual address always answers echo requests",
+    ),
+    ("strict_mode", "write the single rules out"),
+    (
+        "virtual_routes",
+        "routes are those of [[route]] in tarpon.toml, on every director",
+    ),
+    (
+        "virtual_rules",
+        "routes are those of [[route]] in tarpon.toml, on every director",
+    ),
+    (
+        "lvs_sync_daemon_interface",
+        "connections are synchronised as [settings] says, not by an instance",
+    ),
+    (
+        "garp_lower_prio_delay",
+        "who hears a worse master contradicts it at once",
+    ),
+    (
+        "garp_lower_prio_repeat",
+        "who hears a worse master contradicts it at once",
+    ),
+    ("lower_prio_no_advert", "a worse master is contradicted"),
+    (
+        "higher_prio_send_advert",
+        "who hears a better master becomes backup at once",
+    ),
+    (
+        "garp_master_refresh_repeat",
+        "a round of refreshing is one announcement of each address",
+    ),
+    (
+        "down_timer_adverts",
+        "a master is given up after three intervals",
+    ),
+    ("unicast_ttl", "advertisements have a TTL of 255"),
+    (
+        "unicast_fault_no_peer",
+        "a peer's MAC that is not known is no fault",
+    ),
+    ("check_unicast_src", "with peers, others are never heard"),
+];
+const INSTANCE: &[&str] = &[
+    "accept",
+    "advert_int",
+    "authentication",
+    "garp_master_delay",
+    "garp_master_refresh",
+    "garp_master_repeat",
+    "interface",
+    "mcast_src_ip",
+    "nopreempt",
+    "preempt",
+    "preempt_delay",
+    "priority",
+    "state",
+    "track_interface",
+    "track_src_ip",
+    "unicast_peer",
+    "unicast_src_ip",
+    "version",
+    "virtual_ipaddress",
+    "virtual_ipaddress_excluded",
+    "virtual_router_id",
+    "vrrp_version",
+];
+const GROUP: &[&str] = &[
+    "group",
+    "global_tracking",
+    "sync_group_tracking_weight",
+    "track_interface",
+];
+
+/// What `global_defs` says for all instances.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Defaults {
+    version: Option<u8>,
+    garp_repeat: u32,
+    garp_delay: u32,
+    garp_refresh: u32,
+}
+
+impl Default for Defaults {
+    fn default() -> Self {
+        Self {
+            version: None,
+            garp_repeat: 5,
+            garp_delay: 5,
+            garp_refresh: 0,
+        }
+    }
+}
+
+/// A word of `global_defs` that begins with `vrrp_`.
+pub(crate) fn global(inner: &Statement, defaults: &mut Defaults, notes: &mut Notes) {
+    match inner.keyword() {
+        "vrrp_version" => {
+            if let Some(version) = version(inner, notes) {
+                defaults.version = Some(version);
+            }
+        }
+        "vrrp_garp_master_repeat" => number(inner, &mut defaults.garp_repeat, notes),
+        "vrrp_garp_master_delay" => number(inner, &mut defaults.garp_delay, notes),
+        "vrrp_garp_master_refresh" => number(inner, &mut defaults.garp_refresh, notes),
+        "vrrp_mcast_group4" | "vrrp_mcast_group6" => {
+            let group = inner.argument(0).unwrap_or_default();
+            match group {
+                "224.0.0.18" | "ff02::12" => notes.exact(inner),
+                _ => notes.unsupported(inner, "the group is 224.0.0.18 and ff02::12"),
+            }
+        }
+        "vrrp_strict"
+        | "vrrp_iptables"
+        | "vrrp_ipsets"
+        | "vrrp_notify_fifo"
+        | "vrrp_notify_fifo_script"
+        | "vrrp_lower_prio_no_advert"
+        | "vrrp_higher_prio_send_advert"
+        | "vrrp_startup_delay"
+        | "vrrp_down_timer_adverts"
+        | "vrrp_garp_lower_prio_repeat"
+        | "vrrp_garp_lower_prio_delay"
+        | "vrrp_garp_master_refresh_repeat"
+        | "vrrp_notify_priority_changes" => {
+            notes.unsupported(inner, "virtual routers are as docs/takeover.md says");
+        }
+        _ => notes.harmless(inner, ""),
+    }
+}
+
+/// What the file says of virtual routers.
+#[derive(Debug, Default)]
+pub(crate) struct Routers {
+    instances: Vec<Vrrp>,
+    /// Instances' names to their group's.
+    groups: BTreeMap<String, String>,
+    /// `track_interface` of instances and groups: whose, and which interface.
+    tracked: Vec<(String, Statement)>,
+    /// Other words of groups: old files name members without `group { }`.
+    loose: Vec<(String, Statement)>,
+}
+
+impl Routers {
+    pub fn instance(&mut self, statement: &Statement, defaults: &Defaults, notes: &mut Notes) {
+        let Some(name) = name(statement, notes) else {
+            return;
+        };
+        notes.exact(statement);
+        let mut made = blank(name, defaults);
+        let mut wanted_version = None;
+        let mut others: Vec<IpAddr> = Vec::new();
+        for inner in statement.inner() {
+            self.word(inner, &mut made, &mut wanted_version, &mut others, notes);
+        }
+        let Some(first) = made.virtual_ipaddress.first().copied() else {
+            notes.unsupported(
+                statement,
+                "a virtual router without `virtual_ipaddress` moves nothing",
+            );
+            return;
+        };
+        if made.interface.is_empty() || made.virtual_router_id == 0 {
+            notes.wrong(statement, "needed are `interface` and `virtual_router_id`");
+            return;
+        }
+        let other_family = |ip: &IpAddr| ip.is_ipv4() != first.is_ipv4();
+        others.extend(made.virtual_ipaddress.iter().copied().filter(other_family));
+        made.virtual_ipaddress.retain(|ip| !other_family(ip));
+        made.virtual_ipaddress_excluded = others;
+        let default = defaults.version.unwrap_or(2);
+        made.version = if first.is_ipv6() {
+            3
+        } else {
+            wanted_version.unwrap_or(default)
+        };
+        if made.version == 2 && !made.advert_int_ms.is_multiple_of(1000) {
+            made.advert_int_ms = (made.advert_int_ms / 1000).max(1) * 1000;
+            notes.mapped(
+                statement,
+                "version 2 has whole seconds: `advert_int` is rounded, as keepalived does",
+            );
+        }
+        if made.version == 3 && made.auth_pass.take().is_some() {
+            notes.mapped(
+                statement,
+                "version 3 has no passwords: `authentication` is left out, as keepalived does",
+            );
+        }
+        self.instances.push(made);
+    }
+
+    fn word(
+        &mut self,
+        inner: &Statement,
+        made: &mut Vrrp,
+        wanted_version: &mut Option<u8>,
+        excluded: &mut Vec<IpAddr>,
+        notes: &mut Notes,
+    ) {
+        let word = inner.keyword();
+        match word {
+            "state" => match inner.argument(0).map(str::to_ascii_uppercase).as_deref() {
+                Some("BACKUP") => notes.exact(inner),
+                Some("MASTER" | "EQUAL" | "SLAVE") => {
+                    notes.mapped(inner, "every director listens first; the priority decides");
+                }
+                _ => notes.wrong(inner, "it is MASTER or BACKUP"),
+            },
+            "interface" => {
+                made.interface = inner.argument(0).unwrap_or_default().to_owned();
+                notes.exact(inner);
+            }
+            "virtual_router_id" => number(inner, &mut made.virtual_router_id, notes),
+            "priority" => number(inner, &mut made.priority, notes),
+            "advert_int" => advert_int(inner, made, notes),
+            "version" | "vrrp_version" => *wanted_version = version(inner, notes),
+            "nopreempt" => {
+                made.preempt = false;
+                notes.exact(inner);
+            }
+            "preempt" => notes.exact(inner),
+            "preempt_delay" => preempt_delay(inner, made, notes),
+            "authentication" => authentication(inner, made, notes),
+            "virtual_ipaddress" => addresses(inner, &mut made.virtual_ipaddress, notes),
+            "virtual_ipaddress_excluded" => addresses(inner, excluded, notes),
+            "unicast_peer" => addresses(inner, &mut made.unicast_peer, notes),
+            "unicast_src_ip" | "mcast_src_ip" | "track_src_ip" => {
+                notes.mapped(
+                    inner,
+                    "advertisements come from the first of the interface's `addresses`",
+                );
+            }
+            "accept" => notes.exact(inner),
+            "garp_master_repeat" => number(inner, &mut made.garp_master_repeat, notes),
+            "garp_master_delay" => number(inner, &mut made.garp_master_delay, notes),
+            "garp_master_refresh" => number(inner, &mut made.garp_master_refresh, notes),
+            "track_interface" => self.track(&made.name, inner, notes),
+            _ => other(inner, "vrrp_instance", INSTANCE, notes),
+        }
+    }
+
+    fn track(&mut self, whose: &str, inner: &Statement, notes: &mut Notes) {
+        notes.exact(inner);
+        for interface in inner.inner() {
+            self.tracked.push((whose.to_owned(), interface.clone()));
+        }
+    }
+
+    pub fn group(&mut self, statement: &Statement, notes: &mut Notes) {
+        let Some(name) = name(statement, notes) else {
+            return;
+        };
+        notes.exact(statement);
+        for inner in statement.inner() {
+            match inner.keyword() {
+                "group" => {
+                    notes.exact(inner);
+                    for member in inner.inner() {
+                        self.groups.insert(fitting(member.keyword()), name.clone());
+                        notes.exact(member);
+                    }
+                }
+                "track_interface" => self.track(&name, inner, notes),
+                "global_tracking" | "sync_group_tracking_weight" => {
+                    notes.harmless(inner, "");
+                }
+                _ => self.loose.push((name.clone(), inner.clone())),
+            }
+        }
+    }
+
+    /// The virtual routers, when the whole file is read.
+    pub fn finish(mut self, notes: &mut Notes) -> Vec<Vrrp> {
+        for (group, inner) in std::mem::take(&mut self.loose) {
+            let member = fitting(inner.keyword());
+            if self.instances.iter().any(|v| v.name == member) {
+                self.groups.insert(member, group);
+                notes.mapped(&inner, "taken as a member: write it in `group { }`");
+            } else {
+                other(&inner, "vrrp_sync_group", GROUP, notes);
+            }
+        }
+        for instance in &mut self.instances {
+            instance.sync_group = self.groups.get(&instance.name).cloned();
+        }
+        for (whose, statement) in &self.tracked {
+            let weighted = statement.arguments().iter().any(|word| word == "weight");
+            let own = |v: &Vrrp| v.name == *whose || v.sync_group.as_ref() == Some(whose);
+            let units: Vec<&str> = self
+                .instances
+                .iter()
+                .filter(|v| own(v))
+                .map(Vrrp::unit)
+                .collect();
+            let watched = self
+                .instances
+                .iter()
+                .any(|v| units.contains(&v.unit()) && v.interface == statement.keyword());
+            match (weighted, watched) {
+                (true, _) => notes.unsupported(statement, "priorities do not change"),
+                (false, true) => notes.mapped(
+                    statement,
+                    "the ports of all instances of a group are watched",
+                ),
+                (false, false) => {
+                    notes.unsupported(statement, "watched are the ports instances are on")
+                }
+            }
+        }
+        self.instances
+    }
+}
+
+fn blank(name: String, defaults: &Defaults) -> Vrrp {
+    Vrrp {
+        name,
+        interface: String::new(),
+        virtual_router_id: 0,
+        version: 2,
+        priority: 100,
+        advert_int_ms: 1000,
+        preempt: true,
+        preempt_delay: 0,
+        virtual_ipaddress: Vec::new(),
+        virtual_ipaddress_excluded: Vec::new(),
+        unicast_peer: Vec::new(),
+        auth_pass: None,
+        v3_checksum_as_v2: false,
+        sync_group: None,
+        garp_master_repeat: defaults.garp_repeat,
+        garp_master_delay: defaults.garp_delay,
+        garp_master_refresh: defaults.garp_refresh,
+    }
+}
+
+/// The name behind the word, as `[[vrrp]]` can have it.
+fn name(statement: &Statement, notes: &mut Notes) -> Option<String> {
+    let Some(name) = statement.argument(0).filter(|name| !name.is_empty()) else {
+        notes.wrong(statement, "it needs a name");
+        return None;
+    };
+    let fitting = fitting(name);
+    if fitting != name {
+        notes.mapped(statement, format!("it is called `{fitting}` here"));
+    }
+    Some(fitting)
+}
+
+fn fitting(name: &str) -> String {
+    let letter = |c: char| match c.is_ascii_alphanumeric() || "-_.".contains(c) {
+        true => c,
+        false => '_',
+    };
+    name.chars().take(32).map(letter).collect()
+}
+
+fn version(inner: &Statement, notes: &mut Notes) -> Option<u8> {
+    match inner.argument(0) {
+        Some("2") => notes.exact(inner),
+        Some("3") => {
+            notes.exact(inner);
+            return Some(3);
+        }
+        _ => {
+            notes.wrong(inner, "it is 2 or 3");
+            return None;
+        }
+    }
+    Some(2)
+}
+
+fn number<T: std::str::FromStr>(inner: &Statement, slot: &mut T, notes: &mut Notes) {
+    if let Some(value) = parsed(inner, "such a number", notes) {
+        *slot = value;
+        notes.exact(inner);
+    }
+}
+
+fn advert_int(inner: &Statement, made: &mut Vrrp, notes: &mut Notes) {
+    let Some(seconds) = parsed::<f64>(inner, "a number of seconds", notes) else {
+        return;
+    };
+    if !(0.01..=255.0).contains(&seconds) {
+        return notes.wrong(inner, "it is 0.01 to 40.95 seconds, in version 2 up to 255");
+    }
+    let hundredths = format!("{:.0}", seconds * 100.0);
+    made.advert_int_ms = hundredths.parse::<u32>().unwrap_or(100) * 10;
+    notes.exact(inner);
+}
+
+fn preempt_delay(inner: &Statement, made: &mut Vrrp, notes: &mut Notes) {
+    let Some(seconds) = parsed::<f64>(inner, "a number of seconds", notes) else {
+        return;
+    };
+    if !(0.0..=1000.0).contains(&seconds) {
+        return notes.wrong(inner, "it is 0 to 1000 seconds");
+    }
+    let whole = format!("{:.0}", seconds.ceil());
+    made.preempt_delay = whole.parse().unwrap_or(0);
+    if seconds.fract() == 0.0 {
+        notes.exact(inner);
+    } else {
+        notes.mapped(inner, "rounded up to whole seconds");
+    }
+}
+
+fn authentication(inner: &Statement, made: &mut Vrrp, notes: &mut Notes) {
+    notes.exact(inner);
+    for word in inner.inner() {
+        match (word.keyword(), word.argument(0)) {
+            ("auth_type", Some("PASS")) => notes.exact(word),
+            ("auth_type", _) => notes.unsupported(word, "only PASS"),
+            ("auth_pass", Some(text)) => {
+                made.auth_pass = Some(text.chars().take(PASSWORD).collect());
+                match text.chars().count() > PASSWORD {
+                    true => notes.mapped(word, "the first 8 characters count, as there"),
+                    false => notes.exact(word),
+                }
+            }
+            _ => notes.unknown(word, "authentication", &["auth_type", "auth_pass"]),
+        }
+    }
+}
+
+/// Addresses, one a line, with what else a Linux host wants to know of them.
+fn addresses(inner: &Statement, into: &mut Vec<IpAddr>, notes: &mut Notes) {
+    notes.exact(inner);
+    for line in inner.inner() {
+        let text = line.keyword();
+        let address = text.split('/').next().unwrap_or_default();
+        let Ok(address) = address.parse::<IpAddr>() else {
+            notes.wrong(line, format!("{text:?} is no address"));
+            continue;
+        };
+        match into.contains(&address) {
+            true => notes.harmless(line, "named already"),
+            false => {
+                into.push(address);
+                match line.arguments().iter().any(|word| word == "dev") {
+                    true => notes.mapped(line, "an address is on the link whose network it is of"),
+                    false => notes.exact(line),
+                }
+            }
+        }
+    }
+}
+
+fn other(inner: &Statement, block: &str, known: &[&str], notes: &mut Notes) {
+    let word = inner.keyword();
+    if let Some((_, why)) = UNSUPPORTED.iter().find(|(name, _)| *name == word) {
+        // BOOL words may say no.
+        match inner.block.is_none() && inner.argument(0).is_some_and(|_| flag_says_no(inner)) {
+            true => notes.exact(inner),
+            false => notes.unsupported_block(inner, why),
+        }
+    } else if PROGRAMS.contains(&word) {
+        notes.unsupported(
+            inner,
+            "no programs are run and no mail is sent; `tarpon events --follow` tells",
+        );
+    } else if TRACKED.contains(&word) {
+        notes.unsupported_block(inner, "priorities do not change");
+    } else if HARMLESS.contains(&word) {
+        notes.harmless(inner, "");
+    } else {
+        let all: Vec<&str> = known
+            .iter()
+            .chain(PROGRAMS)
+            .chain(TRACKED)
+            .chain(HARMLESS)
+            .copied()
+            .chain(UNSUPPORTED.iter().map(|(name, _)| *name))
+            .collect();
+        notes.unknown(inner, block, &all);
+    }
+}
+
+fn flag_says_no(inner: &Statement) -> bool {
+    flag(inner, &mut Notes::default()) == Some(false)
+}
