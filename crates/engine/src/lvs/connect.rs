@@ -5,7 +5,7 @@ use super::{
     family::Ip,
     ftp, known, one_packet, persist,
     schedule::{self, Asker},
-    services::{FTP_DATA, Service, Standing, Target},
+    services::{FTP, FTP_DATA, Service, Standing, Target},
     state::{self, Chunk},
 };
 use crate::{
@@ -115,6 +115,13 @@ fn no_server<F: Frame, O: Output<F>>(
 ) {
     if is_bypassed(cx.snapshot, packet, service) {
         forward::route(cx, frame, packet);
+        return;
+    }
+    // What an FTP service takes for its data connections is the director's own again.
+    if matches!(service.key, ServiceKey::Address { address, .. } if address.port() == FTP)
+        && packet.destination_port != FTP
+    {
+        pipeline::not_ours(cx, frame, packet);
         return;
     }
     // From the address that was asked for, though it may be the director's by a mark only.

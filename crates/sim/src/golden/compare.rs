@@ -2,13 +2,13 @@
 
 use super::recording::{ConnectionRow, OutFrame};
 use crate::Sent;
-use engine::{ServiceView, model::ServiceKey};
+use engine::{ServerView, ServiceView, model::ServiceKey};
 use std::{
     fmt,
     fmt::Write,
     net::{Ipv4Addr, SocketAddr},
 };
-use types::{Family, ForwardingMethod, Scheduler};
+use types::{Family, ForwardingMethod, GueChecksum, Scheduler, Tunnel};
 
 /// A step whose result was not the recorded one.
 #[derive(Clone, Debug)]
@@ -131,6 +131,8 @@ pub(super) fn listing(
         "--stats --exact" => Columns::Traffic,
         "--rate" => Columns::Rate,
         "--persistent-conn" => Columns::Persistent,
+        "--thresholds" => Columns::Thresholds,
+        "--tun-info" => Columns::Tunnels,
         other => return Err(format!("not supported: ipvsadm -Ln {other}")),
     };
     let mut expected: Vec<String> = output
@@ -153,7 +155,7 @@ pub(super) fn listing(
         found.push(match columns {
             Columns::Traffic => format!("{name} {}", traffic(&service.traffic)),
             Columns::Rate => format!("{name} {}", traffic(&service.rate)),
-            Columns::Counts | Columns::Persistent => {
+            Columns::Counts | Columns::Persistent | Columns::Thresholds | Columns::Tunnels => {
                 let mut line = format!("{name} {}", service.scheduler);
                 if let Some(names) = flags(service) {
                     let _ = write!(line, " ({names})");
@@ -179,6 +181,15 @@ pub(super) fn listing(
                 Columns::Counts => {
                     let method = method(server.method);
                     format!("-> {address} {method} {weight} {active} {inactive}")
+                }
+                Columns::Tunnels => {
+                    let tunnel = tunnel(server);
+                    let method = method(server.method);
+                    format!("-> {address} {method} {tunnel} {weight} {active} {inactive}")
+                }
+                Columns::Thresholds => {
+                    let (upper, lower) = (server.upper_threshold, server.lower_threshold);
+                    format!("-> {address} {upper} {lower} {active} {inactive}")
                 }
                 Columns::Persistent => {
                     let persistent = server.counts.persistent;
@@ -227,12 +238,32 @@ fn mask(key: &ServiceKey, mask: u128) -> Option<String> {
     }
 }
 
+/// Type, port and checksum of a tunnel, as ipvsadm has them.
+fn tunnel(server: &ServerView) -> String {
+    let checksum = |set| if set { "+c" } else { "-c" };
+    match server.tunnel {
+        _ if server.method != ForwardingMethod::Tunnel => "-".to_owned(),
+        Tunnel::Ipip => "ipip".to_owned(),
+        Tunnel::Gre { checksum: set } => format!("gre:{}", checksum(set)),
+        Tunnel::Gue { port, checksum } => {
+            let kind = match checksum {
+                GueChecksum::None => "-c",
+                GueChecksum::Full => "+c",
+                GueChecksum::Remote => "r+c",
+            };
+            format!("gue:{port}:{kind}")
+        }
+    }
+}
+
 /// What a listing shows of each server.
 enum Columns {
     Counts,
     Traffic,
     Rate,
     Persistent,
+    Thresholds,
+    Tunnels,
 }
 
 fn traffic(t: &engine::Traffic) -> String {
