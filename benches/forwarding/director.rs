@@ -406,6 +406,7 @@ pub fn desired(path: Path) -> Result<Desired> {
         tunnel: types::Tunnel::Ipip,
         upper_threshold: 0,
         lower_threshold: 0,
+        edits: 0,
     };
     Ok(Desired {
         interfaces: vec![
