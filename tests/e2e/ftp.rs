@@ -49,7 +49,7 @@ fn tables(service: Service) -> (String, String) {
     );
     let family = format!("{:?}", service.family).to_lowercase();
     let mut text = format!(
-        "[[service]]\nmark = 21\nfamily = \"{family}\"\nscheduler = \"rr\"\nmethod = \"route\"\npersistence = 300\n"
+        "[[service]]\nmark = 21\nfamily = \"{family}\"\nscheduler = \"rr\"\nmethod = \"route\"\npersistent = 300\n"
     );
     for number in 1..=SERVERS.len() {
         let server = service.server(number);
@@ -131,11 +131,12 @@ fn files(service: Service) -> Result<()> {
 fn session(router: &Router<'_>, url: &str, mode: &str, sum: &str) -> Result<()> {
     let lab = router.lab();
     let (got, name) = (lab.dir.join("got"), lab.dir.join("name"));
+    // Each URL has an output of its own, or curl gives it the next one's; the upload is the first's.
     let line = format!(
-        "curl --silent --show-error --fail --max-time 60 {mode} --output {} {url}/big --output {} {url}/name --output /dev/null {url}/ --upload-file {} {url}/upload/",
+        "curl --silent --show-error --fail --max-time 60 {mode} --upload-file {} --output /dev/null {url}/upload/ --output {} {url}/big --output {} {url}/name --output /dev/null {url}/",
+        lab.dir.join("www/big").display(),
         got.display(),
         name.display(),
-        lab.dir.join("www/big").display(),
     );
     lab.text("client", &line, 60)?;
     ensure!(
@@ -161,12 +162,14 @@ fn lftp(lab: &Lab, service: &Service, sum: &str) -> Result<()> {
         let script = lab.dir.join("lftp");
         let to = lab.dir.join("lftp-got");
         let _ = fs::remove_file(&to);
+        let _ = fs::remove_file(lab.dir.join("lftp-got-again"));
         fs::write(
             &script,
             format!(
                 "set net:timeout 10\nset net:max-retries 1\nset ftp:passive-mode {passive}\nset ftp:ssl-allow off\nset ftp:sync-mode off\n\
-                 open ftp://{}\ncls\nget big -o {}\ncat name\nget big -o /dev/null\nbye\n",
+                 open ftp://{}\ncls\nget big -o {}\ncat name\nget big -o {}-again\nbye\n",
                 service.address(),
+                to.display(),
                 to.display()
             ),
         )?;
