@@ -11,6 +11,7 @@
 mod check;
 mod diff;
 mod edit;
+pub mod iptables;
 mod model;
 mod read;
 mod report;

@@ -20,6 +20,15 @@ impl Config {
 }
 
 impl Config {
+    /// Its `[[mark]]` tables alone, to be put below the rest of a file.
+    #[must_use]
+    pub fn marks_to_toml(&self) -> String {
+        let tables = Marks {
+            mark: self.marks.iter().map(mark).collect(),
+        };
+        toml::to_string(&tables).unwrap_or_default()
+    }
+
     /// Its `[[vrrp]]` and `[[service]]` tables alone, to be put below what is of the machine.
     #[must_use]
     pub fn without_machine_to_toml(&self) -> String {
@@ -29,6 +38,12 @@ impl Config {
         };
         toml::to_string(&tables).unwrap_or_default()
     }
+}
+
+#[derive(Serialize)]
+struct Marks<'c> {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    mark: Vec<MarkTable<'c>>,
 }
 
 #[derive(Serialize)]
