@@ -6,6 +6,8 @@
 
 #[path = "e2e/control.rs"]
 mod control;
+#[path = "e2e/explain.rs"]
+mod explain;
 #[path = "e2e/faults.rs"]
 mod faults;
 #[path = "e2e/fragments.rs"]
@@ -55,6 +57,7 @@ fn main() -> ExitCode {
         live::cases,
         faults::cases,
         control::cases,
+        explain::cases,
         ftp::cases,
         host::cases,
         health::cases,

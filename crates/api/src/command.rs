@@ -77,6 +77,11 @@ commands! {
     /// Copies of the frames received and sent: a stream of [`crate::CapturedFrame`], then [`crate::CaptureEnd`].
     /// Ends after `count` frames, or when the client shuts down its sending side, or closes.
     Capture(Capture) = "capture",
+    /// What would become of a packet, and why; changes nothing: [`crate::Explained`].
+    Explain(crate::Explain) = "explain",
+    /// Live packets explained, a bounded number a second: a stream of [`crate::Traced`], then [`crate::TraceEnd`]. Ends as
+    /// `capture` does.
+    Trace(crate::Trace) = "trace",
     /// Removes every service: [`crate::Edited`].
     Clear = "clear",
     /// Sets the traffic statistics of services and servers to zero: [`crate::Edited`].
@@ -93,7 +98,11 @@ impl Command {
     pub const fn streams(&self) -> bool {
         matches!(
             self,
-            Self::Connections(_) | Self::ServerDrain(_) | Self::Capture(_) | Self::Events(_)
+            Self::Connections(_)
+                | Self::ServerDrain(_)
+                | Self::Capture(_)
+                | Self::Events(_)
+                | Self::Trace(_)
         )
     }
 }

@@ -18,8 +18,10 @@ mod codec;
 mod command;
 mod error;
 mod event;
+mod explain;
 pub mod filter;
 mod health;
+pub mod packet;
 mod reply;
 mod vrrp;
 
@@ -35,6 +37,10 @@ pub use command::{
 };
 pub use error::{Error, ErrorCode};
 pub use event::{Differences, Event, EventFilter, EventKind, EventsEnd};
+pub use explain::{
+    CatchingService, CaughtBy, DecidingRule, DropNote, Explain, Explained, ExplainedServer, Sender,
+    Template, Trace, TraceEnd, Traced,
+};
 pub use health::{CheckOutcome, CheckRun, CheckState, CheckedServer, ServerHealth, ServiceHealth};
 pub use reply::{
     Applied, CaptureEnd, CapturedFrame, Change, Connection, ConnectionsEnd, Counters, Direction,

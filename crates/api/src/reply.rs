@@ -46,6 +46,10 @@ pub enum Reply {
     Drain(DrainEnd),
     /// After the items of `capture`.
     Capture(CaptureEnd),
+    /// To `explain`.
+    Explained(Box<crate::Explained>),
+    /// After the items of `trace`.
+    Trace(crate::TraceEnd),
 }
 
 /// Timeouts in use, in seconds (`ipvsadm -L --timeout`).
@@ -71,6 +75,8 @@ pub enum Item {
     Frame(CapturedFrame),
     /// Of `events`.
     Event(Event),
+    /// Of `trace`.
+    Traced(Box<crate::Traced>),
 }
 
 /// How the director is.

@@ -54,6 +54,7 @@ pub struct Director {
     /// `Reassembly<F>` of the workers' kind of frame, once there is one.
     reassembly: Option<Arc<dyn Any + Send + Sync>>,
     hash_key: [u64; 2],
+    capacity: Capacity,
 }
 
 impl Director {
@@ -103,6 +104,7 @@ impl Director {
             pins: Pins::default(),
             reassembly: None,
             hash_key,
+            capacity,
         })
     }
 
@@ -122,6 +124,18 @@ impl Director {
         let reassembly = reassembly.downcast().ok()?;
         let local = Local::new(counters, traffic, reassembly, &self.shared, hand);
         Some(Worker::new(Arc::clone(&self.shared), reader, local))
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    pub(crate) const fn hash_key(&self) -> [u64; 2] {
+        self.hash_key
+    }
+
+    pub(crate) const fn capacity(&self) -> &Capacity {
+        &self.capacity
     }
 
     /// Makes `desired` the state of the director: all of it, or nothing. Connections, counters and the schedulers' walks

@@ -63,7 +63,7 @@ pub(crate) struct Prefix<A> {
 }
 
 /// A compiled set of prefixes.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Fib<A> {
     /// Start of each range, ascending; the first is the lowest address.
     starts: Box<[A]>,

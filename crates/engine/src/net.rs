@@ -36,7 +36,7 @@ pub(crate) enum Local {
 }
 
 /// A layer-3 interface.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct InterfaceNet {
     /// Its index.
     pub id: InterfaceId,
@@ -90,7 +90,7 @@ impl InterfaceNet {
 }
 
 /// How frames of one port find their interface.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct PortNet {
     mac: MacAddr,
     host: bool,
@@ -109,7 +109,7 @@ struct Hop {
 const FILTER_WORDS: usize = 64;
 
 /// Interfaces, addresses and routes of one snapshot.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Net {
     interfaces: Box<[InterfaceNet]>,
     ports: Box<[PortNet]>,

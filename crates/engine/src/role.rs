@@ -69,7 +69,7 @@ impl Roles {
 }
 
 /// The virtual addresses that depend on a role, sorted.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Floating {
     v4: Box<[(u32, u8)]>,
     v6: Box<[(u128, u8)]>,

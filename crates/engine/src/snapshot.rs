@@ -27,3 +27,18 @@ pub(crate) struct Snapshot {
     /// Connections' timeouts by those settings.
     pub timeouts: Timeouts,
 }
+
+impl Snapshot {
+    /// The same, with nothing in it that anybody else writes to.
+    pub fn copy(&self) -> Self {
+        Self {
+            net: self.net.clone(),
+            services: self.services.copy(),
+            marks: Arc::new(self.marks.copy()),
+            local: self.local.clone(),
+            floating: self.floating.clone(),
+            settings: self.settings.clone(),
+            timeouts: self.timeouts,
+        }
+    }
+}

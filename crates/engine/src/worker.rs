@@ -2,12 +2,12 @@
 
 use crate::{
     BURST, DropReason, Output, WorkerCounters, context::Context, fragment_in, local::Local,
-    localstack, lvs, pipeline, role, shared::Shared,
+    localstack, lvs, pipeline, role, shared::Shared, snapshot::Snapshot,
 };
 use arrayvec::ArrayVec;
 use rcu::Reader;
 use std::sync::Arc;
-use types::{PortId, Tick};
+use types::{PortId, ServerId, Tick};
 use wire::Frame;
 
 /// A worker. Made by [`crate::Director::worker`], moved to its thread, driven by whoever owns ports and clock.
@@ -157,6 +157,17 @@ impl<F: Frame> Worker<F> {
             local: &mut self.local,
             out,
         }
+    }
+
+    /// What the next burst will go by.
+    pub(crate) fn view(&mut self) -> (&Snapshot, &Shared) {
+        self.enter();
+        (self.shared.snapshot.read(&self.reader), &self.shared)
+    }
+
+    /// Connections given to a server by this worker.
+    pub(crate) fn connections_of(&self, server: ServerId) -> u64 {
+        self.local.traffic.read(server).connections
     }
 
     fn count_received(&self, port: PortId, burst: &ArrayVec<F, BURST>) {

@@ -206,6 +206,20 @@ appears twice, as received and as sent. Frames that come faster than they can be
 never waits.")]
     Capture(CaptureArgs),
 
+    /// What would become of a packet, and why: mark, service, connection, servers, the frame that leaves; changes nothing
+    #[command(after_long_help = EXPLAIN)]
+    Explain(ExplainArgs),
+
+    /// The same of live packets that match a filter, as they come
+    #[command(after_long_help = "\
+Examples:
+  tarpon trace host 198.51.100.7 and tcp port 443
+  tarpon trace --count 1 --json 'tcp port 80' | jq .dropped
+
+FILTER is that of `tarpon capture`; it is held against packets as they are received. At most 200 packets a second are traced, the
+others that match are counted; all are forwarded as ever, in their order. Without a trace workers pay nothing for there being one.")]
+    Trace(TraceArgs),
+
     /// What the director makes of recorded packets: offline, on virtual time, without root or daemon
     #[command(after_long_help = REPLAY)]
     Replay(ReplayArgs),
@@ -375,6 +389,23 @@ Exit status 1 if anything is wrong, and with --strict if anything is unsupported
         machine: Option<PathBuf>,
         #[command(flatten)]
         options: KeepalivedArgs,
+    },
+
+    /// iptables: the MARK rules of its mangle table as [[mark]] rules, to standard output
+    #[command(after_long_help = "\
+Examples:
+  iptables-save | tarpon convert iptables - >> /etc/tarpon/tarpon.toml
+  tarpon convert iptables /etc/rc.d/marks.sh
+
+FILE is a script of iptables and ip6tables commands, or what iptables-save or ip6tables-save wrote. With iptables the last rule that
+matches decides, here the first: rules come out in reverse. What is not taken over, and every mistake, is named on standard error, with
+FILE:LINE: wrong (iptables would not take it either), unsupported, or harmless (it has no part in marks).
+
+Exit status 1 if anything is wrong or unsupported.")]
+    Iptables {
+        /// The file; `-` is standard input
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: PathBuf,
     },
 }
 
@@ -648,6 +679,51 @@ pub struct CaptureArgs {
     pub filter: Option<String>,
 
     /// Which frames; all if absent
+    #[arg(value_name = "FILTER")]
+    pub words: Vec<String>,
+}
+
+const EXPLAIN: &str = "\
+Examples:
+  tarpon explain 'tcp 198.51.100.7:4000 > 192.0.2.10:443'
+  tarpon explain 'udp [2001:db8::7]:5353 > [2001:db8:1::10]:53 on wan payload 300'
+  tarpon explain 'icmp 10.9.0.1 > 192.0.2.10 too-big 1400 about tcp 192.0.2.10:443 > 198.51.100.7:4000'
+  tarpon explain --conn 'tcp 198.51.100.7:4000 > 192.0.2.10:443'
+
+PACKET is PROTOCOL SOURCE > DESTINATION, quoted for the shell: tcp, udp and sctp with ports, icmp (an echo request) without. Behind it:
+  flags syn,ack    of TCP [default: syn]; tcpdump's letters will do (SA), `none` is none
+  chunk data       of SCTP [default: init], by name or number
+  on NAME          the port or VLAN it comes in on [default: where the route back to its source leads]
+  ttl N  dscp N  payload BYTES
+  unreachable | exceeded | too-big MTU, then about PACKET     an ICMP error about another packet
+
+The packet goes through the director's own code, on a copy of its state: what is told is what would happen now. Nothing changes, no
+counter either. Not foreseen are: full tables, the rate limit of answers, fragments, errors about a tunnel's outer header.
+
+Exit status: 1 with --conn if there is no such connection.";
+
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// A connection there is: the next packet of its client, and under NAT of its server
+    #[arg(long)]
+    pub conn: bool,
+
+    /// The packet
+    #[arg(value_name = "PACKET", required = true)]
+    pub words: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct TraceArgs {
+    /// Stop after this many packets
+    #[arg(long, short = 'c', value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub count: Option<u64>,
+
+    /// Stop after this many seconds
+    #[arg(long, value_name = "SECONDS")]
+    pub seconds: Option<u64>,
+
+    /// Which packets; all if absent
     #[arg(value_name = "FILTER")]
     pub words: Vec<String>,
 }

@@ -10,6 +10,7 @@ use crate::{
 };
 use api::{Capture, CaptureEnd, CapturedFrame, Client, ClientError, Command, Port};
 use file::PcapFile;
+pub use line::time;
 use signal_hook::{
     consts::{SIGINT, SIGTERM},
     iterator::Signals,
@@ -67,9 +68,8 @@ fn stream(
 
 /// Closes our side of the connection when the time is up or we are interrupted: the daemon then sends the end, and
 /// what was captured is complete.
-fn stop_in_time(client: &Client, seconds: Option<u64>) -> Result<(), Failure> {
-    let failed =
-        |e: io::Error| Failure::failed(format!("cannot watch for the end of the capture: {e}"));
+pub fn stop_in_time(client: &Client, seconds: Option<u64>) -> Result<(), Failure> {
+    let failed = |e: io::Error| Failure::failed(format!("cannot watch for the end: {e}"));
     let interrupted = client.stream().map_err(failed)?;
     let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(failed)?;
     thread::spawn(move || {

@@ -1,9 +1,9 @@
-//! `tarpon convert keepalived`, and `tarpon check` of a keepalived.conf.
+//! `tarpon convert`: keepalived, and `tarpon check` of a keepalived.conf.
 
 use crate::{
     args::{ConvertCommand, Global, KeepalivedArgs},
     failure::Failure,
-    output,
+    iptables, output,
     units::plural,
 };
 use config::Config;
@@ -12,11 +12,22 @@ use serde_json::json;
 use std::{fs, path::Path};
 
 pub fn convert(global: &Global, command: &ConvertCommand) -> Result<(), Failure> {
-    let ConvertCommand::Keepalived {
-        file,
-        machine,
-        options,
-    } = command;
+    match command {
+        ConvertCommand::Keepalived {
+            file,
+            machine,
+            options,
+        } => keepalived(global, file, machine.as_deref(), options),
+        ConvertCommand::Iptables { file } => iptables::convert(global, file),
+    }
+}
+
+fn keepalived(
+    global: &Global,
+    file: &Path,
+    machine: Option<&Path>,
+    options: &KeepalivedArgs,
+) -> Result<(), Failure> {
     let import = read(file, options)?;
     if !global.json {
         tell(&import, file);

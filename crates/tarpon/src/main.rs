@@ -7,7 +7,9 @@ mod check;
 mod convert;
 mod edit;
 mod events;
+mod explain;
 mod failure;
+mod iptables;
 mod ipvsadm;
 mod output;
 mod query;
@@ -98,6 +100,8 @@ fn run(global: &Global, command: Command) -> Result<ExitCode, Failure> {
         Command::Service(command) => edit::service(global, &command)?,
         Command::Server(command) => edit::server(global, &command)?,
         Command::Capture(args) => capture::capture(global, &args)?,
+        Command::Explain(args) => explain::explain(global, &args)?,
+        Command::Trace(args) => explain::trace(global, &args)?,
         Command::Replay(args) => replay::replay(&args)?,
         // It has exit statuses of its own.
         Command::Realserver(args) => return real::run(global, args),

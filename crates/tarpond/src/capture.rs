@@ -1,8 +1,9 @@
-//! Copies of frames for `tarpon capture`.
+//! Copies of frames for `tarpon capture`, and the switch by which workers learn of that and of `tarpon trace`.
 //!
 //! Off, it costs a worker one relaxed load a burst. On, a worker copies matching frames into buffers that were made when
 //! the capture began, through two bounded rings; when none is free the frame is counted as missed and goes its way.
 
+use crate::trace::Trace;
 use api::{Direction, filter::Filter};
 use crossbeam::queue::ArrayQueue;
 use dpdk::Mbuf;
@@ -113,13 +114,29 @@ impl Session {
 pub struct Switch {
     /// Rises with every change; even the first session is not 0.
     generation: AtomicU64,
-    session: Mutex<Option<Arc<Session>>>,
+    watched: Mutex<Watched>,
+}
+
+/// What runs.
+#[derive(Clone, Default)]
+struct Watched {
+    session: Option<Arc<Session>>,
+    trace: Option<Arc<Trace>>,
 }
 
 impl Switch {
     /// Starts capturing into `session`, or ends it with `None`.
     pub fn set(&self, session: Option<Arc<Session>>) {
-        *self.session.lock().unwrap_or_else(PoisonError::into_inner) = session;
+        self.change(|watched| watched.session = session);
+    }
+
+    /// Starts tracing into `trace`, or ends it with `None`.
+    pub fn set_trace(&self, trace: Option<Arc<Trace>>) {
+        self.change(|watched| watched.trace = trace);
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Watched)) {
+        change(&mut self.watched.lock().unwrap_or_else(PoisonError::into_inner));
         // Released after the session is in its place; workers take the lock, which orders the rest.
         self.generation.fetch_add(1, Ordering::Release);
     }
@@ -130,7 +147,7 @@ impl Switch {
         Tap {
             switch: Arc::clone(self),
             seen: 0,
-            session: None,
+            watched: Watched::default(),
         }
     }
 }
@@ -139,7 +156,7 @@ impl Switch {
 pub struct Tap {
     switch: Arc<Switch>,
     seen: u64,
-    session: Option<Arc<Session>>,
+    watched: Watched,
 }
 
 impl Tap {
@@ -156,13 +173,20 @@ impl Tap {
     #[inline]
     #[must_use]
     pub const fn is_on(&self) -> bool {
-        self.session.is_some()
+        self.watched.session.is_some()
+    }
+
+    /// The trace that runs.
+    #[inline]
+    #[must_use]
+    pub const fn trace(&self) -> Option<&Arc<Trace>> {
+        self.watched.trace.as_ref()
     }
 
     /// Copies `frame` if it is wanted.
     #[cold]
     pub fn take(&self, port: PortId, direction: Direction, frame: &Mbuf) {
-        if let Some(session) = &self.session {
+        if let Some(session) = &self.watched.session {
             session.take(port, direction, frame);
         }
     }
@@ -170,12 +194,8 @@ impl Tap {
     #[cold]
     fn change(&mut self, generation: u64) {
         self.seen = generation;
-        self.session.clone_from(
-            &self
-                .switch
-                .session
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner),
-        );
+        let watched = self.switch.watched.lock();
+        self.watched
+            .clone_from(&watched.unwrap_or_else(PoisonError::into_inner));
     }
 }

@@ -19,6 +19,7 @@ mod source;
 mod startup;
 mod takeover;
 mod taps;
+mod trace;
 mod worker;
 
 use clap::Parser;

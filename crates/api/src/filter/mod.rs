@@ -22,6 +22,7 @@
 //! [`parse`] allocates; [`Filter::matches`] does not, takes bounded time and cannot panic.
 
 mod headers;
+mod line;
 mod parse;
 
 use std::net::IpAddr;

@@ -143,22 +143,30 @@ pub(super) fn mark_of<F: Frame>(snapshot: &Snapshot, frame: &F, packet: &Packet)
     if snapshot.marks.is_empty() {
         return Mark(0);
     }
+    let mark = snapshot.marks.of(packet, class(frame, packet));
+    if marks_count(snapshot, packet) {
+        mark
+    } else {
+        Mark(0)
+    }
+}
+
+/// Whether a packet's mark counts.
+pub(crate) fn marks_count(snapshot: &Snapshot, packet: &Packet) -> bool {
     let destination = packet.addresses.destination();
-    let local = || {
-        snapshot.net.local(destination).is_some()
-            || snapshot.local.iter().any(|net| net.contains(destination))
-    };
+    !snapshot.settings.compat_ipvs
+        || snapshot.net.local(destination).is_some()
+        || snapshot.local.iter().any(|net| net.contains(destination))
+}
+
+/// A packet's TOS or traffic class.
+pub(crate) fn class<F: Frame>(frame: &F, packet: &Packet) -> u8 {
     let ip = usize::from(packet.l3);
-    let class = match (packet.addresses, frame.head().get(ip..ip + 2)) {
+    match (packet.addresses, frame.head().get(ip..ip + 2)) {
         (Addresses::V4 { .. }, Some(&[_, tos])) => tos,
         (Addresses::V6 { .. }, Some(&[high, low])) => high << 4 | low >> 4,
         _ => 0,
-    };
-    let mark = snapshot.marks.of(packet, class);
-    if snapshot.settings.compat_ipvs && !local() {
-        return Mark(0);
     }
-    mark
 }
 
 /// Holds the packet until the next step.

@@ -42,6 +42,14 @@ pub(crate) struct Defences {
 }
 
 impl Defences {
+    /// How things stand now, by itself.
+    pub fn copy(&self) -> Self {
+        Self {
+            scarce: AtomicU32::new(self.scarce.load(Acquire)),
+            countdown: AtomicI32::new(self.countdown.load(Relaxed)),
+        }
+    }
+
     fn is_on(&self, defence: Defence) -> bool {
         match defence {
             Defence::Off => false,

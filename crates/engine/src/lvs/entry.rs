@@ -43,6 +43,11 @@ pub(crate) const fn is_mere_nat(flags: u8) -> bool {
     flags & (METHOD | READ) == 0
 }
 
+/// Whether replies come back through the director.
+pub(crate) const fn is_nat(flags: u8) -> bool {
+    flags & METHOD == 0
+}
+
 /// Whether it is an FTP data connection.
 pub(crate) const fn is_controlled(flags: u8) -> bool {
     flags & CONTROLLED != 0

@@ -158,30 +158,40 @@ fn part<F: Family>(
     ip: impl Fn(F::Addr) -> IpAddr,
     f: &mut dyn FnMut(&ConnectionView),
 ) -> Option<u32> {
+    let server = |id| roll.server_address(id);
     table.list(at, max, now, |listed: &Listed<F::Addr>| {
-        let key = &listed.key;
-        let method = super::entry::method(key.flags);
-        let own = SocketAddr::new(ip(key.daddr), key.dport);
-        // A tunnel may lead to a server of the other family, whose address the entry has no room for.
-        let server = match method {
-            ForwardingMethod::Tunnel if own.ip().is_unspecified() => {
-                roll.server_address(listed.server).unwrap_or(own)
-            }
-            _ => own,
-        };
-        // Given up, but connections still hold it: IPVS shows such a template with a port nobody has.
-        let given_up = listed.state.flags().contains(StateFlags::UNHASHED);
-        let port = |port| if given_up { u16::MAX } else { port };
-        f(&ConnectionView {
-            protocol: key.protocol,
-            client: SocketAddr::new(ip(key.caddr), key.cport),
-            destination: SocketAddr::new(ip(key.vaddr), port(key.vport)),
-            server: SocketAddr::new(server.ip(), port(server.port())),
-            state: state::name(key.protocol, key.template, listed.state.state()),
-            expires_ms: listed.expires_in_ms.into(),
-            method,
-            template: key.template,
-            id: listed.server,
-        });
+        f(&view(listed, &ip, server));
     })
+}
+
+/// An entry for people. `server`: the address of the server in a slot.
+pub(crate) fn view<A: Copy>(
+    listed: &Listed<A>,
+    ip: impl Fn(A) -> IpAddr,
+    server: impl Fn(ServerId) -> Option<SocketAddr>,
+) -> ConnectionView {
+    let key = &listed.key;
+    let method = super::entry::method(key.flags);
+    let own = SocketAddr::new(ip(key.daddr), key.dport);
+    // A tunnel may lead to a server of the other family, whose address the entry has no room for.
+    let server = match method {
+        ForwardingMethod::Tunnel if own.ip().is_unspecified() => {
+            server(listed.server).unwrap_or(own)
+        }
+        _ => own,
+    };
+    // Given up, but connections still hold it: IPVS shows such a template with a port nobody has.
+    let given_up = listed.state.flags().contains(StateFlags::UNHASHED);
+    let port = |port| if given_up { u16::MAX } else { port };
+    ConnectionView {
+        protocol: key.protocol,
+        client: SocketAddr::new(ip(key.caddr), key.cport),
+        destination: SocketAddr::new(ip(key.vaddr), port(key.vport)),
+        server: SocketAddr::new(server.ip(), port(server.port())),
+        state: state::name(key.protocol, key.template, listed.state.state()),
+        expires_ms: listed.expires_in_ms.into(),
+        method,
+        template: key.template,
+        id: listed.server,
+    }
 }

@@ -76,19 +76,43 @@ impl Marks {
         self.rules.is_empty()
     }
 
+    /// The same rules, with hits of their own.
+    pub fn copy(&self) -> Self {
+        let copy = |compiled: &Compiled| Compiled {
+            rule: compiled.rule.clone(),
+            hits: Arc::default(),
+        };
+        Self {
+            rules: self.rules.iter().map(copy).collect(),
+            shapes: self.shapes.clone(),
+        }
+    }
+
     /// The mark of a packet; 0 is none. `class` is its TOS or traffic class.
     pub fn of(&self, packet: &Packet, class: u8) -> Mark {
         let mut mark = Mark(0);
-        let mut from = 0;
-        while let Some((number, found)) = self.next(packet, class, from) {
+        for (_, found) in self.deciding(packet, class) {
             found.hits.fetch_add(1, Relaxed);
             mark = found.rule.mark;
-            if !found.rule.goes_on {
-                break;
-            }
-            from = number + 1;
         }
         mark
+    }
+
+    /// Numbers of the rules that have a say, in order, and the mark the last of them gives; nothing is counted.
+    pub fn explained(&self, packet: &Packet, class: u8) -> (Vec<u32>, Mark) {
+        let say = self.deciding(packet, class);
+        let (numbers, marks): (Vec<_>, Vec<_>) = say.map(|(n, found)| (n, found.rule.mark)).unzip();
+        (numbers, marks.last().copied().unwrap_or_default())
+    }
+
+    /// The rules that match, up to the first that does not let the packet go on.
+    fn deciding(&self, packet: &Packet, class: u8) -> impl Iterator<Item = (u32, &Compiled)> {
+        let mut from = Some(0);
+        std::iter::from_fn(move || {
+            let (number, found) = self.next(packet, class, from?)?;
+            from = found.rule.goes_on.then_some(number + 1);
+            Some((number, found))
+        })
     }
 
     /// The first rule from number `from` on that matches.

@@ -19,6 +19,12 @@ impl Paths {
         Self((0..servers).map(|_| AtomicU64::new(0)).collect())
     }
 
+    /// What is known now, by itself.
+    pub fn copy(&self) -> Self {
+        let copy = |path: &AtomicU64| AtomicU64::new(path.load(Relaxed));
+        Self(self.0.iter().map(copy).collect())
+    }
+
     /// What the way to a server takes, of which the first link takes `link`.
     #[inline]
     pub fn mtu(&self, server: ServerId, link: u16, now: Tick) -> u16 {

@@ -6,7 +6,7 @@
 use super::{
     connect::{Assigned, NotAssigned, asker, or, serves},
     entry,
-    family::Ip,
+    family::{self, Ip},
     schedule,
     services::{FTP, Service, Target},
     state,
@@ -14,10 +14,11 @@ use super::{
 use crate::{
     DropReason,
     model::{Persistence, ServiceKey},
+    packet::Packet,
     shared::Shared,
     snapshot::Snapshot,
 };
-use flowtable::{Claim, Deltas, Embryo, New, Slot, StateFlags, Tuple};
+use flowtable::{Claim, Deltas, Embryo, New, Side, Slot, StateFlags, Tuple};
 use types::{Mark, Tick};
 
 /// A connection looking for its server.
@@ -76,6 +77,17 @@ fn template_key<I: Ip>(wanted: &Wanted<'_, I::Addr>) -> Tuple<I::Addr> {
         other,
         other_port,
     }
+}
+
+/// The template that a new connection of this packet's would go by.
+pub(crate) fn template_of<I: Ip>(service: &Service, packet: &Packet) -> Option<Tuple<I::Addr>> {
+    let tuple = &family::tuple::<I>(packet, Side::Virtual)?;
+    let persistence = service.persistence?;
+    Some(template_key::<I>(&Wanted {
+        service,
+        persistence,
+        tuple,
+    }))
 }
 
 /// The server's port for this connection: its own if the client asked for the service's, else the one asked for.

@@ -16,6 +16,7 @@ use crate::{
     packet::{Addresses, Ends, Fragment, Packet},
     transmit,
 };
+use arrayvec::ArrayVec;
 use flowtable::{Entry, Key, Side, Tuple, V4, V6};
 use types::ForwardingMethod;
 use wire::{Frame, FromBytes, Icmp, Sum, Tcp, icmp, protocol};
@@ -174,6 +175,39 @@ fn quote<I: Ip, F: Frame>(frame: &F, packet: &Packet) -> Option<(u8, Quoted<I::A
     let [a, b, c, d] = *ports;
     let ports = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
     Some((header.kind, quoted, ports))
+}
+
+/// What the connection a packet is of, or about, would show, and from which side; several, as they are looked for.
+pub(crate) fn candidates<I: Ip, F: Frame>(
+    frame: &F,
+    packet: &Packet,
+) -> ArrayVec<(Tuple<I::Addr>, Side), 2> {
+    let mut found = ArrayVec::new();
+    let ends = match packet.protocol {
+        protocol::TCP | protocol::UDP | protocol::SCTP => family::ends::<I>(packet),
+        protocol::AH | protocol::ESP => family::ends::<I>(packet).map(|ends| Ends {
+            protocol: protocol::UDP,
+            source_port: ISAKMP,
+            destination_port: ISAKMP,
+            ..ends
+        }),
+        // A packet that is quoted went the other way than the error goes.
+        protocol::ICMP | protocol::ICMPV6 => {
+            quote::<I, F>(frame, packet).map(|(_, quoted, ports)| Ends {
+                protocol: connection_s(quoted.protocol),
+                source: quoted.destination,
+                source_port: ports.1,
+                destination: quoted.source,
+                destination_port: ports.0,
+            })
+        }
+        _ => None,
+    };
+    if let Some(ends) = ends {
+        found.push((ends.tuple(Side::Virtual), Side::Virtual));
+        found.push((ends.tuple(Side::Server), Side::Server));
+    }
+    found
 }
 
 /// From the clients' side, about a reply: on to the server.

@@ -19,6 +19,14 @@ pub(crate) struct ServiceState {
     pub cursor: AtomicU64,
 }
 
+impl ServiceState {
+    fn copy(&self) -> Self {
+        Self {
+            cursor: AtomicU64::new(self.cursor.load(Acquire)),
+        }
+    }
+}
+
 /// A server's state that outlives snapshots.
 #[derive(Debug, Default)]
 #[repr(align(64))]
@@ -63,6 +71,21 @@ impl Load {
 }
 
 impl ServerState {
+    fn copy(&self) -> Self {
+        Self {
+            counts: AtomicU64::new(self.counts.load(Acquire)),
+            persistent: AtomicU32::new(self.persistent.load(Acquire)),
+            overloaded: AtomicBool::new(self.overloaded()),
+            upper: AtomicU32::new(self.upper.load(Acquire)),
+            lower: AtomicU32::new(self.lower.load(Acquire)),
+        }
+    }
+
+    /// The upper and the lower threshold.
+    pub fn thresholds(&self) -> (u32, u32) {
+        (self.upper.load(Acquire), self.lower.load(Acquire))
+    }
+
     /// The load now.
     pub fn load(&self) -> Load {
         Load(self.counts.load(Acquire))
@@ -199,6 +222,16 @@ impl Roster {
         Self {
             records: Records::new(records),
             ..self
+        }
+    }
+
+    /// How all stand now, by themselves.
+    pub fn copy(&self) -> Self {
+        Self {
+            services: self.services.iter().map(ServiceState::copy).collect(),
+            servers: self.servers.iter().map(ServerState::copy).collect(),
+            paths: self.paths.copy(),
+            records: self.records.copy(),
         }
     }
 

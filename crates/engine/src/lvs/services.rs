@@ -17,7 +17,7 @@ use types::{
 };
 
 /// A virtual service, shared by every snapshot in which it is the same.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Service {
     /// Its slot.
     pub id: ServiceId,
@@ -194,7 +194,7 @@ pub(crate) fn server_ports(
 }
 
 /// All services of one snapshot.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Services {
     list: Box<[Arc<Service>]>,
     by_key: HashMap<ServiceKey, u32>,
@@ -247,6 +247,21 @@ impl Services {
             exits: targets.iter().map(|t| t.exit).collect(),
             targets,
         }
+    }
+
+    /// The same, with memories of their own.
+    pub fn copy(&self) -> Self {
+        let mut copy = self.clone();
+        for service in &mut copy.list {
+            if let Some(locality) = &service.locality {
+                let locality = Some(Arc::new(locality.copy()));
+                *service = Arc::new(Service {
+                    locality,
+                    ..Service::clone(service)
+                });
+            }
+        }
+        copy
     }
 
     /// The straight way to a server: in good standing, reached through an untagged interface.

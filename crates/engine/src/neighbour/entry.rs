@@ -58,6 +58,21 @@ impl Entry {
         }
     }
 
+    /// As it is now, by itself.
+    pub fn copy(&self) -> Self {
+        let word = |cell: &AtomicU64| AtomicU64::new(cell.load(Acquire));
+        Self {
+            high: word(&self.high),
+            low: word(&self.low),
+            meta: word(&self.meta),
+            link: word(&self.link),
+            used: word(&self.used),
+            confirmed: word(&self.confirmed),
+            next: word(&self.next),
+            pinned: AtomicU32::new(self.pinned.load(Relaxed)),
+        }
+    }
+
     pub fn link(&self) -> Link {
         Link(self.link.load(Acquire))
     }

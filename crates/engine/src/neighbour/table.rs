@@ -60,6 +60,19 @@ impl NeighbourTable {
         }
     }
 
+    /// Who is known now, slot for slot, in a table by itself.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        Self {
+            slots: self.slots.iter().map(Entry::copy).collect(),
+            farthest: AtomicUsize::new(self.farthest.load(Relaxed)),
+            changing: AtomicBool::new(false),
+            entries: AtomicUsize::new(self.entries.load(Relaxed)),
+            capacity: self.capacity,
+            key: self.key,
+        }
+    }
+
     /// The MAC behind a pinned (or just found) entry; one load, and a store at most once a second.
     #[must_use]
     #[inline]

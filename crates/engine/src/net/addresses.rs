@@ -40,7 +40,7 @@ pub(super) const fn hash6((low, high): (u64, u64)) -> u64 {
 }
 
 /// Addresses and why they are ours.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct AddressTable<K> {
     slots: Box<[Option<(K, Local)>]>,
     /// Hash bits not used: slot = hash >> shift.

@@ -6,6 +6,7 @@
 mod compare;
 mod describe;
 mod exceptions;
+mod foretell;
 mod hash_maps;
 mod iptables;
 mod ipvsadm;
@@ -23,4 +24,4 @@ pub use recording::{
     ConnectionRow, DirectorInterface, Gateway, Op, OutFrame, RealServer, Recording, RecordingError,
     Step, Topology,
 };
-pub use replay::{Deal, Looked, Outcome, Player, Unsupported, replay};
+pub use replay::{Deal, Looked, Outcome, Player, Unsupported, replay, replay_foretold};

@@ -31,7 +31,22 @@ pub type Deal<'a> = dyn FnMut() -> usize + 'a;
 /// When the recording's topology is unusable, or the engine loses or invents a frame.
 #[must_use]
 pub fn replay(recording: &Recording, workers: u16, deal: &mut Deal<'_>) -> Outcome {
-    let mut player = Player::new(recording.topology.clone(), workers);
+    let player = Player::new(recording.topology.clone(), workers);
+    replay_with(player, recording, deal)
+}
+
+/// [`replay`] by one worker, where each frame is explained before the engine gets it.
+///
+/// # Panics
+/// As [`replay`], and when what was foretold of a frame is not what happens.
+#[must_use]
+pub fn replay_foretold(recording: &Recording) -> Outcome {
+    let mut player = Player::new(recording.topology.clone(), 1);
+    player.world.foretells = true;
+    replay_with(player, recording, &mut || 0)
+}
+
+fn replay_with(mut player: Player, recording: &Recording, deal: &mut Deal<'_>) -> Outcome {
     let mut outcome = Outcome::default();
     let mut skipping = false;
     for (number, step) in recording.steps.iter().enumerate() {

@@ -1,7 +1,9 @@
 //! The recordings' network around a director on virtual time, and the commands that change it.
 
 use super::{
-    compare, iptables,
+    compare,
+    foretell::{self, Foretold},
+    iptables,
     ipvsadm::Table,
     recording::{ConnectionRow, Topology},
     replay::Deal,
@@ -34,6 +36,8 @@ pub(super) struct World {
     local_tables: BTreeSet<String>,
     out: Recorder,
     late: Vec<Sent>,
+    /// Whether each frame is explained before a worker gets it, and must end as foretold.
+    pub foretells: bool,
 }
 
 impl World {
@@ -65,6 +69,7 @@ impl World {
             local_tables: BTreeSet::new(),
             out: Recorder::default(),
             late: Vec::new(),
+            foretells: false,
         };
         world.director.estimate(now);
         world.apply().expect("the topology itself is valid");
@@ -116,6 +121,7 @@ impl World {
     /// The same network with nothing configured: routes stay, services, connections and marks go.
     pub fn fresh(&self, topology: &Topology) -> Self {
         let mut fresh = Self::new(topology, self.workers(), Settings::ipvs(), self.now);
+        fresh.foretells = self.foretells;
         fresh.desired = Desired {
             marks: Vec::new(),
             ..self.desired.clone()
@@ -352,10 +358,15 @@ impl World {
         let mut burst = ArrayVec::new();
         burst.push(VecFrame::new(bytes));
         let chosen = deal() % self.workers.len();
+        let foretold = (self.foretells && !foretell::is_fragment(bytes))
+            .then(|| Foretold::of(&self.director, self.now, PortId(port), bytes));
         let worker = &mut self.workers[chosen];
         worker.step(self.now, PortId(port), &mut burst, &mut self.out);
         assert!(burst.is_empty(), "step takes every frame");
         assert_conserved(worker);
+        if let Some(foretold) = foretold {
+            foretold.must_be(&self.out.sent);
+        }
         Ok(std::mem::take(&mut self.out.sent))
     }
 

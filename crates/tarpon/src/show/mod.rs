@@ -1,6 +1,7 @@
 //! Answers as tables. Pure: an answer in, a text out.
 
 mod counters;
+mod explain;
 mod health;
 mod ports;
 mod services;
@@ -13,6 +14,7 @@ use api::{
 };
 
 pub use counters::counters;
+pub use explain::explained;
 pub use health::health;
 pub use ports::ports;
 pub use services::{Figures, services};

@@ -1,8 +1,8 @@
 //! What each command does: answered at once, refused, or begun as a job.
 
 use super::{
-    Control, edits, health,
-    jobs::{CaptureJob, ConnectionsJob, DrainJob, EventsJob, Job},
+    Control, edits, explain, health,
+    jobs::{CaptureJob, ConnectionsJob, DrainJob, EventsJob, Job, TraceJob},
     listings,
 };
 use api::{Command, Document, Edited, Error, Reply};
@@ -69,6 +69,10 @@ pub fn run(control: &mut Control, command: Command) -> Outcome {
         Command::Capture(capture) => {
             Outcome::job(CaptureJob::begin(control, &capture), Job::Capture)
         }
+        Command::Explain(ask) => Outcome::from(explain::explain(control, &ask), |explained| {
+            Reply::Explained(Box::new(explained))
+        }),
+        Command::Trace(trace) => Outcome::job(TraceJob::begin(control, &trace), Job::Trace),
         Command::Clear => edited(edits::clear(control)),
         Command::Zero(zero) => edited(edits::zero(control, zero)),
         Command::Timeouts(timeouts) => {

@@ -5,6 +5,7 @@
 mod client;
 mod commands;
 mod edits;
+mod explain;
 mod health;
 mod jobs;
 mod journal;

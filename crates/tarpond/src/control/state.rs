@@ -10,6 +10,7 @@ use crate::{
     source::{Read, Source},
     takeover::{self, Takeover},
     taps::Taps,
+    trace::Trace,
     worker::Gauge,
 };
 use ::health::{Change, Outcome};
@@ -58,6 +59,7 @@ pub struct Control {
     facts: Vec<PortFacts>,
     switch: Arc<Switch>,
     capturing: bool,
+    tracing: bool,
     /// Rounds of each worker when it was last looked whether they live.
     rounds: Vec<u64>,
 }
@@ -105,6 +107,7 @@ impl Control {
             carriers: HashSet::new(),
             switch,
             capturing: false,
+            tracing: false,
             health,
             standing: Standing::default(),
             journal: Journal::default(),
@@ -293,6 +296,22 @@ impl Control {
     pub fn end_capture(&mut self) {
         self.capturing = false;
         self.switch.set(None);
+    }
+
+    /// Starts a trace. False if one runs already.
+    pub fn begin_trace(&mut self, trace: &Arc<Trace>) -> bool {
+        if self.tracing {
+            return false;
+        }
+        self.tracing = true;
+        self.switch.set_trace(Some(Arc::clone(trace)));
+        true
+    }
+
+    /// Ends the trace, if one runs.
+    pub fn end_trace(&mut self) {
+        self.tracing = false;
+        self.switch.set_trace(None);
     }
 
     /// Becomes readable when the checks have found something.

@@ -5,7 +5,12 @@ mod handoff;
 mod idle;
 mod output;
 
-use crate::{clock::Clock, exception::PortRings, takeover::Urgent};
+use crate::{
+    clock::{Clock, wall_ns},
+    exception::PortRings,
+    takeover::Urgent,
+    trace::{self, Live, Trace},
+};
 use anyhow::{Context as _, Result};
 use api::Direction;
 use arrayvec::ArrayVec;
@@ -23,6 +28,7 @@ use std::{
     time::Duration,
 };
 use types::{PortId, Tick, WorkerId};
+use wire::Frame as _;
 
 pub use gauge::{Gauge, Reading};
 pub use handoff::{DEPTH as HANDOFF_DEPTH, Handoff};
@@ -100,6 +106,35 @@ impl Drop for Workers {
     }
 }
 
+/// A burst while a trace runs: what is to be traced goes by itself, in its turn.
+#[cold]
+fn traced(
+    engine: &mut Worker<Mbuf>,
+    out: &mut WorkerOutput,
+    trace: &Trace,
+    (now, port): (Tick, PortId),
+    burst: &mut ArrayVec<Mbuf, BURST>,
+) {
+    let mut others: ArrayVec<Mbuf, BURST> = ArrayVec::new();
+    for frame in burst.drain(..) {
+        if !trace.wants(now, &frame) {
+            others.push(frame);
+            continue;
+        }
+        engine.step(now, port, &mut others, out);
+        let (bytes, original_len) = (trace::head(&frame), frame.total_len());
+        let timestamp_ns = wall_ns();
+        trace.push(Live {
+            port,
+            timestamp_ns,
+            original_len: u32::try_from(original_len).unwrap_or(u32::MAX),
+            bytes,
+            explanation: engine.step_explained(now, port, frame, out),
+        });
+    }
+    engine.step(now, port, &mut others, out);
+}
+
 impl Duties {
     fn run(mut self, eal: &Eal, stop: &AtomicBool) {
         self.settle_down();
@@ -175,7 +210,19 @@ impl Duties {
                     self.out.capture.take(*port, Direction::Rx, frame);
                 }
             }
-            self.engine.step(now, *port, &mut burst, &mut self.out);
+            match self.out.capture.trace() {
+                None => self.engine.step(now, *port, &mut burst, &mut self.out),
+                Some(trace) => {
+                    let trace = Arc::clone(trace);
+                    traced(
+                        &mut self.engine,
+                        &mut self.out,
+                        &trace,
+                        (now, *port),
+                        &mut burst,
+                    );
+                }
+            }
         }
         for (port, rings) in &self.from_host {
             while !burst.is_full()

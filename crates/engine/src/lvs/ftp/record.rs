@@ -32,7 +32,7 @@ pub(super) enum Awaited {
 }
 
 /// What was said on a control connection.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Conversation {
     pub commands: Commands,
     /// The client's byte to come.
@@ -68,6 +68,23 @@ impl Records {
         Self {
             all: (0..records).map(|_| Record::default()).collect(),
             ..Self::default()
+        }
+    }
+
+    /// What is kept now, by itself. What a worker is reading in this moment is not copied.
+    pub fn copy(&self) -> Self {
+        let copy = |record: &Record| {
+            let holders = record.holders.load(Acquire);
+            let said = (holders != 0).then(|| record.conversation.try_lock().ok());
+            Record {
+                holders: AtomicU32::new(holders),
+                conversation: Mutex::new(said.flatten().map(|c| c.clone()).unwrap_or_default()),
+            }
+        };
+        Self {
+            all: self.all.iter().map(copy).collect(),
+            hand: AtomicU32::new(self.hand.load(Relaxed)),
+            used: AtomicU32::new(self.used.load(Acquire)),
         }
     }
 

@@ -117,6 +117,18 @@ impl Locality {
         }
     }
 
+    /// What is remembered now, in cells of its own.
+    pub fn copy(&self) -> Self {
+        let copy = Self::new(self.since);
+        for (to, from) in copy.cells.iter().zip(&self.cells) {
+            if let Some((address, used, set)) = from.read() {
+                to.write(address, &set, set.changed);
+                to.used.store(used.0, Relaxed);
+            }
+        }
+        copy
+    }
+
     fn cells_of(&self, address: IpAddr) -> impl Iterator<Item = &Cell> {
         let first = hash::multiplicative::<BITS>(hash::folded(address));
         (0..PROBES).filter_map(move |n| self.cells.get((first + n) % CELLS))

@@ -73,7 +73,8 @@ fn wanted(filter: &ConnectionFilter, view: &ConnectionView) -> bool {
             .is_none_or(|state| state.eq_ignore_ascii_case(view.state))
 }
 
-fn shown(view: &ConnectionView) -> Option<Connection> {
+/// A connection in the protocol's words.
+pub fn shown(view: &ConnectionView) -> Option<Connection> {
     let protocol = Protocol::ALL
         .iter()
         .copied()

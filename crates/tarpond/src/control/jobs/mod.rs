@@ -4,14 +4,16 @@ mod capture;
 mod connections;
 mod drain;
 mod events;
+mod trace;
 
 use super::Control;
 use api::{Error, Item, Reply};
 
 pub use capture::CaptureJob;
-pub use connections::ConnectionsJob;
+pub use connections::{ConnectionsJob, shown as connection_shown};
 pub use drain::DrainJob;
 pub use events::EventsJob;
+pub use trace::TraceJob;
 
 /// How far a job is.
 pub enum Progress {
@@ -33,6 +35,8 @@ pub enum Job {
     Capture(CaptureJob),
     /// Telling of events.
     Events(EventsJob),
+    /// Explaining live packets.
+    Trace(TraceJob),
 }
 
 impl Job {
@@ -48,6 +52,7 @@ impl Job {
             Self::Drain(job) => job.advance(control, send),
             Self::Capture(job) => job.advance(control, last_call, send),
             Self::Events(job) => job.advance(control, last_call, send),
+            Self::Trace(job) => job.advance(control, last_call, send),
         }
     }
 
@@ -56,7 +61,7 @@ impl Job {
         match self {
             Self::Drain(_) => false,
             Self::Events(job) => job.is_restless(),
-            Self::Connections(_) | Self::Capture(_) => true,
+            Self::Connections(_) | Self::Capture(_) | Self::Trace(_) => true,
         }
     }
 
@@ -66,6 +71,7 @@ impl Job {
             Self::Connections(_) | Self::Events(_) => {}
             Self::Drain(job) => job.abandon(control),
             Self::Capture(_) => control.end_capture(),
+            Self::Trace(_) => control.end_trace(),
         }
     }
 }

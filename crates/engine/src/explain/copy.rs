@@ -1,0 +1,162 @@
+//! A director once more, for one packet: everything the packet may read or change is copied, so that what becomes of it becomes
+//! of nothing else. Of the connections only those are copied that it can have to do with.
+
+use super::{Explanation, facts};
+use crate::{
+    CapacityError, Director, Output, WorkerCounters,
+    local::Local,
+    lvs::{self, Ip, TrafficCells},
+    packet::{self, Addresses, Packet, Parsed},
+    reassembly::Reassembly,
+    shared::Shared,
+    snapshot::Snapshot,
+    worker::Worker,
+};
+use flowtable::{Claim, Entry, Expiry, New, Side, Slot, StateFlags, Table, Tuple, V4, V6};
+use rcu::{Domain, Published};
+use std::{net::IpAddr, sync::Arc};
+use types::{InterfaceId, PortId, Tick};
+use wire::{Frame, protocol};
+
+/// Connections there is room for: what is copied, and what comes of it.
+const ROOM: usize = 64;
+
+impl Director {
+    /// What would become of a frame received on `port` now, and why. Nothing changes: frames are sent to `out` only. Not foreseen
+    /// is that a table is full, that the rate limit of answers is reached, what fragments held already make of one more, and whose
+    /// connection an ICMP error about a tunnel packet concerns.
+    ///
+    /// # Errors
+    /// When there is no memory for the copy.
+    pub fn explain<F: Frame>(
+        &self,
+        now: Tick,
+        port: PortId,
+        frame: F,
+        out: &mut impl Output<F>,
+    ) -> Result<Explanation, CapacityError> {
+        let domain = Domain::new(1);
+        let Some(reader) = domain.reader() else {
+            return Err(CapacityError::NoWorkers);
+        };
+        let live = self.shared();
+        let snapshot = live.snapshot.with_current(Snapshot::copy);
+        let key = self.hash_key();
+        let shared = Arc::new(Shared {
+            neighbours: live.neighbours.copy(),
+            connections4: Table::new(ROOM, key, Arc::clone(&domain))?,
+            connections6: Table::new(ROOM, key, Arc::clone(&domain))?,
+            roster: live.roster.copy(),
+            roles: Arc::clone(&live.roles),
+            defences: live.defences.copy(),
+            snapshot: Published::new(Arc::clone(&domain), snapshot),
+            domain,
+        });
+        if let Parsed::Ip(packet) = shared
+            .snapshot
+            .with_current(|snapshot| packet::parse(&frame, port, &snapshot.net))
+        {
+            let to = &*shared;
+            to.snapshot.with_current(|snapshot| match packet.addresses {
+                Addresses::V4 { .. } => bring::<V4, F>(live, to, snapshot, &frame, &packet, now),
+                Addresses::V6 { .. } => bring::<V6, F>(live, to, snapshot, &frame, &packet, now),
+            });
+        }
+        let local = Local::new(
+            Arc::new(WorkerCounters::new(self.capacity().ports.into())),
+            Arc::new(TrafficCells::new(self.capacity().servers)),
+            Arc::new(Reassembly::new(key)),
+            &shared,
+            (0, 1),
+        );
+        let mut worker = Worker::new(shared, reader, local);
+        Ok(worker.step_explained(now, port, frame, out))
+    }
+
+    /// The interface by which packets from `address` would come in, by the route back.
+    #[must_use]
+    pub fn interface_towards(&self, address: IpAddr) -> Option<InterfaceId> {
+        let route = |snapshot: &Snapshot| snapshot.net.route(address);
+        let next = self.shared().snapshot.with_current(route)?;
+        Some(next.interface)
+    }
+}
+
+/// Copies the connections and templates a packet can meet.
+fn bring<I: Ip, F: Frame>(
+    live: &Shared,
+    to: &Shared,
+    snapshot: &Snapshot,
+    frame: &F,
+    packet: &Packet,
+    now: Tick,
+) {
+    let table = I::table(live);
+    for (tuple, side) in lvs::candidates::<I, F>(frame, packet) {
+        let hash = table.hash(tuple.protocol, tuple.client, tuple.client_port);
+        if let Some(slot) = table.find(hash, &tuple, side, now) {
+            copy::<I>(live, to, slot, now);
+        }
+        // FTP's data connections are expected from any port of the client.
+        let open = Tuple {
+            client_port: 0,
+            ..tuple
+        };
+        let hash = table.hash(open.protocol, open.client, 0);
+        if side == Side::Virtual
+            && tuple.protocol == protocol::TCP
+            && let Some(slot) = table.find(hash, &open, side, now)
+        {
+            copy::<I>(live, to, slot, now);
+        }
+    }
+    let (_, mark) = snapshot.marks.explained(packet, lvs::class(frame, packet));
+    let service = facts::service(snapshot, packet, mark);
+    let template = service.and_then(|service| facts::template::<I>(live, service, packet, now));
+    if let Some(slot) = template {
+        copy::<I>(live, to, slot, now);
+    }
+}
+
+/// Copies an entry, and the template that controls it.
+fn copy<I: Ip>(live: &Shared, to: &Shared, slot: Slot, now: Tick) -> Option<Slot> {
+    let listed = I::table(live).copy(slot, now)?;
+    let controlling = listed.template;
+    let template = controlling.and_then(|slot| copy::<I>(live, to, slot, now));
+    let table = I::table(to);
+    let key = &listed.key;
+    let tuple = key.client_tuple();
+    let hash = if key.template {
+        table.template_hash(&tuple)
+    } else {
+        table.hash(tuple.protocol, tuple.client, tuple.client_port)
+    };
+    // Nothing here is past its time: it was just copied.
+    let mut settle = |_: Entry<'_, I>| Expiry::Expire;
+    let embryo = match table.claim(hash, &tuple, key.template, now, &mut settle) {
+        Claim::Won(embryo) => embryo,
+        Claim::Exists(slot) => return Some(slot),
+        Claim::Busy | Claim::Full | Claim::ClientFull => return None,
+    };
+    let flags = listed.state.flags();
+    let new = embryo.publish(&New {
+        daddr: key.daddr,
+        dport: key.dport,
+        server: listed.server,
+        flags: key.flags,
+        state: listed.state.state(),
+        state_flags: flags.without(StateFlags::UNHASHED),
+        timeout_ms: listed.timeout_ms,
+        template: template.filter(|slot| table.entry(*slot).add_control()),
+        mark: listed.mark,
+        deltas: listed.deltas,
+        note: listed.note,
+    });
+    let entry = table.entry(new);
+    let idle = u64::from(listed.timeout_ms - listed.expires_in_ms.min(listed.timeout_ms));
+    entry.touch(Tick(now.0.saturating_sub(idle)));
+    if flags.contains(StateFlags::UNHASHED) {
+        entry.unhash();
+    }
+    Some(new)
+}
