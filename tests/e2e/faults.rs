@@ -19,6 +19,9 @@ use std::{thread, time::Duration};
 
 const FRAMES: u32 = 100_000;
 
+/// Fragments that are never completed are let go while the test still looks: all buffers must come back.
+const FRAGMENTS_WAIT: &str = "[settings]\nipfrag_time = 3\nip6frag_time = 3\n";
+
 pub fn cases() -> Vec<Case> {
     vec![Case::new(
         "faults::a_hundred_thousand_malformed_frames",
@@ -31,7 +34,7 @@ fn malformed() -> Result<()> {
     let http6 = Service::http(Method::Masq, Family::Ipv6);
     let dns = Service::dns(Method::Masq, Family::Ipv4);
     with_router(
-        &Setup::new(http.text() + &http6.text() + &dns.text()),
+        &Setup::new(http.text() + &http6.text() + &dns.text() + FRAGMENTS_WAIT),
         |router| {
             let lab = router.lab();
             // Both ends know each other, so that what is counted from here on is the test's own.
