@@ -1,13 +1,17 @@
 //! The configuration file: every text is either a configuration that says the same when written back, or a report
-//! whose places lie in the text.
+//! whose places lie in the text. Any text is also read as a script of iptables.
 #![no_main]
 
-use config::{Config, diff};
+use config::{Config, diff, iptables};
 use libfuzzer_sys::fuzz_target;
 use types::{IpNet, MacAddr};
 
 fuzz_target!(|text: &str| {
     values(text);
+    let lines = text.lines().count().max(1);
+    for note in iptables::read(text).notes {
+        assert!((1..=lines).contains(&note.line), "{note:?}");
+    }
     match Config::parse(text, "fuzz.toml") {
         Ok(config) => {
             assert!(diff(&config, &config).is_empty());

@@ -1,7 +1,8 @@
 //! The capture filter: any text, and what it says of any frame, whole or cut off. Text and frame are parted by a 0.
+//! A text may also describe a packet, as `tarpon explain` takes it.
 #![no_main]
 
-use api::filter;
+use api::{filter, packet};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -11,6 +12,10 @@ fuzz_target!(|bytes: &[u8]| {
     let Ok(text) = str::from_utf8(text) else {
         return;
     };
+    if let Ok(packet) = packet::parse(text) {
+        let written = packet.to_string();
+        assert_eq!(packet::parse(&written), Ok(packet), "{written}");
+    }
     match filter::parse(text) {
         Ok(found) => {
             let matches = found.matches(frame, frame.len());

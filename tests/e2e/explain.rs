@@ -102,7 +102,7 @@ fn traced() -> Result<()> {
                     "--json trace --seconds 20 --count 2 tcp dst port 80 and host 198.51.100.10";
                 run::text(&mut router.command(line), 30)
             });
-            thread::sleep(Duration::from_millis(1000));
+            thread::sleep(Duration::from_secs(2));
             let served = http.ask(lab, 1)?;
             let text = tracing
                 .join()
