@@ -92,9 +92,8 @@ fn in_fragments<F: Frame, O: Output<F>>(
     };
     let data_at = l3 + skipped;
     let data = usize::from(packet.ip_len).checked_sub(skipped)?;
-    // Every fragment but the last carries a multiple of 8 bytes.
-    let mut most = usize::from(mtu).checked_sub(header.len)? & !7;
-    if most == 0 {
+    let mut most = usize::from(mtu).checked_sub(header.len)?;
+    if most < 8 {
         return None;
     }
     let joined = match cut {
@@ -114,6 +113,8 @@ fn in_fragments<F: Frame, O: Output<F>>(
     while at < data {
         let each = match joined {
             Some(joined) => piece_at(frame, data_at, joined, at),
+            // Every fragment but the last carries a multiple of 8 bytes.
+            None if data - at > most => most & !7,
             None => most,
         };
         let len = each.min(data - at);

@@ -4,7 +4,7 @@
 
 use sim::{
     differential::{Action, Duel, Oracle, Scenario, shrink},
-    golden::{Looked, Op, Player, Recording},
+    golden::{Looked, Op, Player},
 };
 use std::{
     fs,
@@ -14,23 +14,28 @@ use std::{
 };
 
 const USAGE: &str = "\
-usage: scripts/differential [--seed S] [--frames N] [--oracle DIR] [--out DIR] [--keep-going]
+usage: scripts/differential [--seed S | --scenario N] [--frames N] [--oracle DIR] [--out DIR] [--keep-going]
 
   --seed S        which random commands and frames (1)
+  --scenario N    only the scenario of that number, as a difference names it
   --frames N      stop after so many frames (2000)
   --oracle DIR    the live IPVS: a directory with bin/oracle-serve; else the environment's TARPON_ORACLE
   --out DIR       where differences are kept as recordings (target/differential)
   --keep-going    go on after a difference
-  --no-shrink     keep what was done up to a difference whole: quicker, longer
+  --no-shrink     keep what was done up to a difference whole, if it shows again: quicker, longer
 
 Exit status: 0 nothing differed, 1 something did, 2 it could not be tried, 77 skipped: there is no oracle.";
 
-/// Seconds of a scenario. Linux's timers of ten seconds and more may be late by a sixteenth (its timer wheel has coarser
+/// Seconds of a scenario from its first frame on. Linux's timers of ten seconds and more may be late by a sixteenth (its timer wheel has coarser
 /// slots the further ahead they are), so that nobody can say what it knows when one has just run out.
 const LONGEST: f64 = 8.0;
 
+/// Shorter scripts tried.
+const RUNS: usize = 80;
+
 struct Options {
     seed: u64,
+    scenario: Option<u64>,
     frames: usize,
     oracle: Option<PathBuf>,
     out: PathBuf,
@@ -65,6 +70,7 @@ fn main() -> ExitCode {
 fn options() -> Result<Options, String> {
     let mut options = Options {
         seed: 1,
+        scenario: None,
         frames: 2000,
         oracle: std::env::var_os("TARPON_ORACLE")
             .filter(|v| !v.is_empty())
@@ -82,6 +88,7 @@ fn options() -> Result<Options, String> {
                 std::process::exit(0);
             }
             "--seed" => options.seed = number(&word, &value()?)?,
+            "--scenario" => options.scenario = Some(number(&word, &value()?)?),
             "--frames" => options.frames = number(&word, &value()?)?,
             "--oracle" => options.oracle = Some(value()?.into()),
             "--out" => options.out = value()?.into(),
@@ -119,10 +126,12 @@ fn run(options: &Options, directory: &Path) -> Result<usize, String> {
                 .wrapping_mul(1_000_003)
                 .wrapping_add(tally.scenarios),
         );
+        let seed = options.scenario.unwrap_or(seed);
         let workers = [1, 1, 2, 4][(tally.scenarios % 4) as usize];
         scenario(options, &mut oracle, workers, seed, &mut tally).map_err(|e| e.to_string())?;
         tally.scenarios += 1;
-        if tally.differences > 0 && !options.keep_going {
+        let over = options.scenario.is_some();
+        if over || (tally.differences > 0 && !options.keep_going) {
             break;
         }
     }
@@ -160,10 +169,14 @@ fn scenario(
     let mut scenario = Scenario::new(seed, oracle.topology().clone());
     let mut duel = Duel::begin(oracle, workers, seed)?;
     let mut actions = Vec::new();
+    let mut first_frame = None;
     while let Some(action) = scenario.next() {
         let found = duel.act(&action)?;
         match action {
-            Action::Frame(..) => tally.frames += 1,
+            Action::Frame(..) => {
+                first_frame.get_or_insert(duel.elapsed());
+                tally.frames += 1;
+            }
             _ => tally.looks += 1,
         }
         actions.push(action);
@@ -173,11 +186,10 @@ fn scenario(
                 "scenario {seed}: a difference after {} actions\n      IPVS   {expected}\n      Tarpon {found}",
                 actions.len()
             );
-            let whole = duel.recording("difference");
-            return differs(options, oracle, workers, seed, (actions, whole), tally);
+            return differs(options, oracle, workers, seed, actions, tally);
         }
         scenario.observe(&found.op);
-        if duel.elapsed() > LONGEST {
+        if first_frame.is_some_and(|first| duel.elapsed() - first > LONGEST) {
             scenario.finish();
         }
     }
@@ -190,14 +202,11 @@ fn differs(
     oracle: &mut Oracle,
     workers: u16,
     seed: u64,
-    whole: (Vec<Action>, Recording),
+    actions: Vec<Action>,
     tally: &mut Tally,
 ) -> Result<(), Box<dyn std::error::Error>> {
-    let shown = if options.shrink {
-        shrink(oracle, workers, seed, &whole.0)?
-    } else {
-        Some(whole)
-    };
+    let runs = if options.shrink { RUNS } else { 0 };
+    let shown = shrink(oracle, workers, seed, &actions, runs)?;
     let Some((script, recording)) = shown else {
         println!("  it did not show again");
         tally.passing += 1;

@@ -3,7 +3,7 @@
 use crate::golden::Topology;
 use std::net::{IpAddr, SocketAddr};
 use types::MacAddr;
-use wire::{IntoBytes, Ipv4, Ipv6, Sum, U16, U32, ethernet, ipv4, protocol};
+use wire::{IntoBytes, Ipv4, Ipv6, Sum, U16, U32, ethernet, ipv4, protocol, sctp::Crc32c};
 
 /// A packet to be built.
 #[derive(Clone, Debug)]
@@ -83,6 +83,27 @@ impl Crafted {
         packet
     }
 
+    /// IPv4 without options: the same in fragments that end behind these bytes of its payload.
+    pub fn fragments(&self, cuts: &[usize]) -> Vec<Self> {
+        let mut from = 0;
+        let ends = cuts.iter().copied().chain([self.payload.len()]);
+        ends.map(|to| {
+            let more = if to < self.payload.len() {
+                ipv4::MORE_FRAGMENTS
+            } else {
+                0
+            };
+            let piece = Self {
+                payload: self.payload.get(from..to).unwrap_or_default().to_vec(),
+                fragment: length(from / 8) | more,
+                ..self.clone()
+            };
+            from = to;
+            piece
+        })
+        .collect()
+    }
+
     /// The frame that brings it to the director's interface of `side`.
     pub fn frame(&self, side: &str, topology: &Topology) -> Vec<u8> {
         framed(side, topology, &self.packet(), self.padding)
@@ -132,6 +153,18 @@ pub(super) fn tcp(from: SocketAddr, to: SocketAddr, segment: &Segment) -> Crafte
     let sum = checksum(from.ip(), to.ip(), protocol::TCP, &bytes);
     bytes[16..18].copy_from_slice(&sum.to_be_bytes());
     Crafted::new(from.ip(), to.ip(), protocol::TCP, bytes)
+}
+
+/// One chunk, whole or cut short as `chunk` is.
+pub(super) fn sctp(from: SocketAddr, to: SocketAddr, tag: u32, chunk: &[u8]) -> Crafted {
+    let mut bytes = [from.port().to_be_bytes(), to.port().to_be_bytes()].concat();
+    bytes.extend(tag.to_be_bytes());
+    bytes.extend([0; 4]);
+    bytes.extend_from_slice(chunk);
+    let mut crc = Crc32c::default();
+    crc.add(&bytes);
+    bytes[8..12].copy_from_slice(&crc.finish());
+    Crafted::new(from.ip(), to.ip(), protocol::SCTP, bytes)
 }
 
 /// With `sum` false its checksum is left out.
@@ -194,7 +227,7 @@ fn length(bytes: usize) -> u16 {
     u16::try_from(bytes).unwrap_or(u16::MAX)
 }
 
-/// Protocol and ends of a TCP or UDP packet behind a header without extensions.
+/// Protocol and ends of a TCP, UDP or SCTP packet behind a header without extensions.
 pub(super) fn ends(packet: &[u8]) -> Option<(u8, SocketAddr, SocketAddr)> {
     let address4 = |at: usize| {
         let bytes: [u8; 4] = packet.get(at..at + 4)?.try_into().ok()?;
@@ -215,7 +248,7 @@ pub(super) fn ends(packet: &[u8]) -> Option<(u8, SocketAddr, SocketAddr)> {
         let bytes: [u8; 2] = packet.get(l4 + at..l4 + at + 2)?.try_into().ok()?;
         Some(u16::from_be_bytes(bytes))
     };
-    matches!(number, protocol::TCP | protocol::UDP).then_some(())?;
+    matches!(number, protocol::TCP | protocol::UDP | protocol::SCTP).then_some(())?;
     Some((
         number,
         SocketAddr::new(from, port(0)?),

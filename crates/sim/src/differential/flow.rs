@@ -47,6 +47,25 @@ const ODD: [u8; 10] = [
     SYN | RST,
 ];
 
+/// An association: who sends which chunk.
+const ASSOCIATION: [(End, u8); 9] = [
+    (End::Client, INIT),
+    (End::Server, INIT_ACK),
+    (End::Client, 10),
+    (End::Server, 11),
+    (End::Client, 0),
+    (End::Server, 3),
+    (End::Client, 7),
+    (End::Server, 8),
+    (End::Client, 14),
+];
+
+const INIT: u8 = 1;
+const INIT_ACK: u8 = 2;
+
+/// Chunks there are, and one there is not.
+const CHUNKS: [u8; 16] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 99];
+
 /// One connection.
 #[derive(Clone, Debug)]
 pub(super) struct Flow {
@@ -79,6 +98,9 @@ impl Flow {
 
     /// The next packet, and the side it arrives on. `None`: that end's packets do not pass the director.
     pub fn next(&mut self, dice: &mut Dice) -> Option<(&'static str, Crafted)> {
+        if self.protocol == Protocol::Sctp {
+            return self.chunk(dice);
+        }
         let (end, flags, data) = if dice.one_in(5) {
             let end = if dice.one_in(3) {
                 End::Server
@@ -110,6 +132,35 @@ impl Flow {
             _ => craft::udp(from, to, &data, !dice.one_in(6)),
         };
         Some((side, packet))
+    }
+
+    fn chunk(&mut self, dice: &mut Dice) -> Option<(&'static str, Crafted)> {
+        let (end, kind) = if dice.one_in(5) {
+            let end = [End::Client, End::Client, End::Server][dice.below(3)];
+            (end, CHUNKS[dice.below(CHUNKS.len())])
+        } else {
+            let now = ASSOCIATION[self.at % ASSOCIATION.len()];
+            if !dice.one_in(10) {
+                self.at += 1;
+            }
+            now
+        };
+        let (side, from, to) = match end {
+            End::Client => ("cl", self.client, self.vip),
+            End::Server => ("rs", self.server?, self.client),
+        };
+        let body = match kind {
+            INIT | INIT_ACK => 16,
+            _ => 4 * dice.below(8),
+        };
+        let length = u8::try_from(4 + body).unwrap_or(4);
+        let mut chunk = vec![kind, 0, 0, length];
+        chunk.resize(4 + body, 0x11);
+        // Something behind a cookie may tell more.
+        if matches!(kind, 10 | 11) && dice.one_in(4) {
+            chunk.extend([CHUNKS[dice.below(CHUNKS.len())], 0, 0, 4]);
+        }
+        Some((side, craft::sctp(from, to, 0x22, &chunk)))
     }
 
     fn segment(

@@ -31,6 +31,8 @@ pub struct Scenario {
     waiting: VecDeque<Action>,
     flows: Vec<Flow>,
     clients: u16,
+    /// Packets sent in fragments.
+    cuts: u16,
     frames: usize,
     /// The flow whose packet was the last action.
     last: Option<usize>,
@@ -55,6 +57,7 @@ impl Scenario {
             waiting,
             flows: Vec::new(),
             clients: 0,
+            cuts: 0,
             frames: 0,
             last: None,
             ended: false,
@@ -63,7 +66,11 @@ impl Scenario {
 
     /// Takes notice of what the oracle did.
     pub fn observe(&mut self, op: &Op) {
-        let flow = self.last.take().and_then(|at| self.flows.get_mut(at));
+        let last = self.last;
+        if self.waiting.is_empty() {
+            self.last = None; // Else more fragments of its packet follow.
+        }
+        let flow = last.and_then(|at| self.flows.get_mut(at));
         if let (Some(flow), Op::Tx { out, .. }) = (flow, op) {
             flow.observe(out);
         }
@@ -121,7 +128,42 @@ impl Scenario {
         let (side, mut packet) = flow.next(&mut self.dice)?;
         spoil(&mut self.dice, &mut packet);
         self.last = Some(at);
+        let can_be_cut = packet.source.is_ipv4()
+            && packet.fragment == 0
+            && packet.options.is_empty()
+            && packet.payload.len() > 48;
+        if can_be_cut && self.dice.one_in(3) {
+            self.cut(side, packet);
+            return self.waiting.pop_front();
+        }
         Some(self.sent(side, &packet))
+    }
+
+    /// Sends the packet in two or three fragments, in any order, sometimes one of them twice or never.
+    fn cut(&mut self, side: &'static str, mut packet: Crafted) {
+        self.cuts = self.cuts.wrapping_add(1);
+        packet.id = 0x4000 + self.cuts;
+        // A TCP header is never cut: see the exceptions.
+        let eighths = (packet.payload.len() - 1) / 8;
+        let first = 3 + self.dice.below(eighths - 3);
+        let mut cuts = vec![8 * first];
+        if first < eighths && self.dice.one_in(3) {
+            cuts.push(8 * (first + 1 + self.dice.below(eighths - first)));
+        }
+        cuts.retain(|at| *at < packet.payload.len());
+        let mut pieces = packet.fragments(&cuts);
+        if self.dice.one_in(3) {
+            pieces.reverse();
+        }
+        match self.dice.below(12) {
+            0 => pieces.truncate(1),
+            1 => pieces.insert(0, pieces[0].clone()),
+            _ => {}
+        }
+        for piece in pieces {
+            let action = self.sent(side, &piece);
+            self.waiting.push_back(action);
+        }
     }
 
     fn sent(&mut self, side: &'static str, packet: &Crafted) -> Action {

@@ -17,9 +17,25 @@ struct Kind {
     ports: bool,
 }
 
-use Protocol::{Tcp, Udp};
+use Protocol::{Sctp, Tcp, Udp};
 
-const KINDS: [Kind; 9] = [
+const KINDS: [Kind; 11] = [
+    Kind {
+        words: "--sctp-service 10.0.0.100:9",
+        family: 4,
+        targets: &[(Sctp, "10.0.0.100:9")],
+        marks: &[],
+        persistent: false,
+        ports: true,
+    },
+    Kind {
+        words: "--sctp-service [fd00::100]:9",
+        family: 6,
+        targets: &[(Sctp, "[fd00::100]:9")],
+        marks: &[],
+        persistent: false,
+        ports: true,
+    },
     Kind {
         words: "-t 10.0.0.100:80",
         family: 4,
@@ -101,8 +117,9 @@ const KINDS: [Kind; 9] = [
     },
 ];
 
-const SCHEDULERS: [&str; 13] = [
-    "rr", "rr", "wrr", "wrr", "lc", "wlc", "sed", "nq", "fo", "ovf", "dh", "sh", "mh",
+const SCHEDULERS: [&str; 15] = [
+    "rr", "rr", "wrr", "wrr", "lc", "wlc", "sed", "nq", "fo", "ovf", "dh", "sh", "mh", "lblc",
+    "lblcr",
 ];
 
 struct Service {
@@ -215,6 +232,11 @@ fn add(dice: &mut Dice, kind: &Kind, verb: &str) -> Action {
             });
         }
     }
+    // ipvsadm takes it for services of UDP and of marks only.
+    let datagrams = kind.words.starts_with("-u") || kind.words.starts_with("-f");
+    if datagrams && dice.one_in(6) {
+        words.push_str(" -o");
+    }
     Action::Command(words)
 }
 
@@ -229,7 +251,11 @@ fn address(kind: &Kind, number: usize) -> String {
         (_, false) => format!(
             "[fd01::{:x}]:{}",
             0x10 + number,
-            if kind.ports { 80 } else { 0 }
+            match kind.targets {
+                [(Sctp, _)] => 9,
+                _ if kind.ports => 80,
+                _ => 0,
+            }
         ),
     }
 }
@@ -260,6 +286,8 @@ pub(super) fn setting(dice: &mut Dice) -> Action {
         ("sloppy_tcp", 2),
         ("nat_icmp_send", 2),
         ("pmtu_disc", 2),
-    ][dice.below(6)];
+        ("sloppy_sctp", 2),
+        ("schedule_icmp", 2),
+    ][dice.below(8)];
     Action::Setting(name, dice.below(most).to_string())
 }

@@ -3,10 +3,7 @@
 use super::{Action, Duel, Oracle, OracleError};
 use crate::golden::Recording;
 
-/// Runs at most so often: each takes the oracle a good part of a second.
-const RUNS: usize = 80;
-
-/// A script that still ends in a difference of the same kind, with the recording of it; `None`: it did not show again.
+/// Trying `runs` shorter scripts at most (each takes the oracle a good part of a second): a script that still ends in a difference of the same kind, with the recording of it; `None`: it did not show again.
 ///
 /// # Errors
 /// When the oracle does not answer.
@@ -15,6 +12,7 @@ pub fn shrink(
     workers: u16,
     seed: u64,
     actions: &[Action],
+    runs: usize,
 ) -> Result<Option<(Vec<Action>, Recording)>, OracleError> {
     let Some(last) = actions.last() else {
         return Ok(None);
@@ -36,7 +34,7 @@ pub fn shrink(
     };
     // Ever smaller chunks are left out, from the end on.
     let mut chunk = best.0.len() / 2;
-    let mut left = RUNS;
+    let mut left = runs;
     while chunk > 0 && left > 0 {
         let mut end = best.0.len().saturating_sub(1);
         while end > 0 && left > 0 {
