@@ -37,6 +37,8 @@ mod takeover;
 mod throughput;
 #[path = "e2e/topology.rs"]
 mod topology;
+#[path = "e2e/virtual_address.rs"]
+mod virtual_address;
 
 use lab::runner::{self, Case, Skip};
 use std::process::ExitCode;
@@ -62,6 +64,7 @@ fn main() -> ExitCode {
         host::cases,
         health::cases,
         keepalived::cases,
+        virtual_address::cases,
         fragments::cases,
         topology::cases,
         takeover::cases,

@@ -45,7 +45,7 @@ fn setup(service: &Service) -> Setup {
     }
 }
 
-fn nginx(lab: &Lab, server: &str, argument: &str) -> Result<()> {
+pub fn nginx(lab: &Lab, server: &str, argument: &str) -> Result<()> {
     let files = lab.dir.join(server);
     let files = files.display();
     let line = format!("nginx -e {files}/error.log -p {files} -c {files}/nginx.conf {argument}");

@@ -26,6 +26,9 @@ pub(crate) fn check(check: &Check) -> Table {
     if let Some(port) = check.port {
         put("port", i64::from(port).into());
     }
+    if let Some(aim) = check.aim {
+        put("target", aim.word().into());
+    }
     if let Some(bind) = check.bind {
         put("bind", bind.to_string().into());
     }

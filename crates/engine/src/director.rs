@@ -5,7 +5,7 @@ use crate::{
     local::Local,
     lvs::{self, Estimator, Marks, Roll, Roster, Services, Timeouts, TrafficCells},
     model::{Desired, Interface, ServiceKey, Settings},
-    neighbour::{NeighbourTable, NeighbourView},
+    neighbour::{NeighbourTable, NeighbourView, Resolved},
     net::Net,
     pins::{self, Pins},
     reassembly::Reassembly,
@@ -426,6 +426,15 @@ impl Neighbourhood {
     #[must_use]
     pub fn mac(&self, interface: InterfaceId, address: IpAddr) -> Option<MacAddr> {
         self.0.neighbours.peek(interface, address)
+    }
+
+    /// The MAC of a station. If it is not known, it begins to be asked for.
+    #[must_use]
+    pub fn resolve(&self, interface: InterfaceId, address: IpAddr, now: Tick) -> Option<MacAddr> {
+        match self.0.neighbours.resolve(interface, address, now) {
+            Resolved::Mac(mac) => Some(mac),
+            Resolved::Unknown(_) | Resolved::Full => None,
+        }
     }
 }
 

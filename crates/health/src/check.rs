@@ -22,9 +22,44 @@ pub struct Check {
     pub port: Option<u16>,
     /// The director's address to check from; absent: as its routes say.
     pub bind: Option<IpAddr>,
+    /// Which of the server's addresses; absent: as its service needs it.
+    pub aim: Option<Aim>,
+    /// Where to connect instead, to get to [`Check::target`]. Never configured: whoever makes the check knows.
+    pub detour: Option<IpAddr>,
+}
+
+/// Which address of a server is checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Aim {
+    /// Its own.
+    Server,
+    /// The virtual address, on that server.
+    Virtual,
+}
+
+impl Aim {
+    /// Every word, as written in the file.
+    pub const WORDS: &'static [(&'static str, Self)] =
+        &[("server", Self::Server), ("virtual", Self::Virtual)];
+
+    /// The word in the file.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Server => "server",
+            Self::Virtual => "virtual",
+        }
+    }
 }
 
 impl Check {
+    /// Where to connect to check `server`.
+    #[must_use]
+    pub fn endpoint(&self, server: SocketAddr) -> SocketAddr {
+        let target = self.target(server);
+        SocketAddr::new(self.detour.unwrap_or_else(|| target.ip()), target.port())
+    }
+
     /// The endpoint to be checked of `server`.
     #[must_use]
     pub fn target(&self, server: SocketAddr) -> SocketAddr {

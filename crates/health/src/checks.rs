@@ -105,7 +105,8 @@ impl Checks {
                     }
                     let elsewhere = entry.check.kind != check.kind
                         || (entry.check.address, entry.check.port, entry.check.bind)
-                            != (check.address, check.port, check.bind);
+                            != (check.address, check.port, check.bind)
+                        || entry.check.detour != check.detour;
                     entry.check = check;
                     if elsewhere {
                         // The answer to the old question is none to the new one.

@@ -16,7 +16,7 @@ mod pool;
 pub mod reply;
 pub mod smtp;
 
-pub use check::{Check, Http, Kind, Pattern, Script, Tls, Udp};
+pub use check::{Aim, Check, Http, Kind, Pattern, Script, Tls, Udp};
 pub use checks::{CheckId, Checks, Due, View};
 pub use machine::{Change, Machine, Outcome, Timing};
 pub use policy::{OnFailure, Policy, ServerPolicy, SorryServer, UNPRIVILEGED};

@@ -8,9 +8,10 @@ use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
     address::{AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage},
     link::{LinkAttribute, LinkFlags, LinkMessage},
+    neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState},
     route::{
-        RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope,
-        RouteType,
+        RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol,
+        RouteScope, RouteType,
     },
 };
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
@@ -193,6 +194,45 @@ impl Netlink {
             NLM_F_REQUEST | NLM_F_ACK,
             RouteNetlinkMessage::DelRoute(route_message(index, to, via, metric)),
             &format!("remove route to {to}"),
+        )
+    }
+
+    /// Adds a route through a gateway that needs no address on the link, whose MAC is told at once.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn add_route_to_station(
+        &mut self,
+        index: u32,
+        to: IpNet,
+        station: (IpAddr, MacAddr),
+        metric: u32,
+    ) -> Result<(), NetlinkError> {
+        let (via, mac) = station;
+        let mut neighbour = NeighbourMessage::default();
+        neighbour.header.family = family(via);
+        neighbour.header.ifindex = index;
+        neighbour.header.state = NeighbourState::Permanent;
+        neighbour
+            .attributes
+            .push(NeighbourAttribute::Destination(match via {
+                IpAddr::V4(ip) => NeighbourAddress::Inet(ip),
+                IpAddr::V6(ip) => NeighbourAddress::Inet6(ip),
+            }));
+        neighbour
+            .attributes
+            .push(NeighbourAttribute::LinkLayerAddress(mac.0.to_vec()));
+        self.tell(
+            NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE,
+            RouteNetlinkMessage::NewNeighbour(neighbour),
+            &format!("add neighbour {via}"),
+        )?;
+        let mut route = route_message(index, to, Some(via), metric);
+        route.header.flags = RouteFlags::Onlink;
+        self.tell(
+            NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE,
+            RouteNetlinkMessage::NewRoute(route),
+            &format!("add route to {to}"),
         )
     }
 

@@ -169,6 +169,8 @@ pub(crate) fn read(
             address,
             port,
             bind,
+            aim: None,
+            detour: None,
         })
         .collect()
 }

@@ -388,6 +388,13 @@ fn service(
         }
         let mut own = server.own.clone();
         for check in own.checks.iter_mut().flatten() {
+            // As keepalived does, under direct routing too.
+            if check.kind.has_port()
+                && check.address.is_none()
+                && server.method != ForwardingMethod::Masq
+            {
+                check.aim = Some(health::Aim::Server);
+            }
             // The real server's port counts for its checks, also where packets keep the service's.
             if check.kind.has_port()
                 && check.port.is_none()

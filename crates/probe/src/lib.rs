@@ -86,13 +86,14 @@ fn silence(timeout: Duration) -> String {
 
 async fn conversation(check: &Check, server: SocketAddr) -> Result<(), Failure> {
     let target = check.target(server);
+    let endpoint = check.endpoint(server);
     match &check.kind {
         Kind::Tcp { send, expect } => {
-            let stream = stream::connect(target, check.bind).await?;
+            let stream = stream::connect(endpoint, check.bind).await?;
             stream::tcp(stream, send.as_deref(), expect.as_ref()).await
         }
         Kind::Http(http) => {
-            let stream = stream::connect(target, check.bind).await?;
+            let stream = stream::connect(endpoint, check.bind).await?;
             match &http.tls {
                 None => stream::http(stream, http, target).await,
                 Some(options) => {
@@ -102,7 +103,7 @@ async fn conversation(check: &Check, server: SocketAddr) -> Result<(), Failure> 
             }
         }
         Kind::Smtp { helo } => {
-            let stream = stream::connect(target, check.bind).await?;
+            let stream = stream::connect(endpoint, check.bind).await?;
             stream::smtp(stream, helo).await
         }
         Kind::Dns { name, record } => datagram::dns(name, *record, check, server).await,

@@ -31,6 +31,8 @@ fn check(kind: Kind) -> Check {
         address: None,
         port: None,
         bind: None,
+        aim: None,
+        detour: None,
     }
 }
 

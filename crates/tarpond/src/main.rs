@@ -9,6 +9,7 @@ mod clock;
 mod control;
 mod cores;
 mod desired;
+mod detour;
 mod exception;
 mod health;
 mod logging;

@@ -8,7 +8,8 @@ use crate::{
     control::{self, Control, Listener},
     cores::{self, Placement},
     desired::{PortFacts, desired},
-    exception::{HostThread, Rings},
+    detour::Detours,
+    exception::{Detouring, HostThread, Rings},
     health::{Health, Standing},
     logging,
     ports::{self, OpenPort, Pools},
@@ -51,8 +52,11 @@ pub fn run(config: Config, source: Source) -> Result<()> {
     let mut director = new_director(&config)?;
     let facts: Vec<PortFacts> = ports.iter().map(PortFacts::from).collect();
     let health = Health::start(secret()?[0])?;
-    health.follow(&config);
+    let mut detours = Detours::default();
+    detours.follow(&config);
+    health.follow(&config, &detours);
     let mut wanted = desired(&config, &facts);
+    wanted.stations.extend(detours.stations());
     // Servers that are down until they have answered never were in the table.
     Standing::default().impose(&config, &health, &mut wanted);
     director.apply(clock.now(), &wanted).map_err(|errors| {
@@ -85,7 +89,18 @@ pub fn run(config: Config, source: Source) -> Result<()> {
     };
     let duties = wiring.duties(&mut director, &mut ports, &pools, &channels)?;
     let pool = pools.any().context("there is no packet memory")?.clone();
-    let host = HostThread::start(eal.clone(), Arc::clone(&rings), devices, pool.clone())?;
+    let detour = Detouring {
+        table: detours.table(),
+        neighbourhood: director.neighbourhood(),
+        clock,
+    };
+    let host = HostThread::start(
+        eal.clone(),
+        Arc::clone(&rings),
+        devices,
+        pool.clone(),
+        &detour,
+    )?;
     let workers = Workers::start(&eal, duties)?;
     let tools = Tools {
         roles: director.roles(),
@@ -113,6 +128,7 @@ pub fn run(config: Config, source: Source) -> Result<()> {
         switch,
         clock,
         health,
+        detours,
         takeover,
     );
     tracing::info!("director `{name}` is ready");

@@ -2,6 +2,7 @@
 //!
 //! Never a VIP: the host would answer for it.
 
+use crate::detour;
 use anyhow::{Context as _, Result};
 use config::{Config, Port};
 use host::{Netlink, Tap, set_interface_sysctl};
@@ -60,6 +61,7 @@ impl Taps {
     /// The first thing the kernel refuses; what was done before stays, and calling again goes on from there.
     pub fn follow(&mut self, config: &Config) -> Result<()> {
         let all_routes = config.all_routes();
+        let ranges = detour::ranges(config);
         for interface in &mut self.interfaces {
             let Some(port) = config.ports.get(interface.port) else {
                 continue;
@@ -73,6 +75,15 @@ impl Taps {
             interface
                 .follow(&mut self.netlink, addresses, routes)
                 .with_context(|| format!("the TAP `{}`", interface.name))?;
+            for (number, ipv6) in &ranges {
+                if usize::from(*number) == interface.port {
+                    let (net, gateway) = detour::range(*number, *ipv6);
+                    let station = (gateway, detour::GATEWAY_MAC);
+                    self.netlink
+                        .add_route_to_station(interface.index, net, station, METRIC)
+                        .with_context(|| format!("the TAP `{}`", interface.name))?;
+                }
+            }
         }
         Ok(())
     }

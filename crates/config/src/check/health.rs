@@ -7,8 +7,9 @@ use super::{
     services::{each_server, whereabouts},
 };
 use crate::{Config, Server, Service, check_line};
-use ::health::Check;
-use std::net::{IpAddr, SocketAddr};
+use ::health::{Aim, Check};
+use std::net::IpAddr;
+use types::ForwardingMethod;
 
 /// What is wrong with a check: which key, what, and what instead.
 type Fault = (&'static str, String, String);
@@ -26,7 +27,7 @@ pub(super) fn check(
         for (number, check) in health.checks.iter().enumerate() {
             // A fault may show at every server; it is the check's, and said once.
             let mut others = service.servers.iter().filter(|s| own(s).is_none());
-            let fault = others.find_map(|server| fault(check, server.address));
+            let fault = others.find_map(|server| fault(check, service, server));
             report(fault, &format!("{path}.check[{number}]"), problems);
         }
         twice(&health.checks, &path, problems);
@@ -34,7 +35,7 @@ pub(super) fn check(
             let checks = own(server).unwrap_or_default();
             let path = format!("{path}.server[{number}]");
             for (number, check) in checks.iter().enumerate() {
-                let fault = fault(check, server.address);
+                let fault = fault(check, service, server);
                 report(fault, &format!("{path}.check[{number}]"), problems);
             }
             twice(checks, &path, problems);
@@ -49,7 +50,13 @@ fn report(fault: Option<Fault>, path: &str, problems: &mut Problems) {
     }
 }
 
-fn fault(check: &Check, server: SocketAddr) -> Option<Fault> {
+fn fault(check: &Check, service: &Service, server: &Server) -> Option<Fault> {
+    if check.aim == Some(Aim::Virtual)
+        && let Some((what, instead)) = no_virtual(check, service, server)
+    {
+        return Some(("target", what.into(), instead.into()));
+    }
+    let server = server.address;
     let target = check.target(server);
     if check.kind.has_port() && target.port() == 0 {
         return Some((
@@ -75,6 +82,30 @@ fn fault(check: &Check, server: SocketAddr) -> Option<Fault> {
             "write an address of the same family, or leave it out".into(),
         )
     })
+}
+
+/// Why there is no virtual address on that server that could be checked.
+fn no_virtual(
+    check: &Check,
+    service: &Service,
+    server: &Server,
+) -> Option<(&'static str, &'static str)> {
+    if check.address.is_some() {
+        return Some((
+            "`address` names another address than the virtual one",
+            "leave one of the two out",
+        ));
+    }
+    if service.key.address().is_none() {
+        return Some((
+            "a service by mark has no virtual address of its own",
+            "write address = \"VIP\" of a service by address, or leave `target` out",
+        ));
+    }
+    (server.method == ForwardingMethod::Masq).then_some((
+        "under masq a server does not have the virtual address",
+        "leave `target` out: the server's own address is what clients reach",
+    ))
 }
 
 fn twice(checks: &[Check], path: &str, problems: &mut Problems) {

@@ -5,11 +5,11 @@
 use super::{
     health::program,
     section::{Reader, Section, Wrong},
-    value::{alternatives, flag, integer, parsed, seconds, text},
+    value::{alternatives, flag, integer, parsed, seconds, text, word as one_of},
 };
 use crate::PortRange;
 use health::{
-    Check, Http, Kind, Pattern, Script, Timing, Tls, UNPRIVILEGED, Udp,
+    Aim, Check, Http, Kind, Pattern, Script, Timing, Tls, UNPRIVILEGED, Udp,
     dns::{Record, is_name},
     reply::{Expected, Hex},
 };
@@ -31,6 +31,7 @@ const OF_TYPES: &[(&str, &[&str])] = &[
         "port",
         &["tcp", "http", "https", "script", "udp", "dns", "smtp"],
     ),
+    ("target", &["tcp", "http", "https", "udp", "dns", "smtp"]),
     (
         "bind",
         &["tcp", "http", "https", "ping", "udp", "dns", "smtp"],
@@ -73,6 +74,8 @@ pub(super) fn check(reader: &mut Reader, section: &mut Section<'_>) -> Option<Ch
     let port = section.get(reader, "port", "a port, like 8081", integer(1..=u16::MAX));
     let own = "the director's address to check from, like \"10.1.0.1\"";
     let bind = section.get(reader, "bind", own, parsed::<IpAddr>);
+    let aims = alternatives(Aim::WORDS.iter().map(|(word, _)| *word));
+    let aim = section.get(reader, "target", &aims, one_of(Aim::WORDS));
     let keys = Keys::read(reader, section);
     let word = word?;
     for (key, types) in OF_TYPES {
@@ -95,6 +98,8 @@ pub(super) fn check(reader: &mut Reader, section: &mut Section<'_>) -> Option<Ch
         address,
         port,
         bind,
+        aim,
+        detour: None,
     })
 }
 

@@ -28,6 +28,8 @@ fn tcp(timing: Timing) -> Check {
         address: None,
         port: None,
         bind: None,
+        aim: None,
+        detour: None,
     }
 }
 

@@ -5,6 +5,7 @@ use crate::{
     capture::{Session, Switch},
     clock::Clock,
     desired::{PortFacts, desired},
+    detour::Detours,
     health::{Health, News, Program, Quorum, Standing},
     ports::{OpenPort, Pools},
     source::{Read, Source},
@@ -48,6 +49,7 @@ pub struct Control {
     pub(super) draining: HashSet<(ServiceKey, SocketAddr)>,
     pub(super) shutting_down: bool,
     pub(super) health: Health,
+    detours: Detours,
     pub(super) standing: Standing,
     /// VRRP; `None` once it has ended.
     takeover: Option<Takeover>,
@@ -83,6 +85,7 @@ impl Control {
         switch: Arc<Switch>,
         clock: Clock,
         health: Health,
+        detours: Detours,
         takeover: Takeover,
     ) -> Self {
         let mut control = Self {
@@ -109,6 +112,7 @@ impl Control {
             capturing: false,
             tracing: false,
             health,
+            detours,
             standing: Standing::default(),
             journal: Journal::default(),
             actor: "start".into(),
@@ -180,9 +184,11 @@ impl Control {
             return Err(Error::new(ErrorCode::NeedsRestart, message).with_details(restarts));
         }
         if !changes.is_empty() {
-            self.health.follow(&new);
+            self.detours.follow(&new);
+            self.health.follow(&new, &self.detours);
             if let Err(error) = self.publish(&new) {
-                self.health.follow(&self.config);
+                self.detours.follow(&self.config);
+                self.health.follow(&self.config, &self.detours);
                 return Err(error);
             }
             if let Err(error) = self.taps.follow(&new) {
@@ -426,6 +432,7 @@ impl Control {
 
     fn publish(&mut self, config: &Config) -> Result<(), Error> {
         let mut wanted = desired(config, &self.facts);
+        wanted.stations.extend(self.detours.stations());
         let quorums = self.standing.impose(config, &self.health, &mut wanted);
         match self.director.apply(self.clock.now(), &wanted) {
             Ok(_) => {
@@ -448,7 +455,8 @@ impl Control {
     /// Makes what was in force before a failure the state again.
     fn step_back(&mut self) {
         let before = self.config.clone();
-        self.health.follow(&before);
+        self.detours.follow(&before);
+        self.health.follow(&before, &self.detours);
         if let Err(error) = self.publish(&before) {
             tracing::error!("cannot go back to the state before: {error}");
         }

@@ -20,7 +20,7 @@ use std::{
 };
 use types::PortId;
 
-pub use thread::HostThread;
+pub use thread::{Detouring, HostThread};
 
 /// Frames of control traffic that may wait for the host, per port.
 const CONTROL: usize = 256;

@@ -1,8 +1,13 @@
 //! The thread between the rings and the TAPs.
 
 use super::{PortRings, Rings};
+use crate::{
+    clock::Clock,
+    detour::{self, Translator, Way},
+};
 use anyhow::{Context as _, Result};
 use dpdk::{Eal, Mbuf, Mempool};
+use engine::Neighbourhood;
 use host::Tap;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
@@ -29,6 +34,17 @@ const NAP: Timespec = Timespec {
     tv_nsec: 100_000_000,
 };
 
+/// What frames to and from detours are translated by.
+#[derive(Clone)]
+pub struct Detouring {
+    /// The detours.
+    pub table: detour::Table,
+    /// Who has which MAC.
+    pub neighbourhood: Neighbourhood,
+    /// The time.
+    pub clock: Clock,
+}
+
 /// The running thread; stopped and joined when dropped. The TAPs vanish with it.
 pub struct HostThread {
     stop: Arc<AtomicBool>,
@@ -46,6 +62,7 @@ impl HostThread {
         rings: Arc<Rings>,
         taps: Vec<(usize, Tap)>,
         pool: Mempool,
+        detouring: &Detouring,
     ) -> Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let lanes = taps
@@ -55,6 +72,8 @@ impl HostThread {
                 Some(Lane {
                     tap,
                     rings,
+                    translator: Translator::new(Arc::clone(&detouring.table)),
+                    detouring: detouring.clone(),
                     broken: false,
                 })
             })
@@ -98,6 +117,8 @@ impl Drop for HostThread {
 struct Lane {
     tap: Tap,
     rings: Arc<PortRings>,
+    translator: Translator,
+    detouring: Detouring,
     /// The device is gone or down: said once.
     broken: bool,
 }
@@ -168,11 +189,11 @@ impl Mover {
 impl Lane {
     fn give(&mut self, frame: &Mbuf, buffer: &mut Vec<u8>) {
         let written = if frame.segment_count() == 1 {
-            self.tap.write(frame.head())
+            self.write(frame.head())
         } else {
             buffer.clear();
             frame.segments(&mut |segment| buffer.extend_from_slice(segment));
-            let written = self.tap.write(buffer);
+            let written = self.write(buffer);
             buffer.resize(LARGEST, 0);
             written
         };
@@ -190,7 +211,12 @@ impl Lane {
                     self.broken = false;
                     moved += 1;
                     let bytes = buffer.get(..length).unwrap_or_default();
-                    if let Some(frame) = frame_of(pool, bytes) {
+                    let frame = match self.detoured(bytes) {
+                        Way::Out => frame_of(pool, bytes),
+                        Way::Instead(other) => frame_of(pool, &other),
+                        Way::Drop => None,
+                    };
+                    if let Some(frame) = frame {
                         // Only this thread pushes, and the ring was not full.
                         let _ = self.rings.from_host.push(frame);
                     }
@@ -206,6 +232,26 @@ impl Lane {
             self.rings.gauge.wake();
         }
         moved
+    }
+
+    fn write(&self, bytes: &[u8]) -> Result<bool, Errno> {
+        match self.translator.inward(bytes) {
+            Some(other) => self.tap.write(&other),
+            None => self.tap.write(bytes),
+        }
+    }
+
+    fn detoured(&mut self, bytes: &[u8]) -> Way {
+        let Detouring {
+            neighbourhood,
+            clock,
+            ..
+        } = &self.detouring;
+        let now = clock.now();
+        self.translator
+            .outward(bytes, Duration::from_millis(now.0), |interface, address| {
+                neighbourhood.resolve(interface, address, now)
+            })
     }
 
     fn complain(&mut self, error: Errno) {

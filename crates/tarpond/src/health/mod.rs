@@ -7,6 +7,7 @@ pub mod standing;
 
 pub use standing::{Quorum, Standing};
 
+use crate::detour::Detours;
 use ::health::{Change, CheckId, Checks, Due, Outcome, View};
 use anyhow::{Context as _, Result};
 use config::Config;
@@ -113,8 +114,8 @@ impl Health {
         })
     }
 
-    /// Makes the checks those of `config`; verdicts stay.
-    pub fn follow(&self, config: &Config) {
+    /// Makes the checks those of `config`, on the ways that `detours` has for them; verdicts stay.
+    pub fn follow(&self, config: &Config, detours: &Detours) {
         let mut wanted = Vec::new();
         for service in &config.services {
             for server in &service.servers {
@@ -125,7 +126,7 @@ impl Health {
                         server: server.address,
                         number,
                     };
-                    (id, check.clone())
+                    (id, detours.lead(check, service.key, server))
                 }));
             }
         }
