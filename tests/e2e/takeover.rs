@@ -319,7 +319,7 @@ impl Peer {
 
 /// The real keepalived on the twin's node, in the foreground.
 fn start_keepalived(lab: &Lab, peer: Peer, priority: u8) -> Result<Background> {
-    let path = lab.dir.join("keepalived.conf");
+    let path = lab.dir.join("peer-keepalived.conf");
     fs::write(&path, peer.keepalived(priority))?;
     // Files of its own for each start: one that was killed leaves its child for a second, and keepalived would not start beside it.
     let pid = |what: &str| {
