@@ -4,10 +4,14 @@
 //! Whatever a case does, at its end every frame must be accounted for, SIGTERM must end the daemon in order, and nothing
 //! may be left behind (`lab::router::Router::stop`).
 
+#[path = "e2e/announce.rs"]
+mod announce;
 #[path = "e2e/control.rs"]
 mod control;
 #[path = "e2e/explain.rs"]
 mod explain;
+#[path = "e2e/failures.rs"]
+mod failures;
 #[path = "e2e/faults.rs"]
 mod faults;
 #[path = "e2e/fragments.rs"]
@@ -65,6 +69,8 @@ fn main() -> ExitCode {
         health::cases,
         keepalived::cases,
         virtual_address::cases,
+        failures::cases,
+        announce::cases,
         fragments::cases,
         topology::cases,
         takeover::cases,

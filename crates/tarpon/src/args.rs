@@ -136,6 +136,15 @@ Examples:
 Times are UTC. With --json each event is an object on a line of its own.")]
     Events(EventsArgs),
 
+    /// Tell ExaBGP which virtual addresses are served here, as long as they are
+    #[command(after_long_help = "\
+An address is announced while one of its services has its quorum or a sorry server, and, where a virtual router ([[vrrp]]) has it, while that is
+master here. It is withdrawn when that ends, and when the daemon does not answer. In ExaBGP's configuration:
+
+  process tarpon { run /usr/local/bin/tarpon announce; encoder text; }
+  neighbor 192.0.2.254 { ... api { processes [ tarpon ]; } }")]
+    Announce(AnnounceArgs),
+
     /// Where the file, the configuration in force and the table differ, and why
     Diff,
 
@@ -437,6 +446,26 @@ pub struct EventsArgs {
     /// Only those after this number (as in --json)
     #[arg(long, value_name = "N")]
     pub after: Option<u64>,
+}
+
+/// `announce`
+#[derive(Debug, Args)]
+pub struct AnnounceArgs {
+    /// The next hop that is told [default: self, the session's own address]
+    #[arg(long, value_name = "ADDRESS")]
+    pub next_hop: Option<IpAddr>,
+
+    /// The multi-exit discriminator that is told: the lower is preferred
+    #[arg(long, value_name = "N")]
+    pub med: Option<u32>,
+
+    /// Milliseconds between looks
+    #[arg(long, value_name = "MS", default_value_t = 500, value_parser = clap::value_parser!(u64).range(10..=60_000))]
+    pub interval: u64,
+
+    /// Say what is announced now, and end
+    #[arg(long)]
+    pub once: bool,
 }
 
 /// Which service.

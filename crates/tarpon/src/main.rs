@@ -1,6 +1,7 @@
 //! `tarpon`: shows and changes a running director, over its control socket.
 #![forbid(unsafe_code)]
 
+mod announce;
 mod args;
 mod capture;
 mod check;
@@ -77,6 +78,7 @@ fn run(global: &Global, command: Command) -> Result<ExitCode, Failure> {
             })?;
         }
         Command::Events(args) => events::events(global, &args)?,
+        Command::Announce(args) => announce::announce(global, &args)?,
         Command::Diff => query::show(global, Ask::Diff, show::differences)?,
         Command::Counters { all } => {
             query::show(global, Ask::Counters, |c: &api::Counters| {
