@@ -80,8 +80,8 @@ unguard_services() {
 # Builds the daemon and the CLI as they are shipped; cargo shows its progress.
 build_release() {
     find_cargo
-    say "Building tarpond and tarpon (release)"
-    (cd "$ROOT" && cargo build --release -p tarpond -p tarpon) || die "the build failed (see above)"
+    say "Building tarpond, tarpon and pktgen (release)"
+    (cd "$ROOT" && cargo build --release -p tarpond -p tarpon -p pktgen) || die "the build failed (see above)"
 }
 
 # Where cargo puts what build_release makes.

@@ -29,6 +29,7 @@ const LEVELS: &[(&str, u8)] = &[
     ("probe", 4),
     ("tarpond", 5),
     ("tarpon", 5),
+    ("pktgen", 5),
 ];
 
 /// The only crates in which `unsafe` may stand.

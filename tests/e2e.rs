@@ -31,6 +31,8 @@ mod live;
 mod matrix;
 #[path = "e2e/pci.rs"]
 mod pci;
+#[path = "e2e/pktgen.rs"]
+mod pktgen;
 #[path = "e2e/service.rs"]
 mod service;
 #[path = "e2e/start.rs"]
@@ -75,6 +77,7 @@ fn main() -> ExitCode {
         topology::cases,
         takeover::cases,
         throughput::cases,
+        pktgen::cases,
         pci::cases,
     ] {
         cases.extend(group());

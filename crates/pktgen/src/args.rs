@@ -1,0 +1,188 @@
+//! The command line.
+
+use crate::{
+    axis::Axis,
+    rate::Rate,
+    template::{Template, address_range},
+};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use dpdk::{Device, Hugepages};
+use std::{net::IpAddr, path::PathBuf};
+use types::MacAddr;
+
+/// A packet generator on DPDK ports: sends by templates at a rate, and measures what comes back.
+///
+/// It sends on the ports it is given and on no others. A port is written as everywhere in Tarpon: `af_packet:eth1` (a kernel
+/// interface), `0000:03:00.0` (a NIC bound to vfio-pci), `net_null0` and other virtual devices with their arguments.
+#[derive(Debug, Parser)]
+#[command(name = "pktgen", version, max_term_width = 120)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Send frames by templates, or of a recording; measure loss, latency, reordering and damage of those that come back
+    #[command(after_long_help = EXAMPLES)]
+    Tx(Box<Tx>),
+}
+
+const EXAMPLES: &str = "\
+A template says one kind of packet and its flows:
+  PROTOCOL SOURCE[:PORTS] > DESTINATION:PORTS [WORD VALUE]...
+  udp | tcp | icmp        icmp: echo requests; the source's PORTS are identifiers
+  10.0.0.1  10.0.0.1-10.0.0.250  10.0.0.0/24  10.0.0.1,10.0.0.7     addresses; IPv6 ones in brackets: [2001:db8::/112]:1024-65535
+  size 64 | 64-1518 | 64:7,594:4,1518:1 | imix                      bytes with check sequence; `:N` how often
+  order sequential | uniform | zipf[:EXPONENT]   flows N            which flow comes next; only the first N flows
+  flags syn,ack   vlan ID[:PRIORITY]   ttl N   tos N   df   checksum right|wrong|none   weight N
+
+Examples:
+  # what would be sent, without opening a port
+  pktgen tx --dry-run --pcap out.pcap --count 100 --template 'udp 10.0.0.1-10.0.0.250 > 10.0.1.1:80 size imix'
+  # through a device between two ports, at 100,000 packets a second for ten seconds
+  pktgen tx --port af_packet:eth1 --rx-port af_packet:eth2 --gateway 10.0.0.254 --rate 100k --seconds 10 \\
+      --template 'udp 10.0.0.1-10.0.0.250:1024-65535 > 10.0.1.1:80 size 64 order uniform'
+  # round trips to a machine that answers pings
+  pktgen tx --port af_packet:eth1 --rate 1000 --count 5000 --template 'icmp 10.0.0.9 > 10.0.0.1 size 100'";
+
+/// `pktgen tx`.
+#[derive(Debug, Args)]
+pub struct Tx {
+    /// The ports.
+    #[command(flatten)]
+    pub wiring: Wiring,
+    /// What to send (see below); may be repeated
+    #[arg(long, short, value_name = "TEXT")]
+    pub template: Vec<Template>,
+    /// Send the frames of this file instead, again and again
+    #[arg(long, value_name = "FILE", conflicts_with = "template")]
+    pub from_pcap: Option<PathBuf>,
+    /// Packets a second (`1000`, `250k`, `1.5M`), bits on the wire (`100mbit`, `2.5gbit`), a share of the link (`40%`), or `max`
+    #[arg(long, short, default_value = "1000", value_parser = |text: &str| text.parse::<Rate>())]
+    pub rate: Rate,
+    /// Stop after so many frames
+    #[arg(long, short = 'n', value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub count: Option<u64>,
+    /// Stop after so many seconds; without either, ctrl-C stops
+    #[arg(long, short, value_parser = read_seconds)]
+    pub seconds: Option<f64>,
+    /// How long to wait for the last frames to come back
+    #[arg(long, default_value = "0.5", value_name = "SECONDS", value_parser = read_seconds)]
+    pub drain: f64,
+    /// Send frames without the stamp by which loss and latency are measured
+    #[arg(long)]
+    pub no_stamp: bool,
+    /// For all that is drawn at random: the same seed, the same frames
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Write the result to this file as JSON; `-`: to standard output, instead of the text
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Open no port; with --pcap, write what would be sent
+    #[arg(long)]
+    pub dry_run: bool,
+    /// The file --dry-run writes; as many frames as --count or --seconds say, or 1000
+    #[arg(long, value_name = "FILE", requires = "dry_run")]
+    pub pcap: Option<PathBuf>,
+    /// No line each second
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+/// Ports, who we are on them, and what they run on.
+#[derive(Clone, Debug, Args)]
+pub struct Wiring {
+    /// The port to send on
+    #[arg(
+        long,
+        short,
+        value_name = "DEVICE",
+        required_unless_present = "dry_run"
+    )]
+    pub port: Option<Device>,
+    /// The port frames come back on, if it is another
+    #[arg(long, value_name = "DEVICE")]
+    pub rx_port: Option<Device>,
+    /// Our own addresses on --port, beside the templates' sources: ARP and neighbour solicitations for them are answered
+    #[arg(long, value_name = "ADDRESSES", value_parser = read_addresses)]
+    pub address: Vec<Addresses>,
+    /// Our own addresses on --rx-port, beside the templates' destinations
+    #[arg(long, value_name = "ADDRESSES", value_parser = read_addresses, requires = "rx_port")]
+    pub rx_address: Vec<Addresses>,
+    /// Who gets the frames: its MAC is asked for. Not needed if there is one destination and it is on the link
+    #[arg(long, value_name = "ADDRESS")]
+    pub gateway: Option<IpAddr>,
+    /// The MAC that gets the frames: nothing is asked
+    #[arg(long, value_name = "MAC", conflicts_with = "gateway")]
+    pub to_mac: Option<MacAddr>,
+    /// Threads that send and receive, each with queues of its own on every port
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub workers: u16,
+    /// The CPUs they run on, like 2,3; without, the first this process may use
+    #[arg(long, value_delimiter = ',', value_name = "CPU,...")]
+    pub cores: Vec<usize>,
+    /// Largest IP packet
+    #[arg(long, default_value_t = 1500, value_parser = clap::value_parser!(u16).range(68..=9000))]
+    pub mtu: u16,
+    /// What --rate in % is of, where the port does not know; like 10gbit
+    #[arg(long, value_name = "RATE", value_parser = read_speed)]
+    pub link_speed: Option<f64>,
+    /// Memory for packets, MB
+    #[arg(long, value_name = "MB", value_parser = clap::value_parser!(u32).range(64..))]
+    pub memory: Option<u32>,
+    /// Hugepages: if there are any, always, or never
+    #[arg(long, value_enum, default_value_t)]
+    pub hugepages: Pages,
+}
+
+/// Whether to use hugepages.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub enum Pages {
+    /// If there are enough.
+    #[default]
+    Auto,
+    /// Or fail.
+    Required,
+    /// Not.
+    Never,
+}
+
+impl From<Pages> for Hugepages {
+    fn from(pages: Pages) -> Self {
+        match pages {
+            Pages::Auto => Self::Auto,
+            Pages::Required => Self::Required,
+            Pages::Never => Self::Never,
+        }
+    }
+}
+
+/// Addresses of one family.
+#[derive(Clone, Debug)]
+pub struct Addresses {
+    /// Which.
+    pub axis: Axis,
+    /// The family.
+    pub is_ipv6: bool,
+}
+
+fn read_addresses(text: &str) -> Result<Addresses, String> {
+    address_range(text).map(|(axis, is_ipv6)| Addresses { axis, is_ipv6 })
+}
+
+fn read_seconds(text: &str) -> Result<f64, String> {
+    text.parse()
+        .ok()
+        .filter(|s| (0.0..=1e7).contains(s))
+        .ok_or(format!("`{text}` is no time: seconds, like `10` or `0.5`"))
+}
+
+fn read_speed(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(Rate::Bits(bps)) => Ok(bps),
+        _ => Err(format!("`{text}` is no speed of a link: like `10gbit`")),
+    }
+}

@@ -1,0 +1,24 @@
+//! A packet generator: what to send (`template`, `flows`, `prototype`, `source`), when (`rate`), and what comes back (`parse`,
+//! `meter`), all without DPDK, sockets or a clock; and, in the modules behind `run`, the ports it is sent on.
+#![forbid(unsafe_code)]
+
+pub mod args;
+pub mod axis;
+pub mod counts;
+pub mod flows;
+pub mod meter;
+pub mod parse;
+pub mod pcap;
+pub mod prototype;
+pub mod random;
+pub mod rate;
+pub mod recorded;
+pub mod report;
+pub mod run;
+pub mod source;
+pub mod stamp;
+pub mod station;
+pub mod template;
+pub mod tx;
+pub mod wiring;
+pub mod worker;

@@ -1,0 +1,19 @@
+//! `pktgen`: see `pktgen --help` and docs/pktgen.md.
+#![forbid(unsafe_code)]
+
+use clap::Parser;
+use pktgen::args::{Arguments, Command};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Tx(tx) => pktgen::tx::tx(&tx),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! One run: workers on their CPUs, a line each second, the result.
+
+use crate::{
+    args::Wiring,
+    counts::{Counts, Totals},
+    meter::{Meter, Seen, new_histogram},
+    rate::{Pace, Rate},
+    report::{Measured, PortCounts, Report, Sent, bits, si},
+    wiring::{Lane, Wired},
+    worker::{Done, Frames, Phase, Worker},
+};
+use anyhow::{Context, Result, ensure};
+use core_affinity::CoreId;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+/// How often the watching thread looks.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// What to run.
+pub struct Plan<'a> {
+    /// Ports and CPUs.
+    pub wiring: &'a Wiring,
+    /// How fast.
+    pub rate: Rate,
+    /// How many frames at most, over all workers.
+    pub count: Option<u64>,
+    /// How long at most, seconds.
+    pub seconds: Option<f64>,
+    /// How long to wait for the last frames, seconds.
+    pub drain: f64,
+    /// The run's number, if frames carry stamps.
+    pub run: Option<u16>,
+    /// A line each second, to standard error.
+    pub progress: bool,
+}
+
+/// The CPUs the workers run on.
+///
+/// # Errors
+/// When there are too few, or one is not to be had.
+pub fn place(wiring: &Wiring) -> Result<Vec<CoreId>> {
+    let allowed = core_affinity::get_core_ids().unwrap_or_default();
+    let workers = usize::from(wiring.workers);
+    let shown = |cores: &[CoreId]| {
+        let all: Vec<String> = cores.iter().map(|c| c.id.to_string()).collect();
+        all.join(",")
+    };
+    if wiring.cores.is_empty() {
+        ensure!(
+            workers <= allowed.len(),
+            "--workers {workers}, but this process may use {} CPUs only ({}); each worker needs one",
+            allowed.len(),
+            shown(&allowed)
+        );
+        return Ok(allowed.into_iter().take(workers).collect());
+    }
+    ensure!(
+        wiring.cores.len() == workers,
+        "--cores names {} CPUs for {workers} workers: --workers {}",
+        wiring.cores.len(),
+        wiring.cores.len()
+    );
+    for core in &wiring.cores {
+        ensure!(
+            allowed.iter().any(|c| c.id == *core),
+            "--cores: this process may not use CPU {core}; it may use {}",
+            shown(&allowed)
+        );
+    }
+    Ok(wiring.cores.iter().map(|id| CoreId { id: *id }).collect())
+}
+
+/// Sends and measures. `frames` makes the frames of one worker. The lanes are given back for another run.
+///
+/// # Errors
+/// A rate that means nothing here, no memory, a worker that panicked.
+pub fn run(
+    wired: &mut Wired,
+    plan: &Plan<'_>,
+    stop: &AtomicBool,
+    mut frames: impl FnMut(u16, u16) -> Result<Frames>,
+) -> Result<Report> {
+    let cores = place(plan.wiring)?;
+    let workers = plan.wiring.workers;
+    let hz = wired.eal.tsc_hz();
+    let link = plan.wiring.link_speed.or(wired.speed_bps());
+    let phase = Arc::new(Phase::default());
+    let before = port_counts(wired)?;
+    let mut all: Vec<(Arc<Counts>, Arc<AtomicBool>)> = Vec::new();
+    let mut threads = Vec::new();
+    let lanes = std::mem::take(&mut wired.lanes);
+    let mut ready = Vec::new();
+    for (number, lanes) in (0..workers).zip(lanes) {
+        ready.push(worker(wired, plan, number, lanes, hz, link, &mut frames)?);
+    }
+    for (worker, core) in ready.into_iter().zip(cores) {
+        all.push((Arc::clone(&worker.counts), Arc::clone(&worker.has_sent_all)));
+        let (eal, phase) = (wired.eal.clone(), Arc::clone(&phase));
+        threads.push(thread::spawn(move || {
+            if !core_affinity::set_for_current(core) {
+                eprintln!("warning: worker not pinned to CPU {}", core.id);
+            }
+            // Without it packet buffers cost a little more.
+            let _registered = eal
+                .register_thread()
+                .inspect_err(|error| eprintln!("warning: {error}"))
+                .ok();
+            worker.run(&phase)
+        }));
+    }
+    phase.set(Phase::SEND);
+    watch(&all, plan.progress, stop);
+    phase.set(Phase::DRAIN);
+    let drained = Instant::now();
+    while drained.elapsed().as_secs_f64() < plan.drain {
+        thread::sleep(LOOK);
+    }
+    phase.set(Phase::END);
+    let mut done = Vec::new();
+    for thread in threads {
+        let worker = thread.join().ok().context("a worker panicked")?;
+        wired.lanes.push(worker.1);
+        done.push(worker.0);
+    }
+    let totals = Totals::of(all.iter().map(|(counts, _)| &**counts));
+    let mut report = report(plan, &totals, done, hz);
+    report.ports = port_counts(wired)?;
+    for (now, before) in report.ports.iter_mut().zip(before) {
+        now.tx_packets -= before.tx_packets;
+        now.rx_packets -= before.rx_packets;
+        now.rx_missed -= before.rx_missed;
+        now.tx_errors -= before.tx_errors;
+    }
+    Ok(report)
+}
+
+fn worker(
+    wired: &Wired,
+    plan: &Plan<'_>,
+    number: u16,
+    lanes: Vec<Lane>,
+    hz: u64,
+    link: Option<f64>,
+    frames: &mut impl FnMut(u16, u16) -> Result<Frames>,
+) -> Result<Worker> {
+    let workers = plan.wiring.workers;
+    #[expect(clippy::cast_precision_loss, reason = "a frequency")]
+    let hz_f = hz as f64;
+    let pace = Pace::new(plan.rate, link, workers, number, hz_f).map_err(anyhow::Error::msg)?;
+    // The first workers send one more if the count does not divide.
+    let count = plan.count.map_or(u64::MAX, |count| {
+        count / u64::from(workers) + u64::from(u64::from(number) < count % u64::from(workers))
+    });
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "seconds are checked where they are read"
+    )]
+    let clocks = plan.seconds.map_or(u64::MAX, |s| (s * hz_f) as u64);
+    Ok(Worker {
+        lanes,
+        frames: frames(number, workers)?,
+        pace,
+        count,
+        clocks,
+        blank: wired.blank_pool(number)?,
+        pool: wired.pool.clone(),
+        meter: Meter::new(plan.run.unwrap_or(0), plan.run.map_or(0, |_| workers), hz),
+        counts: Arc::default(),
+        has_sent_all: Arc::default(),
+    })
+}
+
+/// Waits until all has been sent, or `stop`; tells what goes on.
+fn watch(workers: &[(Arc<Counts>, Arc<AtomicBool>)], progress: bool, stop: &AtomicBool) {
+    let begun = Instant::now();
+    let mut last = (begun, Totals::default());
+    loop {
+        let over = stop.load(Relaxed) || workers.iter().all(|(_, done)| done.load(Relaxed));
+        let seconds = last.0.elapsed().as_secs_f64();
+        if progress && (seconds >= 1.0 || (over && seconds > 0.2)) {
+            let now = Totals::of(workers.iter().map(|(counts, _)| &**counts));
+            eprintln!(
+                "{}",
+                line(begun.elapsed().as_secs_f64(), seconds, &last.1, &now)
+            );
+            last = (Instant::now(), now);
+        }
+        if over {
+            return;
+        }
+        thread::sleep(LOOK);
+    }
+}
+
+/// What happened in the last `seconds`.
+#[expect(clippy::cast_precision_loss, reason = "counts of a second")]
+fn line(elapsed: f64, seconds: f64, before: &Totals, now: &Totals) -> String {
+    let sent = now.sent - before.sent;
+    let on_wire = now.sent_bytes - before.sent_bytes + sent * u64::from(crate::rate::WIRE_OVERHEAD);
+    let received = now.received - before.received;
+    let missing = now.sent.saturating_sub(now.received - now.duplicates);
+    let latency = (now.latency_sum_ns - before.latency_sum_ns) as f64 / received.max(1) as f64;
+    let mut text = format!(
+        "{elapsed:6.1} s  sent {}/s ({})",
+        si(sent as f64 / seconds),
+        bits(on_wire as f64 * 8.0 / seconds)
+    );
+    if now.received > 0 {
+        text += &format!(
+            "  received {}/s  missing {missing}  latency {:.1} µs",
+            si(received as f64 / seconds),
+            latency / 1e3
+        );
+    }
+    if now.refused > before.refused {
+        text += "  (port full)";
+    }
+    text
+}
+
+#[expect(clippy::cast_precision_loss, reason = "clocks of a run")]
+fn report(plan: &Plan<'_>, totals: &Totals, done: Vec<Done>, hz: u64) -> Report {
+    let hz = hz as f64;
+    let seconds = done
+        .iter()
+        .map(|d| d.clocks as f64 / hz)
+        .fold(0.0, f64::max);
+    let behind = done.iter().map(|d| d.given_up / hz).fold(0.0, f64::max);
+    let mut seen = Seen::default();
+    let mut latency = new_histogram();
+    for worker in done {
+        let (of_worker, its_latency) = worker.meter.finish();
+        seen.add(&of_worker);
+        // Both have the same bounds.
+        let _ = latency.add(its_latency);
+    }
+    let is_measured = plan.run.is_some() && (plan.wiring.rx_port.is_some() || seen.stamped > 0);
+    Report {
+        sent: Sent::new(totals, seconds, behind),
+        measured: is_measured.then(|| Measured::new(totals.sent, &seen, &latency)),
+        foreign: seen.foreign,
+        ports: Vec::new(),
+    }
+}
+
+fn port_counts(wired: &Wired) -> Result<Vec<PortCounts>> {
+    let counts = wired.ports.iter().map(|port| {
+        let stats = port.stats()?;
+        Ok(PortCounts {
+            port: port.device().to_string(),
+            tx_packets: stats.tx_packets,
+            rx_packets: stats.rx_packets,
+            rx_missed: stats.rx_missed,
+            tx_errors: stats.tx_errors,
+        })
+    });
+    counts.collect()
+}

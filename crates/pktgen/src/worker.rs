@@ -1,0 +1,235 @@
+//! The loop that sends and receives. Once begun it allocates nothing but packet buffers, takes no lock and makes no call to the
+//! kernel (what a driver does below is its own affair).
+
+use crate::{
+    counts::Counts,
+    meter::Meter,
+    prototype::HEAD,
+    rate::Pace,
+    recorded::Recorded,
+    source::Source,
+    template::FCS,
+    wiring::{BURST, Lane},
+};
+use arrayvec::ArrayVec;
+use dpdk::{Mbuf, Mempool};
+use host::cycles;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU8, Ordering::Acquire, Ordering::Release},
+};
+use wire::Frame;
+
+/// What all workers do: they wait, then send and receive, then only receive, then end.
+#[derive(Debug, Default)]
+pub struct Phase(AtomicU8);
+
+impl Phase {
+    /// Workers wait.
+    pub const WAIT: u8 = 0;
+    /// Workers send and receive.
+    pub const SEND: u8 = 1;
+    /// Workers only receive.
+    pub const DRAIN: u8 = 2;
+    /// Workers end.
+    pub const END: u8 = 3;
+
+    /// Goes on to `phase`.
+    pub fn set(&self, phase: u8) {
+        self.0.store(phase, Release);
+    }
+
+    /// The phase now.
+    #[inline]
+    #[must_use]
+    pub fn get(&self) -> u8 {
+        self.0.load(Acquire)
+    }
+}
+
+/// Where frames come from.
+pub enum Frames {
+    /// Templates. The pool's buffers are blank.
+    Made(Source),
+    /// A recording.
+    Recorded(Recorded),
+}
+
+/// One worker.
+pub struct Worker {
+    /// Its ends of the ports; frames leave by the first.
+    pub lanes: Vec<Lane>,
+    /// What to send.
+    pub frames: Frames,
+    /// When.
+    pub pace: Pace,
+    /// How many at most.
+    pub count: u64,
+    /// For how many clocks at most.
+    pub clocks: u64,
+    /// Buffers of what is sent.
+    pub blank: Mempool,
+    /// Buffers of answers.
+    pub pool: Mempool,
+    /// What comes back.
+    pub meter: Meter,
+    /// For whoever watches.
+    pub counts: Arc<Counts>,
+    /// Set when there is nothing more to send.
+    pub has_sent_all: Arc<AtomicBool>,
+}
+
+/// What a worker leaves.
+pub struct Done {
+    /// What came back.
+    pub meter: Meter,
+    /// Clocks from the first frame to the last.
+    pub clocks: u64,
+    /// Clocks in which the rate was not kept.
+    pub given_up: f64,
+}
+
+impl Worker {
+    /// Runs until `phase` says so; gives its ends of the ports back.
+    #[must_use]
+    pub fn run(mut self, phase: &Phase) -> (Done, Vec<Lane>) {
+        while phase.get() == Phase::WAIT {
+            std::hint::spin_loop();
+        }
+        let start = cycles();
+        let mut last_sent = start;
+        let mut stock: ArrayVec<Mbuf, BURST> = ArrayVec::new();
+        let mut outbox: ArrayVec<Mbuf, BURST> = ArrayVec::new();
+        let mut inbox: ArrayVec<Mbuf, BURST> = ArrayVec::new();
+        let mut sending = true;
+        loop {
+            let now = cycles();
+            let phase = phase.get();
+            if sending {
+                let over = phase > Phase::SEND || now - start >= self.clocks;
+                if !over {
+                    self.fill(now - start, now, &mut stock, &mut outbox);
+                }
+                if !outbox.is_empty() && self.send(&mut outbox) > 0 {
+                    last_sent = now;
+                }
+                if over || (self.count == 0 && outbox.is_empty()) {
+                    sending = false;
+                    outbox.clear();
+                    self.has_sent_all.store(true, Release);
+                }
+            }
+            self.receive(&mut inbox);
+            if phase == Phase::END {
+                break;
+            }
+        }
+        let done = Done {
+            meter: self.meter,
+            clocks: last_sent - start,
+            given_up: self.pace.given_up(),
+        };
+        (done, self.lanes)
+    }
+
+    /// Makes the frames that are due.
+    #[inline]
+    fn fill(
+        &mut self,
+        since: u64,
+        now: u64,
+        stock: &mut ArrayVec<Mbuf, BURST>,
+        outbox: &mut ArrayVec<Mbuf, BURST>,
+    ) {
+        #[expect(clippy::cast_precision_loss, reason = "2^52 clocks are weeks")]
+        let since = since as f64;
+        self.pace.catch_up(since);
+        while !outbox.is_full() && self.count > 0 && self.pace.is_due(since) {
+            if stock.is_empty() && !self.blank.alloc_burst(stock) {
+                break;
+            }
+            let Some(mut frame) = stock.pop() else { break };
+            let len = self.frames.write(now, &mut frame);
+            self.pace.sent(len + FCS);
+            self.count -= 1;
+            outbox.push(frame);
+        }
+    }
+
+    /// Hands frames to the port; what it does not take stays, to be tried again.
+    #[inline]
+    fn send(&mut self, outbox: &mut ArrayVec<Mbuf, BURST>) -> usize {
+        let Some(lane) = self.lanes.first_mut() else {
+            return 0;
+        };
+        let bytes = |frames: &[Mbuf]| -> u64 {
+            frames
+                .iter()
+                .map(|f| f.total_len() as u64 + u64::from(FCS))
+                .sum()
+        };
+        let all = bytes(outbox);
+        let sent = lane.tx.burst(outbox);
+        if !outbox.is_empty() {
+            self.counts.refused.add(1);
+        }
+        self.counts.sent.add(sent as u64);
+        self.counts.sent_bytes.add(all - bytes(outbox));
+        sent
+    }
+
+    #[inline]
+    fn receive(&mut self, inbox: &mut ArrayVec<Mbuf, BURST>) {
+        for lane in &mut self.lanes {
+            if lane.rx.burst(inbox) == 0 {
+                continue;
+            }
+            let now = cycles();
+            for frame in inbox.iter() {
+                let is_ours =
+                    lane.is_metered && self.meter.take(now, frame.head(), frame.total_len());
+                if !is_ours && let Some(answer) = lane.station.answer(frame.head()) {
+                    lane.answer(&self.pool, &answer);
+                }
+            }
+            Mbuf::free_burst(inbox);
+            let seen = self.meter.seen();
+            self.counts.received.set(seen.stamped);
+            self.counts.duplicates.set(seen.duplicates);
+            self.counts.foreign.set(seen.foreign);
+            self.counts.latency_sum_ns.set(seen.latency_sum_ns);
+        }
+    }
+}
+
+impl Frames {
+    /// Writes the next frame into an empty buffer; says how many bytes it has.
+    #[inline]
+    fn write(&mut self, clock: u64, frame: &mut Mbuf) -> u16 {
+        match self {
+            Self::Made(source) => {
+                let next = source.next_frame();
+                let len = next.len();
+                if !frame.append(HEAD) {
+                    return 0;
+                }
+                if let Some(head) = frame.head_mut().first_chunk_mut() {
+                    next.write(clock, head);
+                }
+                // The rest of the buffer is zeros, which is what the frame has there.
+                match usize::from(len).checked_sub(HEAD) {
+                    Some(more) => {
+                        let _ = frame.append(more);
+                    }
+                    None => frame.truncate(len.into()),
+                }
+                len
+            }
+            Self::Recorded(recorded) => {
+                let bytes = recorded.next_frame().unwrap_or_default();
+                let _ = frame.extend_from_slice(bytes);
+                u16::try_from(bytes.len()).unwrap_or(u16::MAX)
+            }
+        }
+    }
+}

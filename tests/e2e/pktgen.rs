@@ -1,0 +1,163 @@
+//! `pktgen` on real ports, with a kernel as the device under test: what it says is compared with what others count.
+
+use crate::lab::{Lab, router, run, runner::Case};
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use std::{
+    path::Path,
+    process::{Command, Stdio},
+};
+
+pub fn cases() -> Vec<Case> {
+    vec![
+        Case::new("pktgen::through_a_router", through_a_router),
+        Case::new("pktgen::dry_run", dry_run),
+    ]
+}
+
+/// `pktgen tx` on the router's node, with the result as JSON.
+fn tx(lab: &Lab, arguments: &[&str]) -> Result<Value> {
+    let program = router::program("pktgen");
+    let mut command = lab.on(
+        "router",
+        &format!("{} tx --quiet --json -", program.display()),
+    );
+    command.args(arguments);
+    Ok(serde_json::from_str(&run::text(&mut command, 40)?)?)
+}
+
+fn number(report: &Value, pointer: &str) -> Result<u64> {
+    let value = report.pointer(pointer).and_then(Value::as_u64);
+    value.with_context(|| format!("no {pointer} in {report}"))
+}
+
+/// rs1 stands on both switches: with forwarding turned on it is a router between pktgen's two ports.
+fn through_a_router() -> Result<()> {
+    let lab = Lab::up(&[])?;
+    lab.text("rs1", "sysctl -qw net.ipv4.ip_forward=1", 5)?;
+    let received = "/sys/class/net/wan/statistics/rx_packets";
+    let count = || -> Result<u64> {
+        Ok(lab
+            .text("rs1", &format!("cat {received}"), 5)?
+            .trim()
+            .parse()?)
+    };
+
+    // Nothing is lost, and an independent capture behind the router holds every frame, whole.
+    let file = lab.dir.join("pktgen.pcap");
+    let line = format!(
+        "tshark -q -i lan -f udp -c 2000 -a duration:30 -w {}",
+        file.display()
+    );
+    let mut capture = lab
+        .on("rs1", &line)
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .context("tshark")?;
+    run::until("tshark captures", 15, || Ok(file.exists()))?;
+    let before = count()?;
+    let ports = ["--port", "af_packet:wan", "--rx-port", "af_packet:lan"];
+    let through = ["--gateway", "198.51.100.21", "--rate", "2000"];
+    let flows = "udp 198.51.100.200-198.51.100.209:1024-1033 > 10.1.0.200:80 size imix";
+    let report = tx(
+        &lab,
+        &[
+            &ports[..],
+            &through,
+            &["--count", "2000", "--template", flows],
+        ]
+        .concat(),
+    )?;
+    ensure!(number(&report, "/sent/packets")? == 2000, "{report}");
+    for nothing in [
+        "lost",
+        "duplicates",
+        "reordered",
+        "bad_ip_checksum",
+        "bad_upper_checksum",
+    ] {
+        ensure!(
+            number(&report, &format!("/measured/{nothing}"))? == 0,
+            "{nothing}: {report}"
+        );
+    }
+    // Questions for addresses, ours and the kernel's, come on top.
+    let counted = count()? - before;
+    ensure!((2000..2040).contains(&counted), "rs1 counted {counted}");
+    capture.wait()?;
+    ensure!(
+        right_frames(&file)? == 2000,
+        "tshark read {} right frames",
+        right_frames(&file)?
+    );
+    let slowest = report
+        .pointer("/measured/latency_us/max")
+        .and_then(Value::as_f64);
+    ensure!(slowest.is_some_and(|us| us > 0.0), "{report}");
+
+    // What a filter on the way drops is lost, to the frame.
+    lab.text("rs1", "nft add table ip t", 5)?;
+    let chain = "nft add chain ip t f { type filter hook forward priority 0 ; }";
+    lab.text("rs1", chain, 5)?;
+    lab.text("rs1", "nft add rule ip t f udp sport 1030 drop", 5)?;
+    let flows = "udp 198.51.100.200:1024-1033 > 10.1.0.200:80";
+    let report = tx(
+        &lab,
+        &[
+            &ports[..],
+            &through,
+            &["--count", "1000", "--template", flows],
+        ]
+        .concat(),
+    )?;
+    ensure!(number(&report, "/measured/lost")? == 100, "{report}");
+
+    // Echo requests to a kernel come back on the same port, IPv4 and IPv6; its MAC is asked for.
+    for flows in [
+        "icmp 198.51.100.200:1-4 > 198.51.100.21",
+        "icmp [2001:db8:1::200]:1-4 > [2001:db8:1::21] size 200",
+    ] {
+        let port = ["--port", "af_packet:wan", "--rate", "1000"];
+        let report = tx(
+            &lab,
+            &[&port[..], &["--count", "300", "--template", flows]].concat(),
+        )?;
+        ensure!(
+            number(&report, "/measured/packets")? == 300,
+            "{flows}: {report}"
+        );
+    }
+    Ok(())
+}
+
+/// Frames of a file whose checksums tshark finds right.
+fn right_frames(file: &Path) -> Result<usize> {
+    let mut tshark = Command::new("tshark");
+    for protocol in ["ip", "udp", "tcp"] {
+        tshark.args(["-o", &format!("{protocol}.check_checksum:TRUE")]);
+    }
+    tshark.args(["-Y", "(ipv6 or ip.checksum.status == 1) and (udp.checksum.status == 1 or tcp.checksum.status == 1)"]);
+    let text = run::text(tshark.arg("-r").arg(file), 30)?;
+    Ok(text.lines().count())
+}
+
+/// No port is opened: what would be sent stands in a file, and tshark finds nothing wrong with it.
+fn dry_run() -> Result<()> {
+    let file = std::env::temp_dir().join(format!("pktgen-dry-{}.pcap", std::process::id()));
+    let mut command = Command::new(router::program("pktgen"));
+    command
+        .args(["tx", "--dry-run", "--count", "500", "--pcap"])
+        .arg(&file);
+    for flows in [
+        "udp 10.0.0.1-10.0.0.250 > 10.0.1.1:80 size imix order uniform",
+        "tcp [2001:db8::/112]:9 > [2001:db8:1::1]:443 size 100-120 vlan 5 weight 2 order zipf",
+    ] {
+        command.args(["--template", flows]);
+    }
+    let result = run::text(&mut command, 20).and_then(|_| right_frames(&file));
+    std::fs::remove_file(&file)?;
+    let right = result?;
+    ensure!(right == 500, "{right} of 500 frames are right");
+    Ok(())
+}
