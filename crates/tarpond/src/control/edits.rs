@@ -68,7 +68,7 @@ pub fn server_add(control: &mut Control, add: ServerAdd) -> Changes {
 
 /// Changes a server.
 pub fn server_edit(control: &mut Control, edit_: ServerEdit) -> Changes {
-    edit(control, |config| {
+    let changes = edit(control, |config| {
         let server = config
             .service_mut(edit_.service)?
             .server_mut(edit_.server)?;
@@ -91,7 +91,11 @@ pub fn server_edit(control: &mut Control, edit_: ServerEdit) -> Changes {
             server.lower_threshold = lower;
         }
         Ok(())
-    })
+    })?;
+    if changes.is_empty() {
+        control.edited_idly(edit_.service, edit_.server)?;
+    }
+    Ok(changes)
 }
 
 /// Removes a server.

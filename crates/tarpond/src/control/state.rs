@@ -20,7 +20,7 @@ use config::{Config, ServiceKey};
 use dpdk::MemoryMode;
 use engine::Director;
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
@@ -47,6 +47,8 @@ pub struct Control {
     pub(super) rates: Rates,
     /// Servers a client drains now.
     pub(super) draining: HashSet<(ServiceKey, SocketAddr)>,
+    /// How often a server was edited with nothing changed ([`engine::model::Server::edits`]).
+    idle_edits: HashMap<(ServiceKey, SocketAddr), u32>,
     pub(super) shutting_down: bool,
     pub(super) health: Health,
     detours: Detours,
@@ -105,6 +107,7 @@ impl Control {
             clock,
             started: Instant::now(),
             draining: HashSet::new(),
+            idle_edits: HashMap::new(),
             shutting_down: false,
             takeover: Some(takeover),
             carriers: HashSet::new(),
@@ -209,6 +212,21 @@ impl Control {
             );
         }
         Ok(texts)
+    }
+
+    /// Enforces an edit of a server that changed nothing: as in IPVS, wrr begins its pass anew.
+    ///
+    /// # Errors
+    /// What the director cannot do.
+    pub fn edited_idly(&mut self, service: ServiceKey, server: SocketAddr) -> Result<(), Error> {
+        let config = self.config.clone();
+        self.idle_edits.retain(|(key, address), _| {
+            let service = config.services.iter().find(|s| s.key == *key);
+            service.is_some_and(|s| s.servers.iter().any(|s| s.address == *address))
+        });
+        let edits = self.idle_edits.entry((service, server)).or_default();
+        *edits = edits.wrapping_add(1);
+        self.publish(&config)
     }
 
     /// Runtime edits since a file was last applied.
@@ -433,6 +451,12 @@ impl Control {
     fn publish(&mut self, config: &Config) -> Result<(), Error> {
         let mut wanted = desired(config, &self.facts);
         wanted.stations.extend(self.detours.stations());
+        for service in &mut wanted.services {
+            for server in &mut service.servers {
+                let edits = self.idle_edits.get(&(service.key, server.address));
+                server.edits = edits.copied().unwrap_or(0);
+            }
+        }
         let quorums = self.standing.impose(config, &self.health, &mut wanted);
         match self.director.apply(self.clock.now(), &wanted) {
             Ok(_) => {
