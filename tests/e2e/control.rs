@@ -119,6 +119,25 @@ fn editing() -> Result<()> {
             HTTP.server(3)
         ))?;
         ensure!(shares(10)? == [0, 5, 5], "rs1 quiesced, rs3 added");
+        let said = router.tarpon("settings net.ipv4.vs.drop_entry=3 tcp_timeout=77")?;
+        ensure!(said.contains("tcp_timeout"), "no change told: {said}");
+        let shown: Vec<api::Setting> = router.ask("settings")?;
+        let of = |name: &str| shown.iter().find(|s| s.name == name).map(|s| &s.value);
+        ensure!(
+            of("drop_entry") == Some(&3.into()) && of("tcp_timeout") == Some(&77.into()),
+            "{shown:?}"
+        );
+        ensure!(
+            router.tarpon("ipvsadm -L --timeout")?.contains("77 120 300"),
+            "ipvsadm shows another timeout than 77"
+        );
+        let refused = router.tarpon("settings tcp_timeout=78 drop_entri=1");
+        let why = refused.err().map(|e| format!("{e:#}")).unwrap_or_default();
+        ensure!(why.contains("did you mean `drop_entry`"), "{why}");
+        ensure!(
+            router.tarpon("settings tcp_timeout")?.contains("77"),
+            "half of a refused change was made"
+        );
         router.tarpon(&format!("service edit {vip} --scheduler rr"))?;
         router.tarpon(&format!("server delete {vip} {}", HTTP.server(3)))?;
         ensure!(shares(4)? == [0, 4, 0], "rs2 alone is left to choose");

@@ -86,6 +86,10 @@ commands! {
     Clear = "clear",
     /// Sets the traffic statistics of services and servers to zero: [`crate::Edited`].
     Zero(Zero) = "zero",
+    /// Settings in force: `Vec<`[`crate::Setting`]`>`.
+    Settings = "settings",
+    /// Changes settings, all that are named or none: [`crate::Edited`].
+    SettingsEdit(SettingsEdit) = "settings_edit",
     /// Changes the timeouts named, and answers with all three: [`crate::Timeouts`].
     Timeouts(TimeoutsEdit) = "timeouts",
     /// Stops the daemon cleanly: [`crate::Edited`], then the connection closes.
@@ -114,6 +118,14 @@ pub struct Zero {
     /// Only this service's and its servers'; absent: all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service: Option<ServiceRef>,
+}
+
+/// Settings to change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SettingsEdit {
+    /// Names, as in `[settings]` or as the kernel's (`net.ipv4.vs.drop_entry`), with values as they would be written in a file.
+    pub set: Vec<(String, String)>,
 }
 
 /// Timeouts to change, in seconds; what is absent stays.

@@ -33,7 +33,7 @@ pub use codec::{
 };
 pub use command::{
     Capture, Command, ConnectionFilter, Document, Drain, ServerAdd, ServerDelete, ServerEdit,
-    ServiceAdd, ServiceDelete, ServiceEdit, ServiceRef, TimeoutsEdit, Zero,
+    ServiceAdd, ServiceDelete, ServiceEdit, ServiceRef, SettingsEdit, TimeoutsEdit, Zero,
 };
 pub use error::{Error, ErrorCode};
 pub use event::{Differences, Event, EventFilter, EventKind, EventsEnd};
@@ -46,7 +46,7 @@ pub use reply::{
     Applied, CaptureEnd, CapturedFrame, Change, Connection, ConnectionsEnd, Counters, Direction,
     DrainEnd, DrainProgress, DropCount, Edited, Effect, Fill, Item, Link, MarkRule, Memory,
     MemoryMode, Neighbour, NeighbourState, Persistence, Port, PortAddress, PortStats, Reply, Route,
-    RouteKind, Server, Service, Status, Timeouts, Totals, Traffic, Worker, WorkerCounters,
+    RouteKind, Server, Service, Setting, Status, Timeouts, Totals, Traffic, Worker, WorkerCounters,
 };
 
 /// The protocol's version. It rises when a change would make an older peer misread a message; added fields do not count.

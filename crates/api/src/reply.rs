@@ -38,6 +38,8 @@ pub enum Reply {
     Applied(Applied),
     /// To `service_*`, `server_*` (but drain), `failover`, `clear`, `zero` and `shutdown`.
     Edited(Edited),
+    /// To `settings`.
+    Settings(Vec<Setting>),
     /// To `timeouts`.
     Timeouts(Timeouts),
     /// After the items of `connections`.
@@ -50,6 +52,17 @@ pub enum Reply {
     Explained(Box<crate::Explained>),
     /// After the items of `trace`.
     Trace(crate::TraceEnd),
+}
+
+/// A setting.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Setting {
+    /// Its key in `[settings]`.
+    pub name: String,
+    /// In force: a number, a text, true or false, or a list.
+    pub value: serde_json::Value,
+    /// Where nobody sets it.
+    pub default: serde_json::Value,
 }
 
 /// Timeouts in use, in seconds (`ipvsadm -L --timeout`).

@@ -13,6 +13,7 @@ mod diff;
 mod edit;
 pub mod iptables;
 mod model;
+mod named;
 mod read;
 mod report;
 mod settings;
@@ -26,6 +27,7 @@ pub use model::{
     Config, Cores, Director, HostTap, Hugepages, Idle, LogLevel, MarkRule, Netmask, Persistence,
     Port, PortRange, Route, Server, Service, TcpFlags, Vlan,
 };
+pub use named::{NamedSetting, setting_name};
 pub use read::{MAX_TIMEOUT_S, known_keys};
 pub use report::{Located, Problem, Report};
 pub use settings::Settings;

@@ -247,7 +247,7 @@ struct ServerTable<'c> {
 }
 
 #[derive(Serialize)]
-struct SettingsTable {
+pub struct SettingsTable {
     ip_forward: bool,
     expire_nodest_conn: bool,
     expire_quiescent_template: bool,
@@ -465,7 +465,8 @@ fn server<'c>(server: &Server, health: &'c health::Policy) -> ServerTable<'c> {
     }
 }
 
-fn settings(s: &Settings) -> SettingsTable {
+/// As they are written.
+pub fn settings(s: &Settings) -> SettingsTable {
     SettingsTable {
         ip_forward: s.ip_forward,
         expire_nodest_conn: s.expire_nodest_conn,

@@ -244,6 +244,21 @@ needs no daemon.
 Exit status: 0 done, 1 a check failed, 2 refused (nothing was changed).")]
     Realserver(realserver::Args),
 
+    /// Settings in force, and their change: timeouts, defences, what the kernel has under net/ipv4/vs
+    #[command(after_long_help = "\
+Examples:
+  tarpon settings                                  all of them; * marks those that are not the default
+  tarpon settings tcp_timeout
+  tarpon settings drop_entry=1 net.ipv4.vs.sloppy_tcp=1
+
+Names are those of [settings] in the configuration file; the kernel's names do too. Changes take effect at once, all that are named
+or none, and last until the next apply, reload or restart: write them into the file to keep them.")]
+    Settings {
+        /// NAME shows one, NAME=VALUE changes it
+        #[arg(value_name = "NAME[=VALUE]")]
+        words: Vec<String>,
+    },
+
     /// Set the traffic statistics of services and servers to zero
     Zero,
 

@@ -16,6 +16,7 @@ mod output;
 mod query;
 mod real;
 mod replay;
+mod settings;
 mod show;
 mod table;
 mod units;
@@ -107,6 +108,7 @@ fn run(global: &Global, command: Command) -> Result<ExitCode, Failure> {
         Command::Replay(args) => replay::replay(&args)?,
         // It has exit statuses of its own.
         Command::Realserver(args) => return real::run(global, args),
+        Command::Settings { words } => settings::settings(global, &words)?,
         Command::Zero => {
             query::show(global, Ask::Zero(api::Zero::default()), show::edited)?;
         }

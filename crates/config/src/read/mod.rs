@@ -15,7 +15,7 @@ mod vrrp;
 
 pub use settings::MAX_TIMEOUT_S;
 
-use crate::{Config, Located, Problem, Report, report::line_and_column};
+use crate::{Config, Located, Problem, Report, Settings, report::line_and_column};
 use section::{Reader, Section};
 use std::collections::BTreeSet;
 use toml::de::DeTable;
@@ -91,7 +91,7 @@ fn read(reader: &mut Reader, table: &DeTable<'_>) -> Config {
     let vrrp = root.tables(reader, "vrrp", vrrp::instance);
     let services = root.tables(reader, "service", service::service);
     let settings = root.table(reader, "settings", |reader, section| {
-        settings::read(reader, section, compat_ipvs)
+        settings::read(reader, section, Settings::defaults(compat_ipvs))
     });
     root.finish(reader);
     Config {
@@ -104,6 +104,29 @@ fn read(reader: &mut Reader, table: &DeTable<'_>) -> Config {
         vrrp,
         services,
         settings,
+    }
+}
+
+/// The `[settings]` of a text that has nothing else, over those of `before`.
+pub fn settings_over(text: &str, before: &Settings) -> Result<Settings, Vec<Problem>> {
+    let (table, errors) = DeTable::parse_recoverable(text);
+    let mut reader = Reader::default();
+    let mut root = Section::root(table.get_ref());
+    let settings = root.table(&mut reader, "settings", |reader, section| {
+        settings::read(reader, section, before.clone())
+    });
+    root.finish(&mut reader);
+    let mut problems: Vec<Problem> = errors.iter().map(|e| not_toml(e).1).collect();
+    problems.extend(
+        reader
+            .into_located(Vec::new())
+            .into_iter()
+            .map(|(_, problem)| problem),
+    );
+    if problems.is_empty() {
+        Ok(settings)
+    } else {
+        Err(problems)
     }
 }
 

@@ -13,8 +13,8 @@ pub const MAX_TIMEOUT_S: u32 = 31 * 24 * 3600;
 /// What the table of fragments has room for, in bytes: 2048 buffers of 2304.
 const MAX_FRAGMENT_BYTES: u32 = 2048 * 2304;
 
-pub(super) fn read(reader: &mut Reader, section: &mut Section<'_>, compat_ipvs: bool) -> Settings {
-    let d = Settings::defaults(compat_ipvs);
+/// `d` says what holds where nothing is written.
+pub(super) fn read(reader: &mut Reader, section: &mut Section<'_>, d: Settings) -> Settings {
     let mut on = |key, default: bool| {
         section
             .get(reader, key, "true or false", switch)

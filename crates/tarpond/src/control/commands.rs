@@ -75,6 +75,8 @@ pub fn run(control: &mut Control, command: Command) -> Outcome {
         Command::Trace(trace) => Outcome::job(TraceJob::begin(control, &trace), Job::Trace),
         Command::Clear => edited(edits::clear(control)),
         Command::Zero(zero) => edited(edits::zero(control, zero)),
+        Command::Settings => Outcome::Reply(Reply::Settings(listings::settings(&control.config))),
+        Command::SettingsEdit(edit) => edited(edits::settings(control, &edit)),
         Command::Timeouts(timeouts) => {
             Outcome::from(edits::timeouts(control, timeouts), Reply::Timeouts)
         }

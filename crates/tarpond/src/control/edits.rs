@@ -3,7 +3,7 @@
 use super::Control;
 use api::{
     Error, ErrorCode, ServerAdd, ServerDelete, ServerEdit, ServiceAdd, ServiceDelete, ServiceEdit,
-    Timeouts, TimeoutsEdit, Zero,
+    SettingsEdit, Timeouts, TimeoutsEdit, Zero,
 };
 use config::{Config, EditError, Server, Service};
 use types::{ForwardingMethod, Tunnel};
@@ -127,6 +127,16 @@ pub fn zero(control: &mut Control, zero: Zero) -> Changes {
         let message = format!("there is no service {service}");
         Err(Error::new(ErrorCode::NotFound, message))
     }
+}
+
+/// Changes settings: all, or none.
+pub fn settings(control: &mut Control, change: &SettingsEdit) -> Changes {
+    edit(control, |config| {
+        for (name, value) in &change.set {
+            config.set(name, value)?;
+        }
+        Ok(())
+    })
 }
 
 /// Changes timeouts of connections; those in use are the answer.

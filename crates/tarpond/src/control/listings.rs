@@ -11,6 +11,7 @@ use api::{
     Persistence, Port, PortAddress, PortStats, Route, RouteKind, Server, Service, Status, Totals,
     Traffic, Worker, WorkerCounters,
 };
+use config::Config;
 use engine::{DropReason, ServerView, ServiceView};
 use std::{sync::Arc, time::Instant};
 use types::WorkerId;
@@ -453,4 +454,15 @@ const fn add(a: Totals, b: Totals) -> Totals {
         rate_limited: a.rate_limited.wrapping_add(b.rate_limited),
         no_buffer: a.no_buffer.wrapping_add(b.no_buffer),
     }
+}
+
+/// The settings in force.
+pub fn settings(config: &Config) -> Vec<api::Setting> {
+    let list = config.named_settings().into_iter();
+    let shown = list.map(|setting| api::Setting {
+        name: setting.name,
+        value: setting.value,
+        default: setting.default,
+    });
+    shown.collect()
 }
