@@ -128,7 +128,9 @@ fn editing() -> Result<()> {
             "{shown:?}"
         );
         ensure!(
-            router.tarpon("ipvsadm -L --timeout")?.contains("77 120 300"),
+            router
+                .tarpon("ipvsadm -L --timeout")?
+                .contains("77 120 300"),
             "ipvsadm shows another timeout than 77"
         );
         let refused = router.tarpon("settings tcp_timeout=78 drop_entri=1");

@@ -99,7 +99,7 @@ fn in_fragments<F: Frame, O: Output<F>>(
     let joined = match cut {
         Cut::AsItCame
             if header.is_fragment
-                && is_cut_well(frame, data_at, packet.reassembled.joined, most & !7) =>
+                && is_cut_well(frame, data_at, packet.reassembled.joined, most) =>
         {
             Some(packet.reassembled.joined)
         }

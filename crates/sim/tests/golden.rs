@@ -15,6 +15,7 @@ const RECORDINGS: &[(&str, usize)] = &[
     ("edit_live", 38),
     ("edit_same", 600),
     ("found_icmp_removed_server", 159),
+    ("found_fragment_odd_last", 3),
     ("found_last_fragment", 132),
     ("found_mark6_template", 322),
     ("found_server_of_every_port", 1),

@@ -3,7 +3,10 @@
 use crate::golden::Topology;
 use std::net::{IpAddr, SocketAddr};
 use types::MacAddr;
-use wire::{IntoBytes, Ipv4, Ipv6, Sum, U16, U32, ethernet, ipv4, protocol, sctp::Crc32c};
+use wire::{
+    Ethernet, FragmentHeader, FromBytes, IntoBytes, Ipv4, Ipv6, Sum, U16, U32, ethernet, ipv4,
+    protocol, sctp::Crc32c,
+};
 
 /// A packet to be built.
 #[derive(Clone, Debug)]
@@ -108,6 +111,45 @@ impl Crafted {
     pub fn frame(&self, side: &str, topology: &Topology) -> Vec<u8> {
         framed(side, topology, &self.packet(), self.padding)
     }
+}
+
+/// A frame whose packet's identification is higher by `shift`, its header's checksum as right or wrong as it was.
+pub(super) fn renumbered(frame: &[u8], shift: u16) -> Vec<u8> {
+    let mut frame = frame.to_vec();
+    let Ok((ether, packet)) = Ethernet::mut_from_prefix(&mut frame) else {
+        return frame;
+    };
+    match ether.ethertype.get() {
+        ethernet::IPV4 => {
+            if let Ok((ip, _)) = Ipv4::mut_from_prefix(packet) {
+                let new = ip.id.get().wrapping_add(shift);
+                let sum = [!ip.checksum.get(), !ip.id.get(), new];
+                ip.checksum.set(!folded(sum.map(u32::from).iter().sum()));
+                ip.id.set(new);
+            }
+        }
+        ethernet::IPV6 => {
+            let fragment = Ipv6::mut_from_prefix(packet)
+                .ok()
+                .filter(|(ip, _)| ip.next_header == protocol::FRAGMENT);
+            if let Some((_, rest)) = fragment
+                && let Ok((fragment, _)) = FragmentHeader::mut_from_prefix(rest)
+            {
+                fragment
+                    .id
+                    .set(fragment.id.get().wrapping_add(shift.into()));
+            }
+        }
+        _ => {}
+    }
+    frame
+}
+
+fn folded(sum: u32) -> u16 {
+    let sum = (sum & 0xffff) + (sum >> 16);
+    let sum = (sum & 0xffff) + (sum >> 16);
+    // Two carries leave sixteen bits.
+    u16::try_from(sum).unwrap_or(u16::MAX)
 }
 
 /// An IP packet as a frame for the director's interface of `side`.

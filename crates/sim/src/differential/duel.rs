@@ -1,6 +1,6 @@
 //! Both sides, taking the same actions.
 
-use super::{Action, Oracle, OracleError};
+use super::{Action, Oracle, OracleError, craft};
 use crate::{
     golden::{Looked, Op, Player, Recording, Step},
     mutation::Dice,
@@ -14,6 +14,8 @@ pub struct Duel<'a> {
     started: Instant,
     dice: Dice,
     steps: Vec<Step>,
+    /// Added to the identifications of packets.
+    shift: u16,
 }
 
 /// What an action showed.
@@ -32,12 +34,15 @@ impl<'a> Duel<'a> {
     /// When the oracle does not answer.
     pub fn begin(oracle: &'a mut Oracle, workers: u16, seed: u64) -> Result<Self, OracleError> {
         let player = Player::new(oracle.topology().clone(), workers);
+        // Ids of one scenario are less than 257 apart.
+        let shift = oracle.next_duel().wrapping_mul(257);
         let mut duel = Self {
             oracle,
             player,
             started: Instant::now(),
             dice: Dice::new(seed),
             steps: Vec::new(),
+            shift,
         };
         duel.act(&Action::Fresh)?;
         Ok(duel)
@@ -51,7 +56,13 @@ impl<'a> Duel<'a> {
     /// # Panics
     /// When the engine loses or invents a frame.
     pub fn act(&mut self, action: &Action) -> Result<Found, OracleError> {
-        let op = action.perform(self.oracle)?;
+        let op = match action {
+            Action::Frame(side, bytes) => {
+                let bytes = craft::renumbered(bytes, self.shift);
+                Action::Frame(side, bytes).perform(self.oracle)?
+            }
+            other => other.perform(self.oracle)?,
+        };
         let step = Step {
             t: self.started.elapsed().as_secs_f64(),
             note: None,

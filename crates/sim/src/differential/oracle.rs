@@ -44,6 +44,7 @@ pub struct Oracle {
     output: BufReader<ChildStdout>,
     folder: PathBuf,
     files: u64,
+    duels: u16,
     topology: Topology,
 }
 
@@ -81,6 +82,7 @@ impl Oracle {
             output,
             folder,
             files: 0,
+            duels: 0,
             topology,
         })
     }
@@ -89,6 +91,13 @@ impl Oracle {
     #[must_use]
     pub const fn topology(&self) -> &Topology {
         &self.topology
+    }
+
+    /// A number of its own for each duel: fragments that an earlier one left behind wait for half a minute in its kernel, and nothing
+    /// drops them.
+    pub const fn next_duel(&mut self) -> u16 {
+        self.duels = self.duels.wrapping_add(1);
+        self.duels
     }
 
     /// Asks one thing.
