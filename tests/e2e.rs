@@ -33,6 +33,8 @@ mod matrix;
 mod pci;
 #[path = "e2e/pktgen.rs"]
 mod pktgen;
+#[path = "e2e/programs.rs"]
+mod programs;
 #[path = "e2e/service.rs"]
 mod service;
 #[path = "e2e/start.rs"]
@@ -74,6 +76,7 @@ fn main() -> ExitCode {
         failures::cases,
         announce::cases,
         fragments::cases,
+        programs::cases,
         topology::cases,
         takeover::cases,
         throughput::cases,

@@ -125,9 +125,11 @@ fn uploads(lab: &Lab, service: &Service) -> Result<()> {
     Ok(())
 }
 
-const FAR: &str = "[[service]]\nprotocol = \"tcp\"\naddress = \"198.51.100.10:80\"\nmethod = \"masq\"\n[[service.server]]\naddress = \"10.9.0.11:8080\"\n\n\
+/// A server behind a gateway, by NAT.
+pub const FAR: &str = "[[service]]\nprotocol = \"tcp\"\naddress = \"198.51.100.10:80\"\nmethod = \"masq\"\n[[service.server]]\naddress = \"10.9.0.11:8080\"\n\n\
 [[service]]\nprotocol = \"tcp\"\naddress = \"[2001:db8:1::10]:80\"\nmethod = \"masq\"\n[[service.server]]\naddress = \"[2001:db8:9::11]:8080\"\n\n";
-const FAR_ROUTES: &str = "[[route]]\nto = \"10.9.0.0/24\"\nvia = \"10.1.0.254\"\n\n[[route]]\nto = \"2001:db8:9::/64\"\nvia = \"2001:db8:2::254\"\n\n";
+/// The way to it.
+pub const FAR_ROUTES: &str = "[[route]]\nto = \"10.9.0.0/24\"\nvia = \"10.1.0.254\"\n\n[[route]]\nto = \"2001:db8:9::/64\"\nvia = \"2001:db8:2::254\"\n\n";
 
 fn far() -> Result<()> {
     let setup = Setup {

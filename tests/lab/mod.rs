@@ -2,6 +2,7 @@
 
 pub mod clients;
 pub mod decap;
+pub mod hidden;
 pub mod raw;
 pub mod router;
 pub mod run;

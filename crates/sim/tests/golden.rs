@@ -16,6 +16,7 @@ const RECORDINGS: &[(&str, usize)] = &[
     ("edit_same", 600),
     ("found_icmp_removed_server", 159),
     ("found_fragment_odd_last", 3),
+    ("found_icmp_without_ports", 1),
     ("found_last_fragment", 132),
     ("found_mark6_template", 322),
     ("found_server_of_every_port", 1),

@@ -122,10 +122,16 @@ fn about<I: Ip, F: Frame, O: Output<F>>(
     frame: F,
     packet: &Packet,
 ) -> Result<(), F> {
+    let settings = &cx.snapshot.settings;
+    let compat_ipvs = settings.compat_ipvs;
     let Some((number, quoted, ports)) = quote::<I, F>(&frame, packet) else {
+        // Linux tells what no service has from what no service can be found for.
+        if settings.schedule_icmp && quotes_no_ports::<I, F>(&frame, packet, compat_ipvs) {
+            cx.drop(frame, DropReason::NoConnection);
+            return Ok(());
+        }
         return Err(frame);
     };
-    let compat_ipvs = cx.snapshot.settings.compat_ipvs;
     let to_us = cx
         .snapshot
         .net
@@ -175,6 +181,26 @@ fn quote<I: Ip, F: Frame>(frame: &F, packet: &Packet) -> Option<(u8, Quoted<I::A
     let [a, b, c, d] = *ports;
     let ports = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
     Some((header.kind, quoted, ports))
+}
+
+/// Whether it is an error about a TCP, UDP or SCTP packet of which it quotes too little for the ports.
+fn quotes_no_ports<I: Ip, F: Frame>(frame: &F, packet: &Packet, compat_ipvs: bool) -> bool {
+    let bytes = frame
+        .head()
+        .get(usize::from(packet.l4)..)
+        .unwrap_or_default();
+    let Ok((header, _)) = Icmp::ref_from_prefix(bytes) else {
+        return false;
+    };
+    let inner = bytes.get(icmp::LEN..usize::from(packet.payload_len()).min(bytes.len()));
+    let quoted = inner.and_then(I::quoted);
+    kind(packet.protocol, header.kind, compat_ipvs) == Kind::Translated
+        && quoted.is_some_and(|quoted| {
+            matches!(
+                quoted.protocol,
+                protocol::TCP | protocol::UDP | protocol::SCTP
+            )
+        })
 }
 
 /// What the connection a packet is of, or about, would show, and from which side; several, as they are looked for.

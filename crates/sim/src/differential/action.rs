@@ -28,6 +28,12 @@ pub enum Action {
 }
 
 impl Action {
+    /// Whether it only looks at what there is.
+    #[must_use]
+    pub const fn is_look(&self) -> bool {
+        matches!(self, Self::Connections | Self::Counts | Self::List(_))
+    }
+
     /// Does it to the oracle: the step, as a recording has it, with what the oracle did.
     ///
     /// # Errors
