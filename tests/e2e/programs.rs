@@ -5,8 +5,7 @@ use crate::{
     lab::{
         Lab, clients,
         hidden::{hidden, proves_itself},
-        router::{Router, Setup, with_router, with_router_in},
-        run,
+        router::{Setup, with_router, with_router_in},
         runner::Case,
     },
     service::{FAMILIES, Family, METHODS, Method, Service, decapsulate},
@@ -23,76 +22,76 @@ pub fn cases() -> Vec<Case> {
     })];
     for method in METHODS {
         for family in FAMILIES {
-            let dns = Service::dns(method, family);
-            let name =
-                |what: &str| format!("programs::{what}_{method:?}_{family:?}").to_lowercase();
-            cases.push(Case::new(name("dnsperf"), move || dnsperf(dns)));
-            let http = Service::http(method, family);
-            cases.push(Case::new(name("traceroute"), move || traceroute(http)));
-            let upload = Service::iperf3(method, family);
-            cases.push(Case::new(name("small_mtu"), move || small_mtu(upload)));
+            let name = format!("programs::{method:?}_{family:?}").to_lowercase();
+            cases.push(Case::new(name, move || all(method, family)));
         }
     }
     cases.push(Case::new("programs::router_in_the_middle", middle));
     cases
 }
 
-/// Runs `body` with the service, its servers hidden if it is NAT's.
-fn with_service(service: Service, body: impl FnOnce(&Router<'_>) -> Result<()>) -> Result<()> {
-    with_router(&Setup::new(service.text()), |router| {
-        let lab = router.lab();
-        match service.method {
-            Method::Masq => hidden(lab, || body(router)),
-            Method::Route => body(router),
-            Method::Tunnel => {
-                let _ends = decapsulate(lab)?;
-                body(router)
+/// Each program with its service, all by one VIP; its servers hidden if it is NAT's.
+fn all(method: Method, family: Family) -> Result<()> {
+    let dns = Service::dns(method, family);
+    let http = Service::http(method, family);
+    let upload = Service::iperf3(method, family);
+    with_router(
+        &Setup::new(dns.text() + &http.text() + &upload.text()),
+        |router| {
+            let lab = router.lab();
+            let run = || {
+                dnsperf(lab, &dns)?;
+                traceroute(lab, &http)?;
+                small_mtu(lab, &upload)
+            };
+            match method {
+                Method::Masq => hidden(lab, run),
+                Method::Route => run(),
+                Method::Tunnel => {
+                    let _ends = decapsulate(lab)?;
+                    run()
+                }
             }
-        }
-    })
+        },
+    )
 }
 
 /// Every query of a second's load is answered.
-fn dnsperf(service: Service) -> Result<()> {
-    with_service(service, |router| {
-        let lab = router.lab();
-        let queries = lab.dir.join("queries");
-        fs::write(&queries, "who.lab TXT\n")?;
-        let line = format!(
-            "dnsperf -s {} -p {} -d {} -l 1 -c 20 -T 2 -q 100 -t 3",
-            service.vip(),
-            service.port,
-            queries.display()
-        );
-        let text = lab.text("client", &line, 20)?;
-        let number = |name: &str| -> Result<u64> {
-            let line = text.lines().find(|line| line.contains(name));
-            let value = line.and_then(|line| line.split_once(':')?.1.split_whitespace().next());
-            value
-                .and_then(|value| value.parse().ok())
-                .with_context(|| format!("dnsperf says nothing of `{name}`:\n{text}"))
-        };
-        let (sent, done) = (number("Queries sent")?, number("Queries completed")?);
-        ensure!(
-            sent > 500 && done == sent,
-            "{done} of {sent} queries were answered:\n{text}"
-        );
-        Ok(())
-    })
+fn dnsperf(lab: &Lab, service: &Service) -> Result<()> {
+    let queries = lab.dir.join("queries");
+    fs::write(&queries, "who.lab TXT\n")?;
+    let line = format!(
+        "dnsperf -s {} -p {} -d {} -l 1 -c 20 -T 2 -q 100 -t 3",
+        service.vip(),
+        service.port,
+        queries.display()
+    );
+    let text = lab.text("client", &line, 20)?;
+    let number = |name: &str| -> Result<u64> {
+        let line = text.lines().find(|line| line.contains(name));
+        let value = line.and_then(|line| line.split_once(':')?.1.split_whitespace().next());
+        value
+            .and_then(|value| value.parse().ok())
+            .with_context(|| format!("dnsperf says nothing of `{name}`:\n{text}"))
+    };
+    let (sent, done) = (number("Queries sent")?, number("Queries completed")?);
+    ensure!(
+        sent > 500 && done == sent,
+        "{done} of {sent} queries were answered:\n{text}"
+    );
+    Ok(())
 }
 
 /// The hops to a service as traceroute finds them with SYNs: the director, by the VIP's own address as IPVS does, then the
 /// service.
-fn traceroute(service: Service) -> Result<()> {
-    with_service(service, |router| {
-        let vip = service.vip();
-        let hops = hops(router.lab(), service.family, &vip)?;
-        ensure!(
-            hops == [vip.clone(), vip],
-            "two hops to the service, not {hops:?}"
-        );
-        Ok(())
-    })
+fn traceroute(lab: &Lab, service: &Service) -> Result<()> {
+    let vip = service.vip();
+    let hops = hops(lab, service.family, &vip)?;
+    ensure!(
+        hops == [vip.clone(), vip],
+        "two hops to the service, not {hops:?}"
+    );
+    Ok(())
 }
 
 fn hops(lab: &Lab, family: Family, vip: &str) -> Result<Vec<String>> {
@@ -107,35 +106,27 @@ fn hops(lab: &Lab, family: Family, vip: &str) -> Result<Vec<String>> {
 }
 
 /// An upload where the way to the servers takes less than the client's wire: it is told, and goes on with smaller packets.
-fn small_mtu(service: Service) -> Result<()> {
-    let text = service.text();
-    with_service(service, |router| {
-        let lab = router.lab();
-        clients::iperf3(lab, "rs1", &service.vip(), 1, "")?;
-        if service.method == Method::Tunnel {
-            // 20 or 40 bytes of outer header.
-            let family = if service.family == Family::Ipv4 {
-                ""
-            } else {
-                "-6 "
-            };
-            let said = lab.text(
-                "client",
-                &format!("ip {family}route get {}", service.vip()),
-                5,
-            )?;
-            let mtu = if service.family == Family::Ipv4 {
-                1480
-            } else {
-                1460
-            };
-            ensure!(
-                said.contains(&format!("mtu {mtu}")),
-                "the client has not learnt that the way takes {mtu} bytes: {said}\n{text}"
-            );
-        }
-        Ok(())
-    })
+fn small_mtu(lab: &Lab, service: &Service) -> Result<()> {
+    clients::iperf3(lab, "rs1", &service.vip(), 1, "")?;
+    if service.method == Method::Tunnel {
+        // The outer header takes the difference.
+        let mtu = match service.family {
+            Family::Ipv4 => 1480,
+            Family::Ipv6 => 1460,
+        };
+        learnt(lab, &service.vip(), mtu)?;
+    }
+    Ok(())
+}
+
+/// The client knows that the way to `vip` takes so many bytes.
+fn learnt(lab: &Lab, vip: &str, mtu: u16) -> Result<()> {
+    let said = lab.text("client", &format!("ip route get {vip}"), 5)?;
+    ensure!(
+        said.contains(&format!("mtu {mtu}")),
+        "the client has not learnt that the way takes {mtu} bytes: {said}"
+    );
+    Ok(())
 }
 
 /// A server behind a gateway whose further link takes 1400 bytes: the gateway's ICMP errors are about packets it saw with the server's
@@ -160,11 +151,7 @@ fn middle() -> Result<()> {
                     "director, gateway and service as {vip}, not {hops:?}"
                 );
                 clients::iperf3(lab, "far", vip, 1, "")?;
-                let said = run::text(&mut lab.on("client", &format!("ip route get {vip}")), 5)?;
-                ensure!(
-                    said.contains("mtu 1400"),
-                    "the client has not learnt that the way takes 1400 bytes: {said}"
-                );
+                learnt(lab, vip, 1400)?;
             }
             Ok(())
         })
