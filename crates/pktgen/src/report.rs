@@ -36,6 +36,8 @@ pub struct Sent {
     pub refused: u64,
     /// Part of the time in which the wanted rate was not kept: 0 to 1.
     pub behind: f64,
+    /// CPU time of all workers meanwhile, seconds: on a shared machine less than the time that went by.
+    pub cpu_seconds: f64,
 }
 
 /// What came back.
@@ -93,7 +95,7 @@ impl Sent {
     /// Of counts, over `seconds`; `behind` seconds of them, over all `workers`, the rate was not kept.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "2^52 frames are years")]
-    pub fn new(totals: &Totals, seconds: f64, behind: f64) -> Self {
+    pub fn new(totals: &Totals, seconds: f64, behind: f64, cpu_seconds: f64) -> Self {
         let per_second = |n: f64| if seconds > 0.0 { n / seconds } else { 0.0 };
         let on_wire = totals.sent_bytes + totals.sent * u64::from(WIRE_OVERHEAD);
         Self {
@@ -108,6 +110,7 @@ impl Sent {
             } else {
                 0.0
             },
+            cpu_seconds,
         }
     }
 }
@@ -317,7 +320,7 @@ mod tests {
             sent_bytes: 1_488_095 * 64,
             ..Totals::default()
         };
-        let sent = Sent::new(&totals, 1.0, 0.0);
+        let sent = Sent::new(&totals, 1.0, 0.0, 1.0);
         assert!((sent.bits_per_second - 1e9).abs() < 1e3);
     }
 }

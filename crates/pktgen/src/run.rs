@@ -234,6 +234,7 @@ fn report(plan: &Plan<'_>, totals: &Totals, done: Vec<Done>, hz: u64) -> Report 
         .map(|d| d.clocks as f64 / hz)
         .fold(0.0, f64::max);
     let behind = done.iter().map(|d| d.given_up / hz).fold(0.0, f64::max);
+    let cpu = done.iter().map(|d| d.cpu.as_secs_f64()).sum();
     let mut seen = Seen::default();
     let mut latency = new_histogram();
     for worker in done {
@@ -244,7 +245,7 @@ fn report(plan: &Plan<'_>, totals: &Totals, done: Vec<Done>, hz: u64) -> Report 
     }
     let is_measured = plan.run.is_some() && (plan.wiring.rx_port.is_some() || seen.stamped > 0);
     Report {
-        sent: Sent::new(totals, seconds, behind),
+        sent: Sent::new(totals, seconds, behind, cpu),
         measured: is_measured.then(|| Measured::new(totals.sent, &seen, &latency)),
         foreign: seen.foreign,
         ports: Vec::new(),

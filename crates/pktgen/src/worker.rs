@@ -14,9 +14,13 @@ use crate::{
 use arrayvec::ArrayVec;
 use dpdk::{Mbuf, Mempool};
 use host::cycles;
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicU8, Ordering::Acquire, Ordering::Release},
+use rustix::time::{ClockId, clock_gettime};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU8, Ordering::Acquire, Ordering::Release},
+    },
+    time::Duration,
 };
 use wire::Frame;
 
@@ -85,6 +89,8 @@ pub struct Done {
     pub meter: Meter,
     /// Clocks from the first frame to the last.
     pub clocks: u64,
+    /// CPU time it took to send them, and to receive meanwhile.
+    pub cpu: Duration,
     /// Clocks in which the rate was not kept.
     pub given_up: f64,
 }
@@ -96,6 +102,8 @@ impl Worker {
         while phase.get() == Phase::WAIT {
             std::hint::spin_loop();
         }
+        let cpu_before = cpu_time();
+        let mut cpu = Duration::ZERO;
         let start = cycles();
         let mut last_sent = start;
         let mut stock: ArrayVec<Mbuf, BURST> = ArrayVec::new();
@@ -115,6 +123,7 @@ impl Worker {
                 }
                 if over || (self.count == 0 && outbox.is_empty()) {
                     sending = false;
+                    cpu = cpu_time().saturating_sub(cpu_before);
                     outbox.clear();
                     self.has_sent_all.store(true, Release);
                 }
@@ -127,6 +136,7 @@ impl Worker {
         let done = Done {
             meter: self.meter,
             clocks: last_sent - start,
+            cpu,
             given_up: self.pace.given_up(),
         };
         (done, self.lanes)
@@ -200,6 +210,15 @@ impl Worker {
             self.counts.latency_sum_ns.set(seen.latency_sum_ns);
         }
     }
+}
+
+/// CPU time of the calling thread.
+fn cpu_time() -> Duration {
+    let now = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(
+        now.tv_sec.unsigned_abs(),
+        u32::try_from(now.tv_nsec).unwrap_or(0),
+    )
 }
 
 impl Frames {
