@@ -3,7 +3,7 @@
 use crate::{
     axis::Axis,
     rate::Rate,
-    template::{Template, address_range},
+    template::{Sizes, Template, address_range},
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use dpdk::{Device, Hugepages};
@@ -28,6 +28,57 @@ pub enum Command {
     /// Send frames by templates, or of a recording; measure loss, latency, reordering and damage of those that come back
     #[command(after_long_help = EXAMPLES)]
     Tx(Box<Tx>),
+    /// Search for the highest rate without loss, frame size by frame size, and measure latency there (RFC 2544)
+    #[command(after_long_help = RFC2544_EXAMPLES)]
+    Rfc2544(Box<Rfc2544>),
+}
+
+const RFC2544_EXAMPLES: &str = "\
+Templates are those of `pktgen tx` (see `pktgen tx --help`); their sizes are replaced.
+
+Example: a router between two ports
+  pktgen rfc2544 --port 0000:03:00.0 --rx-port 0000:03:00.1 --gateway 10.0.0.254 --trial 60 --drain 2 \\
+      --template 'udp 10.0.0.1-10.0.0.250 > 10.0.1.1-10.0.1.250:80 order uniform'";
+
+/// `pktgen rfc2544`.
+#[derive(Debug, Args)]
+pub struct Rfc2544 {
+    /// The ports.
+    #[command(flatten)]
+    pub wiring: Wiring,
+    /// What to send; may be repeated
+    #[arg(long, short, value_name = "TEXT", required = true)]
+    pub template: Vec<Template>,
+    /// Frame sizes, one after the other; those too small to be measured are made larger
+    #[arg(long, default_value = "64,128,256,512,1024,1280,1518", value_parser = Sizes::read)]
+    pub sizes: Sizes,
+    /// Where the search begins: as of `pktgen tx`. Of a link without known speed, 100% is what this machine can send
+    #[arg(long, short, default_value = "100%", value_parser = |text: &str| text.parse::<Rate>())]
+    pub rate: Rate,
+    /// Seconds of each trial (RFC 2544 wants 60)
+    #[arg(long, default_value = "2", value_parser = read_trial)]
+    pub trial: f64,
+    /// How long to wait for the last frames of a trial (RFC 2544 wants 2)
+    #[arg(long, default_value = "0.5", value_name = "SECONDS", value_parser = read_seconds)]
+    pub drain: f64,
+    /// How near the result is to be, percent
+    #[arg(long, default_value = "1", value_name = "PERCENT", value_parser = read_percent)]
+    pub resolution: f64,
+    /// Loss that does not count as loss, percent of the frames (RFC 2544: none)
+    #[arg(long, default_value = "0", value_name = "PERCENT", value_parser = read_percent)]
+    pub tolerate: f64,
+    /// Measure latency at these percents of the rate found
+    #[arg(long, default_value = "100,50", value_delimiter = ',', value_name = "PERCENT,...", value_parser = read_percent)]
+    pub latency_at: Vec<f64>,
+    /// For all that is drawn at random
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Write the results to this file as JSON; `-`: to standard output, instead of the text
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// No line for each trial
+    #[arg(long, short)]
+    pub quiet: bool,
 }
 
 const EXAMPLES: &str = "\
@@ -178,6 +229,25 @@ fn read_seconds(text: &str) -> Result<f64, String> {
         .ok()
         .filter(|s| (0.0..=1e7).contains(s))
         .ok_or(format!("`{text}` is no time: seconds, like `10` or `0.5`"))
+}
+
+fn read_trial(text: &str) -> Result<f64, String> {
+    let seconds = read_seconds(text)?;
+    if seconds >= 0.05 {
+        Ok(seconds)
+    } else {
+        Err(format!(
+            "`{text}` is too short for a trial: 0.05 s at least"
+        ))
+    }
+}
+
+fn read_percent(text: &str) -> Result<f64, String> {
+    text.trim_end_matches('%')
+        .parse()
+        .ok()
+        .filter(|p| (0.0..=100.0).contains(p))
+        .ok_or(format!("`{text}` is no share: percent from 0 to 100"))
 }
 
 fn read_speed(text: &str) -> Result<f64, String> {

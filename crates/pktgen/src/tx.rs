@@ -145,7 +145,7 @@ fn dry_run(tx: &Tx, recipe: &Recipe) -> Result<()> {
 }
 
 /// Tells this run's frames from another's.
-fn run_number() -> u16 {
+pub(crate) fn run_number() -> u16 {
     let nanos = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .map_or(0, |t| t.subsec_nanos());
@@ -154,7 +154,7 @@ fn run_number() -> u16 {
 }
 
 /// Set by ctrl-C and SIGTERM; a second one ends the process at once.
-fn stop_on_signals() -> Result<Arc<AtomicBool>> {
+pub(crate) fn stop_on_signals() -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&stop))?;

@@ -63,7 +63,9 @@ pub struct Wired {
 /// # Errors
 /// Whatever the devices refuse, and too few queues.
 pub fn open(wiring: &Wiring, templates: &[Template]) -> Result<Wired> {
-    let sending = wiring.port.clone().context("--port is missing")?;
+    let sending = wiring.port.clone().context(
+        "no port to send on: --port DEVICE, like `--port af_packet:eth1` or `--port 0000:03:00.0`",
+    )?;
     let mut devices: Vec<Device> = vec![sending];
     devices.extend(wiring.rx_port.clone());
     if let [first, second] = devices.as_slice() {

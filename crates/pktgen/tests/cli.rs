@@ -25,7 +25,7 @@ const ONE: &str = "udp 10.0.0.1 > 10.0.1.1:80";
 #[test]
 fn nonsense_is_told_where_it_is_and_what_to_write() {
     for (arguments, part) in [
-        (&["tx", "--template", ONE][..], "--port <DEVICE>"),
+        (&["tx", "--template", ONE][..], "--port af_packet:eth1"),
         (
             &["tx", "--port", "eth", "--template", ONE],
             "af_packet:eth1",
