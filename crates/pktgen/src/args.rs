@@ -147,12 +147,7 @@ pub struct Tx {
 #[derive(Clone, Debug, Args)]
 pub struct Wiring {
     /// The port to send on
-    #[arg(
-        long,
-        short,
-        value_name = "DEVICE",
-        required_unless_present = "dry_run"
-    )]
+    #[arg(long, short, value_name = "DEVICE")]
     pub port: Option<Device>,
     /// The port frames come back on, if it is another
     #[arg(long, value_name = "DEVICE")]
@@ -254,5 +249,13 @@ fn read_speed(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(Rate::Bits(bps)) => Ok(bps),
         _ => Err(format!("`{text}` is no speed of a link: like `10gbit`")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_command_line_is_well_made() {
+        <super::Arguments as clap::CommandFactory>::command().debug_assert();
     }
 }

@@ -14,7 +14,7 @@ pub struct Trial {
 /// A search under way.
 #[derive(Clone, Debug)]
 pub struct Search {
-    /// The highest rate taken, and the lowest not taken or not reached.
+    /// The highest rate taken, and the lowest not taken.
     low: f64,
     high: f64,
     /// The highest rate asked for at all.
@@ -22,6 +22,8 @@ pub struct Search {
     resolution: f64,
     tolerated: f64,
     trials: u32,
+    /// Trials whose rate was not reached, though nothing was lost.
+    stalls: u32,
     /// The top has been tried.
     begun: bool,
     /// What is above `low` could not be sent, not: was lost.
@@ -42,6 +44,8 @@ pub enum Limit {
 
 /// Trials of one search at most: halving takes fewer, so this is for devices that change their mind.
 const TRIALS: u32 = 40;
+/// Rates that could not be sent before the generator is held to be too slow.
+const STALLS: u32 = 4;
 /// A rate is reached if no more than this is missing.
 const NEARLY: f64 = 0.995;
 
@@ -56,6 +60,7 @@ impl Search {
             resolution,
             tolerated,
             trials: 0,
+            stalls: 0,
             begun: false,
             limit: Limit::Top,
         }
@@ -84,9 +89,12 @@ impl Search {
         if is_taken {
             self.low = self.low.max(if is_reached { trial.wanted } else { rate });
             if !is_reached {
-                // Nothing is known of what lies between, but it could not be sent once.
-                self.high = self.high.min(trial.wanted).max(self.low);
-                self.limit = Limit::Generator;
+                // Nothing is known of the rate that was wanted: a busy machine may send it the next time.
+                self.stalls += 1;
+                if self.stalls >= STALLS {
+                    self.high = self.low;
+                    self.limit = Limit::Generator;
+                }
             }
         } else {
             self.high = self.high.min(rate).max(self.low);
@@ -177,6 +185,23 @@ mod tests {
             search.result()
         );
         assert_eq!(search.limit(), Limit::Generator);
+    }
+
+    #[test]
+    fn a_generator_that_stumbles_does_not_spoil_the_result() {
+        let mut search = Search::new(4e6, 0.005, 0.0);
+        let mut trials = 0;
+        while let Some(rate) = search.next_rate() {
+            trials += 1;
+            let generator = if trials == 3 || trials == 6 { 1e5 } else { 1e9 };
+            search.tell(Model { generator, ..MODEL }.trial(rate));
+        }
+        assert!(
+            (9.9e5..=1e6).contains(&search.result()),
+            "{}",
+            search.result()
+        );
+        assert_eq!(search.limit(), Limit::Device);
     }
 
     #[test]
