@@ -11,6 +11,7 @@ use std::{
 pub fn cases() -> Vec<Case> {
     vec![
         Case::new("pktgen::through_a_router", through_a_router),
+        Case::new("pktgen::flood_and_search", flood_and_search),
         Case::new("pktgen::dry_run", dry_run),
     ]
 }
@@ -126,6 +127,50 @@ fn through_a_router() -> Result<()> {
         ensure!(
             number(&report, "/measured/packets")? == 300,
             "{flows}: {report}"
+        );
+    }
+    Ok(())
+}
+
+/// Every fragment of a flood is one the kernel counts; a search ends with what was asked for, as nothing is lost.
+fn flood_and_search() -> Result<()> {
+    let lab = Lab::up(&[])?;
+    lab.text("rs1", "sysctl -qw net.ipv4.ip_forward=1", 5)?;
+    let program = router::program("pktgen");
+    let pktgen = |line: &str| lab.text("router", &format!("{} {line}", program.display()), 40);
+    pktgen("flood frag --quiet --to 198.51.100.21:9 --port af_packet:wan --rate 2k --count 500")?;
+    let counted = lab.text("rs1", "nstat -asz IpReasmReqds", 5)?;
+    ensure!(
+        counted
+            .lines()
+            .any(|l| l.split_whitespace().eq(["IpReasmReqds", "500", "0.0"])),
+        "{counted}"
+    );
+
+    let mut command = lab.on(
+        "router",
+        &format!("{} rfc2544 --quiet --json -", program.display()),
+    );
+    command.args("--port af_packet:wan --rx-port af_packet:lan --gateway 198.51.100.21".split(' '));
+    command.args("--sizes 64,512 --rate 500 --trial 0.4 --drain 0.2 --resolution 20".split(' '));
+    command.args(["--template", "udp 198.51.100.200:1024-1033 > 10.1.0.200:80"]);
+    let results: Value = serde_json::from_str(&run::text(&mut command, 60)?)?;
+    for (at, size) in [64, 512].into_iter().enumerate() {
+        ensure!(
+            number(&results, &format!("/{at}/size"))? == size,
+            "{results}"
+        );
+        let rate = results
+            .pointer(&format!("/{at}/throughput_pps"))
+            .and_then(Value::as_f64);
+        ensure!(
+            rate.is_some_and(|pps| pps > 100.0 && pps <= 500.0),
+            "{results}"
+        );
+        let latency = results.pointer(&format!("/{at}/latency/0/latency_us/p50"));
+        ensure!(
+            latency.and_then(Value::as_f64).is_some_and(|us| us > 0.0),
+            "{results}"
         );
     }
     Ok(())

@@ -28,9 +28,76 @@ pub enum Command {
     /// Send frames by templates, or of a recording; measure loss, latency, reordering and damage of those that come back
     #[command(after_long_help = EXAMPLES)]
     Tx(Box<Tx>),
+    /// Send a flood of one kind, from many senders, to see what a device does under it
+    #[command(after_long_help = FLOOD_EXAMPLES)]
+    Flood(Box<Flood>),
     /// Search for the highest rate without loss, frame size by frame size, and measure latency there (RFC 2544)
     #[command(after_long_help = RFC2544_EXAMPLES)]
     Rfc2544(Box<Rfc2544>),
+}
+
+const FLOOD_EXAMPLES: &str = "\
+Floods are templates of `pktgen tx`: --dry-run shows the template, and with --pcap the frames.
+
+Example: ten thousand SYNs a second to a service behind the router 10.0.0.254, for a minute
+  pktgen flood syn --to 192.0.2.10:80 --port af_packet:eth1 --address 10.0.0.9 --gateway 10.0.0.254 --rate 10k --seconds 60";
+
+/// `pktgen flood`.
+#[derive(Debug, Args)]
+pub struct Flood {
+    /// What of
+    #[arg(value_enum)]
+    pub kind: FloodKind,
+    /// To whom: ADDRESS:PORT as in templates, ADDRESS alone for icmp and arp
+    #[arg(long, value_name = "TARGET")]
+    pub to: String,
+    /// From whom, as in templates; without, from the addresses set aside for tests: 198.18.0.0/15, [2001:2:0::/65]
+    #[arg(long, value_name = "ADDRESSES")]
+    pub from: Option<String>,
+    /// The ports.
+    #[command(flatten)]
+    pub wiring: Wiring,
+    /// As of `pktgen tx`; must be said
+    #[arg(long, short, value_parser = |text: &str| text.parse::<Rate>())]
+    pub rate: Rate,
+    /// Stop after so many frames
+    #[arg(long, short = 'n', value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub count: Option<u64>,
+    /// Stop after so many seconds; without either, ctrl-C stops
+    #[arg(long, short, value_parser = read_seconds)]
+    pub seconds: Option<f64>,
+    /// For all that is drawn at random
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Write the result to this file as JSON; `-`: to standard output, instead of the text
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Open no port; with --pcap, write what would be sent
+    #[arg(long)]
+    pub dry_run: bool,
+    /// The file --dry-run writes
+    #[arg(long, value_name = "FILE", requires = "dry_run")]
+    pub pcap: Option<PathBuf>,
+    /// No line each second
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+/// Kinds of floods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FloodKind {
+    /// TCP handshakes begun
+    Syn,
+    /// TCP segments of no connection
+    Ack,
+    /// Small UDP datagrams
+    Udp,
+    /// Fragments of IPv4 packets whose rest never comes
+    Frag,
+    /// Echo requests
+    Icmp,
+    /// ARP requests, from many senders
+    Arp,
 }
 
 const RFC2544_EXAMPLES: &str = "\
@@ -84,11 +151,11 @@ pub struct Rfc2544 {
 const EXAMPLES: &str = "\
 A template says one kind of packet and its flows:
   PROTOCOL SOURCE[:PORTS] > DESTINATION:PORTS [WORD VALUE]...
-  udp | tcp | icmp        icmp: echo requests; the source's PORTS are identifiers
+  udp | tcp | icmp | arp  icmp: echo requests; the source's PORTS are identifiers. arp: requests to all
   10.0.0.1  10.0.0.1-10.0.0.250  10.0.0.0/24  10.0.0.1,10.0.0.7     addresses; IPv6 ones in brackets: [2001:db8::/112]:1024-65535
   size 64 | 64-1518 | 64:7,594:4,1518:1 | imix                      bytes with check sequence; `:N` how often
   order sequential | uniform | zipf[:EXPONENT]   flows N            which flow comes next; only the first N flows
-  flags syn,ack   vlan ID[:PRIORITY]   ttl N   tos N   df   checksum right|wrong|none   weight N
+  flags syn,ack   vlan ID[:PRIORITY]   ttl N   tos N   df   checksum right|wrong|none   fragment first   weight N
 
 Examples:
   # what would be sent, without opening a port

@@ -62,6 +62,10 @@ impl Axis {
     #[must_use]
     #[inline]
     pub fn at(&self, mut index: u64) -> u128 {
+        // Nearly always.
+        if let [span] = self.spans.as_slice() {
+            return span.first + u128::from(index.min(span.count - 1));
+        }
         let mut last = 0;
         for span in &self.spans {
             if index < span.count {

@@ -30,8 +30,13 @@ pub struct Flows {
 enum Drawing {
     /// One flow only.
     Still,
-    /// Places on the axes of the flow to come, and how many flows come before all begins again.
-    Sequential { at: [u64; 4], left: u64, all: u64 },
+    /// Places on the axes of this flow, and how many flows come, this one among them, before all begins again.
+    Sequential {
+        begun: bool,
+        at: [u64; 4],
+        left: u64,
+        all: u64,
+    },
     /// Each axis by itself.
     UniformAxes,
     /// A number below.
@@ -58,6 +63,7 @@ impl Flows {
         flows.drawing = match template.order {
             _ if all == 1 => Drawing::Still,
             Order::Sequential => Drawing::Sequential {
+                begun: false,
                 at: places,
                 left: all - first,
                 all,
@@ -77,43 +83,49 @@ impl Flows {
 
     /// The next flow.
     #[inline]
-    pub fn next(&mut self, random: &mut Random) -> Flow {
+    pub fn next_flow(&mut self, random: &mut Random) -> &Flow {
         match &mut self.drawing {
-            Drawing::Still => self.now,
-            Drawing::Sequential { .. } => self.step(),
+            Drawing::Still => {}
+            Drawing::Sequential { begun, .. } => {
+                if *begun {
+                    self.step();
+                } else {
+                    *begun = true;
+                }
+            }
             Drawing::UniformAxes => {
-                let places = [0, 1, 2, 3].map(|i: usize| random.below(self.axes[i].total()));
+                let places = [0, 1, 2, 3].map(|i: usize| match self.axes[i].total() {
+                    1 => 0,
+                    total => random.below(total),
+                });
                 self.go_to(places);
-                self.now
             }
             Drawing::UniformBelow(all) => {
                 let number = random.below(*all);
                 let places = self.places(number);
                 self.go_to(places);
-                self.now
             }
             Drawing::Drawn { numbers, next } => {
                 let number = numbers.get(*next).copied().unwrap_or(0);
                 *next = (*next + 1) % DRAWN;
                 let places = self.places(number.into());
                 self.go_to(places);
-                self.now
             }
         }
+        &self.now
     }
 
-    /// This flow, and turns to the one behind it: only what turns is looked up again.
+    /// Turns to the flow behind this one: only what turns is looked up again.
     #[inline]
-    fn step(&mut self) -> Flow {
-        let this = self.now;
-        let Drawing::Sequential { at, left, all } = &mut self.drawing else {
-            return this;
+    fn step(&mut self) {
+        let Drawing::Sequential { at, left, all, .. } = &mut self.drawing else {
+            return;
         };
         *left -= 1;
         if *left == 0 {
             (*left, *at) = (*all, [0; 4]);
             self.go_to([0; 4]);
-            return this;
+            return;
         }
         for axis in ODOMETER {
             at[axis] += 1;
@@ -127,7 +139,6 @@ impl Flows {
                 break;
             }
         }
-        this
     }
 
     /// Where flow `number` is on each axis.
@@ -196,7 +207,7 @@ mod tests {
 
     fn draw(text: &str, count: usize) -> Vec<Flow> {
         let (mut flows, mut random) = flows(text, 0, 1);
-        (0..count).map(|_| flows.next(&mut random)).collect()
+        (0..count).map(|_| *flows.next_flow(&mut random)).collect()
     }
 
     const SMALL: &str = "udp 10.0.0.1-10.0.0.3:5,7 > 10.0.1.1-10.0.1.2:80-81";
@@ -229,7 +240,7 @@ mod tests {
     #[test]
     fn workers_begin_elsewhere_and_meet_all() {
         let (mut second, mut random) = flows(SMALL, 1, 2);
-        let begun: Vec<Flow> = (0..24).map(|_| second.next(&mut random)).collect();
+        let begun: Vec<Flow> = (0..24).map(|_| *second.next_flow(&mut random)).collect();
         let all = draw(SMALL, 24);
         assert_eq!(begun[..12], all[12..]);
         assert_eq!(begun[12..], all[..12]);

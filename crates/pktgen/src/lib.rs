@@ -5,6 +5,7 @@
 pub mod args;
 pub mod axis;
 pub mod counts;
+pub mod flood;
 pub mod flows;
 pub mod meter;
 pub mod parse;

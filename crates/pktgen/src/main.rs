@@ -8,6 +8,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Tx(tx) => pktgen::tx::tx(&tx),
+        Command::Flood(args) => pktgen::flood::flood(&args),
         Command::Rfc2544(args) => pktgen::rfc2544::rfc2544(&args),
     };
     match result {

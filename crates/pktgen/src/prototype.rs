@@ -7,7 +7,7 @@ use crate::{
 };
 use std::net::{Ipv4Addr, Ipv6Addr};
 use types::MacAddr;
-use wire::{Sum, ethernet, icmp};
+use wire::{Arp, IntoBytes, Sum, arp, ethernet, icmp};
 
 /// Bytes in which all that is not zero stands: the largest headers and a stamp.
 pub const HEAD: usize = 96;
@@ -34,8 +34,11 @@ pub struct Prototype {
     is_ipv6: bool,
     /// Axes with more than one value.
     varies: [bool; 4],
-    /// Where the IP header and the stamp begin, and where ports (or an echo's identifier) and the upper checksum stand.
-    ip_at: usize,
+    /// Every frame is the same.
+    pub is_fixed: bool,
+    /// Where addresses, ports (or an echo's identifier), the stamp and checksums stand.
+    addresses_at: [usize; 2],
+    ip_checksum_at: Option<usize>,
     ports_at: [usize; 2],
     stamp_at: Option<usize>,
     checksum_at: Option<usize>,
@@ -54,35 +57,44 @@ impl Prototype {
     pub fn new(template: &Template, size: u16, link: Link, stamp: Option<(u16, u16)>) -> Self {
         let len = template.frame_len(size);
         let headers = usize::from(template.headers_len());
+        let is_arp = template.kind == Kind::Arp;
+        let to = if is_arp { MacAddr::BROADCAST } else { link.to };
         let mut bytes = Vec::with_capacity(HEAD);
-        bytes.extend(link.to.0);
+        bytes.extend(to.0);
         bytes.extend(link.from.0);
         if let Some((id, priority)) = template.vlan {
             bytes.extend(ethernet::VLAN.to_be_bytes());
             bytes.extend((u16::from(priority) << 13 | id.get()).to_be_bytes());
         }
-        let ethertype = if template.is_ipv6 {
-            ethernet::IPV6
-        } else {
-            ethernet::IPV4
+        let ethertype = match template.is_ipv6 {
+            _ if is_arp => ethernet::ARP,
+            true => ethernet::IPV6,
+            false => ethernet::IPV4,
         };
         bytes.extend(ethertype.to_be_bytes());
         let ip_at = bytes.len();
-        let ip_len = len - u16::try_from(ip_at).unwrap_or(0);
+        let mut ip_len = len - u16::try_from(ip_at).unwrap_or(0);
+        // A TCP segment without data, in the smallest frame there is: what is left is the frame's padding, as on any wire.
+        if matches!(template.kind, Kind::Tcp { .. }) && stamp.is_none() && size == 64 {
+            ip_len = template.headers_len() - u16::try_from(ip_at).unwrap_or(0);
+        }
         // What varies is left 0 here, so that it can be added.
         let varies = [0, 1, 2, 3].map(|i: usize| template.axes[i].total() > 1);
         let fixed = [0, 1, 2, 3].map(|i: usize| if varies[i] { 0 } else { template.axes[i].at(0) });
         let number = template.kind.number(template.is_ipv6);
-        push_ip(&mut bytes, template, ip_len, [fixed[0], fixed[2]], number);
+        if !is_arp {
+            push_ip(&mut bytes, template, ip_len, [fixed[0], fixed[2]], number);
+        }
         let upper_at = bytes.len();
         let upper_len = ip_len - u16::try_from(upper_at - ip_at).unwrap_or(0);
         let port = |value: u128| u16::try_from(value).unwrap_or(0);
-        push_upper(
-            &mut bytes,
-            template,
-            upper_len,
-            [port(fixed[1]), port(fixed[3])],
-        );
+        if is_arp {
+            let (us, them) = ((link.from.0, low(fixed[0])), ([0; 6], low(fixed[2])));
+            bytes.extend(Arp::new(arp::REQUEST, us, them).as_bytes());
+        } else {
+            let ports = [port(fixed[1]), port(fixed[3])];
+            push_upper(&mut bytes, template, upper_len, ports);
+        }
         debug_assert_eq!(bytes.len(), headers);
         let stamp_at = stamp.map(|(run, stream)| {
             let blank = Stamp {
@@ -97,7 +109,7 @@ impl Prototype {
         let used = bytes.len();
         bytes.resize(HEAD, 0);
         let checksum_at = match (template.checksum, template.kind) {
-            (Checksum::None, _) => None,
+            (Checksum::None, _) | (_, Kind::Arp) => None,
             (_, Kind::Udp) => Some(upper_at + wire::udp::CHECKSUM_OFFSET),
             (_, Kind::Tcp { .. }) => Some(upper_at + wire::tcp::CHECKSUM_OFFSET),
             (_, Kind::Echo) => Some(upper_at + 2),
@@ -114,13 +126,19 @@ impl Prototype {
         }
         let mut ip = Sum::new();
         ip.add(&bytes[ip_at..upper_at]);
-        Self {
+        let mut prototype = Self {
             head: bytes.try_into().unwrap_or([0; HEAD]),
             len,
             used,
             is_ipv6: template.is_ipv6,
             varies,
-            ip_at,
+            is_fixed: false,
+            addresses_at: match template.is_ipv6 {
+                _ if is_arp => [ip_at + 14, ip_at + 24],
+                true => [ip_at + 8, ip_at + 24],
+                false => [ip_at + 12, ip_at + 16],
+            },
+            ip_checksum_at: (!is_arp && !template.is_ipv6).then_some(ip_at + 10),
             ports_at: match template.kind {
                 Kind::Echo => [upper_at + 4; 2],
                 _ => [upper_at, upper_at + 2],
@@ -131,12 +149,19 @@ impl Prototype {
             pseudo,
             ip_sum: ip.folded().into(),
             upper_sum: upper.folded().into(),
+        };
+        if varies == [false; 4] && stamp_at.is_none() {
+            // Its checksums too.
+            let mut head = prototype.head;
+            prototype.write(&Flow::default(), 0, 0, &mut head);
+            (prototype.head, prototype.is_fixed) = (head, true);
         }
+        prototype
     }
 
     /// Writes the start of a frame of `flow`; `number` and `clock` go into the stamp. Only the first `SPAN` bytes of `out` are
     /// touched: [`SHORT`] where that is enough, or [`HEAD`].
-    #[inline]
+    #[inline(always)]
     pub fn write<const SPAN: usize>(
         &self,
         flow: &Flow,
@@ -148,6 +173,9 @@ impl Prototype {
             return;
         };
         *out = *head;
+        if self.is_fixed {
+            return;
+        }
         let mut ip_sum = self.ip_sum;
         let mut upper_sum = self.upper_sum;
         for (which, axis) in [0, 2].into_iter().enumerate() {
@@ -169,14 +197,25 @@ impl Prototype {
             put(out, at + 4, &clock.to_be_bytes());
             upper_sum += words(number) + words((clock >> 32) as u32) + words(low(clock.into()));
         }
-        if !self.is_ipv6 {
-            put(out, self.ip_at + 10, &fold(ip_sum).to_be_bytes());
+        if let Some(at) = self.ip_checksum_at {
+            put(out, at, &fold(ip_sum).to_be_bytes());
         }
         if let Some(at) = self.checksum_at {
             let sum = fold(upper_sum);
             let sum = if self.is_udp && sum == 0 { 0xffff } else { sum };
             put(out, at, &sum.to_be_bytes());
         }
+    }
+
+    /// [`Prototype::write`] for frames that are all the same; says how many bytes the whole frame has.
+    #[inline(always)]
+    pub fn copy(&self, is_short: bool, out: &mut [u8; HEAD]) -> u16 {
+        if is_short {
+            out[..SHORT].copy_from_slice(&self.head[..SHORT]);
+        } else {
+            *out = self.head;
+        }
+        self.len
     }
 
     /// Puts source (0) or destination (1) into its place; says the sum of its words.
@@ -188,17 +227,13 @@ impl Prototype {
         out: &mut [u8; SPAN],
     ) -> u32 {
         if self.is_ipv6 {
-            put(out, self.ip_at + 8 + which * 16, &address.to_be_bytes());
+            put(out, self.addresses_at[which], &address.to_be_bytes());
             return [96, 64, 32, 0]
                 .map(|s| words(low(address >> s)))
                 .iter()
                 .sum();
         }
-        put(
-            out,
-            self.ip_at + 12 + which * 4,
-            &low(address).to_be_bytes(),
-        );
+        put(out, self.addresses_at[which], &low(address).to_be_bytes());
         words(low(address))
     }
 }
@@ -215,17 +250,16 @@ fn push_ip(bytes: &mut Vec<u8>, template: &Template, len: u16, [from, to]: [u128
     bytes.extend([0x45, template.tos]);
     bytes.extend(len.to_be_bytes());
     bytes.extend([0, 0]);
-    let fragment = if template.dont_fragment {
-        wire::ipv4::DONT_FRAGMENT
-    } else {
-        0
-    };
+    let flag = |is_set, flag| if is_set { flag } else { 0 };
+    let fragment = flag(template.dont_fragment, wire::ipv4::DONT_FRAGMENT)
+        | flag(template.first_fragment, wire::ipv4::MORE_FRAGMENTS);
     bytes.extend(fragment.to_be_bytes());
     bytes.extend([template.ttl, number, 0, 0]);
     bytes.extend(Ipv4Addr::from_bits(low(from)).octets());
     bytes.extend(Ipv4Addr::from_bits(low(to)).octets());
 }
 
+/// Of IP packets.
 fn push_upper(bytes: &mut Vec<u8>, template: &Template, len: u16, [from, to]: [u16; 2]) {
     match template.kind {
         Kind::Udp => {
@@ -247,6 +281,7 @@ fn push_upper(bytes: &mut Vec<u8>, template: &Template, len: u16, [from, to]: [u
             bytes.extend(from.to_be_bytes());
             bytes.extend([0, 1]);
         }
+        Kind::Arp => {}
     }
 }
 
@@ -299,7 +334,7 @@ mod tests {
             .map(|n| {
                 let mut head = [0xee; HEAD];
                 prototype.write(
-                    &flows.next(&mut random),
+                    flows.next_flow(&mut random),
                     u32::try_from(n).unwrap(),
                     0x1234_5678_9abc_def0,
                     &mut head,
@@ -351,6 +386,43 @@ mod tests {
             assert_eq!(seen.upper_checksum_right, Some(false), "{text}");
             assert!(seen.ip_checksum_right);
         }
+    }
+
+    #[test]
+    fn arp_requests_ask_all_and_fragments_say_that_more_comes() {
+        let template: Template = "arp 10.0.0.0/24 > 10.1.0.1-10.1.0.9 vlan 3"
+            .parse()
+            .unwrap();
+        let prototype = Prototype::new(&template, 64, LINK, None);
+        let flow = Flow {
+            addresses: [0x0a00_0007, 0x0a01_0005],
+            ports: [0; 2],
+        };
+        let mut head = [0xee; HEAD];
+        prototype.write(&flow, 0, 0, &mut head);
+        let expected = Arp::new(
+            arp::REQUEST,
+            (LINK.from.0, 0x0a00_0007),
+            ([0; 6], 0x0a01_0005),
+        );
+        assert_eq!(head[..6], [0xff; 6]);
+        assert_eq!(head[12..18], [0x81, 0, 0, 3, 8, 6]);
+        assert_eq!(head[18..46], *expected.as_bytes());
+        assert!(head[46..].iter().all(|byte| *byte == 0));
+
+        let frame = &frames("udp 10.0.0.1 > 10.0.0.2:1 fragment first df", 64, 1)[0];
+        assert_eq!(frame[20..22], [0x60, 0]);
+    }
+
+    #[test]
+    fn the_smallest_tcp_segments_have_no_data() {
+        let template: Template = "tcp 10.0.0.1 > 10.0.0.2:1 size 64".parse().unwrap();
+        let prototype = Prototype::new(&template, 64, LINK, None);
+        let mut head = [0xee; HEAD];
+        prototype.write(&Flow::default(), 0, 0, &mut head);
+        let seen = parse::parse(&head[..60], 60).unwrap();
+        assert!(seen.payload.is_empty() && seen.ip_checksum_right);
+        assert_eq!(seen.upper_checksum_right, Some(true));
     }
 
     #[test]

@@ -66,6 +66,8 @@ impl fmt::Display for Rate {
 /// Says when frames are due, in clocks since the start. Time is its caller's.
 #[derive(Clone, Debug)]
 pub struct Pace {
+    /// No rate: always due.
+    is_free: bool,
     /// Clocks a frame takes, and each byte of it on the wire.
     per_frame: f64,
     per_byte: f64,
@@ -105,6 +107,7 @@ impl Pace {
             }
         };
         Ok(Self {
+            is_free: rate == Rate::Max,
             per_frame,
             per_byte,
             // Workers take turns.
@@ -118,7 +121,7 @@ impl Pace {
     #[inline]
     #[must_use]
     pub fn is_due(&self, now: f64) -> bool {
-        self.due <= now
+        self.is_free || self.due <= now
     }
 
     /// When the next frame is due.
@@ -130,6 +133,9 @@ impl Pace {
     /// A frame of `size` bytes, check sequence included, is sent.
     #[inline]
     pub fn sent(&mut self, size: u16) {
+        if self.is_free {
+            return;
+        }
         self.due += self.per_frame + self.per_byte * f64::from(size + WIRE_OVERHEAD);
     }
 
@@ -137,7 +143,7 @@ impl Pace {
     #[inline]
     pub fn catch_up(&mut self, now: f64) {
         let late = now - self.due - self.patience;
-        if late > 0.0 && self.per_frame + self.per_byte > 0.0 {
+        if late > 0.0 && !self.is_free {
             self.due += late;
             self.given_up += late;
         }

@@ -4,7 +4,11 @@ use crate::{counts::Totals, meter::Seen, rate::WIRE_OVERHEAD};
 use anyhow::{Context, Result};
 use hdrhistogram::Histogram;
 use serde::Serialize;
-use std::{fmt, fs, path::Path};
+use std::{
+    fmt, fs,
+    io::{self, Write},
+    path::Path,
+};
 
 /// The result of `pktgen tx`.
 #[derive(Clone, Debug, Serialize)]
@@ -267,6 +271,19 @@ pub fn bits(n: f64) -> String {
     }
 }
 
+/// Writes to standard output; whoever reads may have gone (`| head`).
+///
+/// # Errors
+/// When it cannot be written for another reason.
+pub fn say(text: &str) -> Result<()> {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(error).context("standard output")
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Writes a result as JSON: to a file, or to standard output for `-`.
 ///
 /// # Errors
@@ -274,8 +291,7 @@ pub fn bits(n: f64) -> String {
 pub fn write_json(result: &impl Serialize, path: &Path) -> Result<()> {
     let text = serde_json::to_string_pretty(result)?;
     if path.as_os_str() == "-" {
-        println!("{text}");
-        return Ok(());
+        return say(&(text + "\n"));
     }
     fs::write(path, text + "\n").with_context(|| format!("--json {}", path.display()))
 }

@@ -4,7 +4,7 @@ use crate::{
     args::Rfc2544,
     prototype::Link,
     rate::{Rate, WIRE_OVERHEAD},
-    report::{Latency, Report, bits, si, write_json},
+    report::{Latency, Report, bits, say, si, write_json},
     run::{self, Plan},
     search::{Limit, Search, Trial},
     source::Recipe,
@@ -100,7 +100,7 @@ pub fn rfc2544(args: &Rfc2544) -> Result<()> {
             .as_ref()
             .is_none_or(|path| path.as_os_str() != "-")
         {
-            print_one(&result);
+            say(&text(&result))?;
         }
         results.push(result);
     }
@@ -242,26 +242,28 @@ impl Bench<'_> {
     }
 }
 
-fn print_one(result: &OfSize) {
+fn text(result: &OfSize) -> String {
     let why = match result.limited_by {
         Limit::Device => "more is lost",
         Limit::Generator => "this machine sends no faster",
         Limit::Top => "no more was asked for",
     };
-    println!(
-        "size {:>4}  {}/s, {} on the wire ({} trials; {why})",
+    let mut text = format!(
+        "size {:>4}  {}/s, {} on the wire ({} trials; {why})\n",
         result.size,
         si(result.throughput_pps),
         bits(result.throughput_bits_per_second),
         result.trials
     );
     for at in &result.latency {
-        match &at.latency_us {
-            Some(l) => println!(
-                "           at {:>3} %: latency min {:.1}, mean {:.1}, p50 {:.1}, p99 {:.1}, max {:.1} µs; lost {}",
-                at.percent, l.min, l.mean, l.p50, l.p99, l.max, at.lost
+        let percent = at.percent;
+        text += &match &at.latency_us {
+            Some(l) => format!(
+                "           at {percent:>3} %: latency min {:.1}, mean {:.1}, p50 {:.1}, p99 {:.1}, max {:.1} µs; lost {}\n",
+                l.min, l.mean, l.p50, l.p99, l.max, at.lost
             ),
-            None => println!("           at {:>3} %: nothing came back", at.percent),
-        }
+            None => format!("           at {percent:>3} %: nothing came back\n"),
+        };
     }
+    text
 }

@@ -174,6 +174,7 @@ fn worker(
         pool: wired.pool.clone(),
         meter: Meter::new(plan.run.unwrap_or(0), plan.run.map_or(0, |_| workers), hz),
         counts: Arc::default(),
+        waiting_bytes: 0,
         has_sent_all: Arc::default(),
     })
 }

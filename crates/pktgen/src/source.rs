@@ -1,11 +1,11 @@
 //! The frames of a run, one after the other: templates and sizes as often as their weights say, flows in their order.
 
 use crate::{
-    flows::{Flow, Flows},
+    flows::Flows,
     prototype::{HEAD, Link, Prototype, SHORT},
     random::Random,
     stamp,
-    template::{FCS, Template},
+    template::{FCS, Kind, Template},
 };
 use thiserror::Error;
 
@@ -39,6 +39,9 @@ pub enum SourceError {
         /// The smallest that would do.
         least: u16,
     },
+    /// Frames that have no payload, or none that is read.
+    #[error("template {0}: ARP and fragments carry no stamp: --no-stamp sends them, only counted")]
+    NoStamp(usize),
     /// A frame larger than the port's MTU.
     #[error("template {template}, size {size}: larger than the port's MTU of {mtu}; give --mtu {}", size - 18)]
     TooLarge {
@@ -74,14 +77,8 @@ pub struct Source {
     number: u32,
     /// All that varies stands in the first [`SHORT`] bytes.
     is_short: bool,
-}
-
-/// A frame about to be written.
-pub struct Next<'a> {
-    prototype: &'a Prototype,
-    flow: Flow,
-    number: u32,
-    is_short: bool,
+    /// Every frame is the same.
+    is_fixed: bool,
 }
 
 impl Recipe {
@@ -93,6 +90,10 @@ impl Recipe {
         deck(&self.templates, 1).map(drop)?;
         for (number, template) in (1..).zip(&self.templates) {
             let vlan = if template.vlan.is_some() { 4 } else { 0 };
+            let unread = template.kind == Kind::Arp || template.first_fragment;
+            if self.run.is_some() && unread {
+                return Err(SourceError::NoStamp(number));
+            }
             let least =
                 template.headers_len() - vlan + FCS + u16::try_from(stamp::LEN).unwrap_or(0);
             for &(size, _) in template.sizes.all() {
@@ -136,6 +137,7 @@ impl Recipe {
                 sizes.map(|(size, _)| (number, Prototype::new(template, *size, self.link, stamp))),
             );
         }
+        let is_fixed = matches!(prototypes.as_slice(), [(_, one)] if one.is_fixed);
         let is_short = prototypes.iter().all(|(_, p)| p.used <= SHORT);
         Ok(Source {
             prototypes,
@@ -145,6 +147,7 @@ impl Recipe {
             random,
             number: 0,
             is_short,
+            is_fixed,
         })
     }
 }
@@ -197,60 +200,48 @@ const fn gcd(a: u64, b: u64) -> u64 {
 }
 
 impl Source {
-    /// The next frame.
-    #[inline]
-    pub fn next_frame(&mut self) -> Next<'_> {
-        let card = self.deck[self.next];
+    /// Writes the next frame's start over the first bytes of `out`: [`HEAD`], or [`SHORT`] of them where that is all that is not
+    /// zero. What comes behind must be zero already. Says how many bytes the whole frame has.
+    #[inline(always)]
+    pub fn write_next(&mut self, clock: u64, out: &mut [u8; HEAD]) -> u16 {
+        if self.is_fixed
+            && let [(_, prototype)] = self.prototypes.as_slice()
+        {
+            return prototype.copy(self.is_short, out);
+        }
+        let Some(&card) = self.deck.get(self.next) else {
+            return 0;
+        };
         self.next += 1;
         if self.next == self.deck.len() {
             self.next = 0;
         }
-        let (template, prototype) = &self.prototypes[usize::from(card)];
+        let Some((template, prototype)) = self.prototypes.get(usize::from(card)) else {
+            return 0;
+        };
+        let Some(flows) = self.flows.get_mut(usize::from(*template)) else {
+            return 0;
+        };
+        let flow = flows.next_flow(&mut self.random);
         let number = self.number;
         self.number = number.wrapping_add(1);
-        Next {
-            flow: self.flows[usize::from(*template)].next(&mut self.random),
-            prototype,
-            number,
-            is_short: self.is_short,
-        }
-    }
-}
-
-impl Next<'_> {
-    /// Bytes it takes in a buffer.
-    #[inline]
-    #[must_use]
-    pub const fn len(&self) -> u16 {
-        self.prototype.len
-    }
-
-    /// Never.
-    #[must_use]
-    pub const fn is_empty(&self) -> bool {
-        false
-    }
-
-    /// Writes its start over the first bytes of `out`: [`HEAD`], or [`SHORT`] of them where that is all that is not zero. What
-    /// comes behind must be zero already.
-    #[inline]
-    pub fn write(&self, clock: u64, out: &mut [u8; HEAD]) {
         if self.is_short
             && let Some(short) = out.first_chunk_mut::<SHORT>()
         {
-            self.prototype.write(&self.flow, self.number, clock, short);
+            prototype.write(flow, number, clock, short);
         } else {
-            self.prototype.write(&self.flow, self.number, clock, out);
+            prototype.write(flow, number, clock, out);
         }
+        prototype.len
     }
 
-    /// The whole frame.
+    /// The next frame, whole.
     #[must_use]
-    pub fn to_vec(&self, clock: u64) -> Vec<u8> {
+    pub fn next_frame(&mut self, clock: u64) -> Vec<u8> {
         let mut head = [0; HEAD];
-        self.write(clock, &mut head);
+        let len = self.write_next(clock, &mut head);
         let mut frame = head.to_vec();
-        frame.resize(self.len().into(), 0);
+        frame.resize(len.into(), 0);
         frame
     }
 }
@@ -274,11 +265,11 @@ mod tests {
         }
     }
 
-    fn lengths(texts: &[&str], count: usize) -> BTreeMap<u16, usize> {
+    fn lengths(texts: &[&str], count: usize) -> BTreeMap<usize, usize> {
         let mut source = recipe(texts).source(0, 1).unwrap();
         let mut lengths = BTreeMap::new();
         for _ in 0..count {
-            *lengths.entry(source.next_frame().len()).or_default() += 1;
+            *lengths.entry(source.next_frame(0).len()).or_default() += 1;
         }
         lengths
     }
@@ -313,7 +304,7 @@ mod tests {
         .source(0, 1)
         .unwrap();
         for number in 0..100 {
-            let frame = source.next_frame().to_vec(7);
+            let frame = source.next_frame(7);
             let seen = parse::parse(&frame, frame.len()).unwrap();
             assert_eq!(seen.upper_checksum_right, Some(true));
             assert_eq!(stamp::Stamp::read(seen.payload).unwrap().number, number);
@@ -342,6 +333,14 @@ mod tests {
         assert_eq!(
             recipe(&["udp 10.0.0.1 > 10.0.1.1:80 size 64-1518"]).check(1500),
             Ok(())
+        );
+        let arp = said(
+            &["udp 10.0.0.1 > 10.0.1.1:80", "arp 10.0.0.1 > 10.0.1.1"],
+            1500,
+        );
+        assert!(
+            arp.contains("template 2") && arp.contains("--no-stamp"),
+            "{arp}"
         );
         let unstamped = Recipe {
             run: None,

@@ -45,6 +45,8 @@ pub struct Template {
     pub tos: u8,
     /// Don't fragment (IPv4).
     pub dont_fragment: bool,
+    /// Said to be a first fragment of which no more will come (IPv4).
+    pub first_fragment: bool,
     /// What the upper checksum is to be.
     pub checksum: Checksum,
 }
@@ -61,6 +63,8 @@ pub enum Kind {
     },
     /// Echo requests; the source "port" is the identifier.
     Echo,
+    /// ARP requests, to all: the source asks for the destination.
+    Arp,
 }
 
 /// In what order flows are taken.
@@ -112,6 +116,8 @@ impl Kind {
             (Self::Tcp { .. }, _) => protocol::TCP,
             (Self::Echo, false) => protocol::ICMP,
             (Self::Echo, true) => protocol::ICMPV6,
+            // Not IP at all.
+            (Self::Arp, _) => 0,
         }
     }
 
@@ -121,6 +127,7 @@ impl Kind {
         match self {
             Self::Udp | Self::Echo => 8,
             Self::Tcp { .. } => 20,
+            Self::Arp => 28,
         }
     }
 }
@@ -140,7 +147,11 @@ impl Template {
     #[must_use]
     pub fn headers_len(&self) -> u16 {
         let vlan = if self.vlan.is_some() { 4 } else { 0 };
-        let ip = if self.is_ipv6 { 40 } else { 20 };
+        let ip = match (self.kind, self.is_ipv6) {
+            (Kind::Arp, _) => 0,
+            (_, false) => 20,
+            (_, true) => 40,
+        };
         14 + vlan + ip + self.kind.header_len()
     }
 

@@ -6,7 +6,7 @@ use crate::{
     prototype::Link,
     rate::Pace,
     recorded::Recorded,
-    report::write_json,
+    report::{say, write_json},
     run::{self, Plan},
     source::Recipe,
     template::FCS,
@@ -89,7 +89,7 @@ pub fn tx(tx: &Tx) -> Result<()> {
     })?;
     match &tx.json {
         Some(path) => write_json(&report, path)?,
-        None => print!("{report}"),
+        None => say(&report.to_string())?,
     }
     Ok(())
 }
@@ -114,10 +114,9 @@ fn dry_run(tx: &Tx, recipe: &Recipe) -> Result<()> {
             );
         }
         let time = Duration::from_secs_f64(pace.due() / 1e9);
-        let next = source.next_frame();
         let clock = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        let frame = next.to_vec(clock);
-        pace.sent(next.len() + FCS);
+        let frame = source.next_frame(clock);
+        pace.sent(u16::try_from(frame.len()).unwrap_or(u16::MAX - FCS) + FCS);
         if let Some(file) = &mut file {
             file.write(time, &frame)?;
         }
@@ -131,17 +130,16 @@ fn dry_run(tx: &Tx, recipe: &Recipe) -> Result<()> {
         .iter()
         .map(|t| t.flows().to_string())
         .collect();
-    println!(
-        "{written} frames, {bytes} bytes in {:.6} s would be sent; flows of each template: {}",
+    let mut text = format!(
+        "{written} frames, {bytes} bytes in {:.6} s would be sent; flows of each template: {}\n",
         pace.due().min(until) / 1e9,
         flows.join(", ")
     );
     if tx.wiring.to_mac.is_none() {
-        println!(
-            "their MAC addresses stand for the port's and the next hop's, as no port is opened"
-        );
+        text += "their MAC addresses stand for the port's and the next hop's, as no port is opened
+";
     }
-    Ok(())
+    say(&text)
 }
 
 /// Tells this run's frames from another's.

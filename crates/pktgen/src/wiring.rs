@@ -4,7 +4,7 @@ use crate::{
     args::{Addresses, Wiring},
     axis::Axis,
     station::{self, Station},
-    template::Template,
+    template::{Kind, Template},
 };
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use arrayvec::ArrayVec;
@@ -214,6 +214,9 @@ impl Wired {
     pub fn next_hop(&mut self, wiring: &Wiring, templates: &[Template]) -> Result<MacAddr> {
         if let Some(mac) = wiring.to_mac {
             return Ok(mac);
+        }
+        if !templates.is_empty() && templates.iter().all(|t| t.kind == Kind::Arp) {
+            return Ok(MacAddr::BROADCAST);
         }
         let target = next_hop_address(wiring, templates)?;
         let from = asking_address(wiring, templates, target.is_ipv6())?;

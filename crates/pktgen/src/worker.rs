@@ -79,6 +79,8 @@ pub struct Worker {
     pub meter: Meter,
     /// For whoever watches.
     pub counts: Arc<Counts>,
+    /// Bytes of frames made and not sent yet; 0 to begin with.
+    pub waiting_bytes: u64,
     /// Set when there is nothing more to send.
     pub has_sent_all: Arc<AtomicBool>,
 }
@@ -154,16 +156,22 @@ impl Worker {
         #[expect(clippy::cast_precision_loss, reason = "2^52 clocks are weeks")]
         let since = since as f64;
         self.pace.catch_up(since);
-        while !outbox.is_full() && self.count > 0 && self.pace.is_due(since) {
+        let room = outbox.remaining_capacity() as u64;
+        let most = room.min(self.count);
+        let (mut made, mut bytes) = (0, 0);
+        while made < most && self.pace.is_due(since) {
             if stock.is_empty() && !self.blank.alloc_burst(stock) {
                 break;
             }
             let Some(mut frame) = stock.pop() else { break };
-            let len = self.frames.write(now, &mut frame);
-            self.pace.sent(len + FCS);
-            self.count -= 1;
+            let len = self.frames.write(now, &mut frame) + FCS;
+            self.pace.sent(len);
+            bytes += u64::from(len);
+            made += 1;
             outbox.push(frame);
         }
+        self.waiting_bytes += bytes;
+        self.count -= made;
     }
 
     /// Hands frames to the port; what it does not take stays, to be tried again.
@@ -172,19 +180,18 @@ impl Worker {
         let Some(lane) = self.lanes.first_mut() else {
             return 0;
         };
-        let bytes = |frames: &[Mbuf]| -> u64 {
-            frames
-                .iter()
-                .map(|f| f.total_len() as u64 + u64::from(FCS))
-                .sum()
-        };
-        let all = bytes(outbox);
         let sent = lane.tx.burst(outbox);
+        let mut left = 0;
         if !outbox.is_empty() {
             self.counts.refused.add(1);
+            left = outbox
+                .iter()
+                .map(|f| f.total_len() as u64 + u64::from(FCS))
+                .sum();
         }
         self.counts.sent.add(sent as u64);
-        self.counts.sent_bytes.add(all - bytes(outbox));
+        self.counts.sent_bytes.add(self.waiting_bytes - left);
+        self.waiting_bytes = left;
         sent
     }
 
@@ -223,18 +230,17 @@ fn cpu_time() -> Duration {
 
 impl Frames {
     /// Writes the next frame into an empty buffer; says how many bytes it has.
-    #[inline]
+    #[inline(always)]
     fn write(&mut self, clock: u64, frame: &mut Mbuf) -> u16 {
         match self {
             Self::Made(source) => {
-                let next = source.next_frame();
-                let len = next.len();
                 if !frame.append(HEAD) {
                     return 0;
                 }
-                if let Some(head) = frame.head_mut().first_chunk_mut() {
-                    next.write(clock, head);
-                }
+                let Some(head) = frame.head_mut().first_chunk_mut() else {
+                    return 0;
+                };
+                let len = source.write_next(clock, head);
                 // The rest of the buffer is zeros, which is what the frame has there.
                 match usize::from(len).checked_sub(HEAD) {
                     Some(more) => {

@@ -109,6 +109,17 @@ fn nonsense_is_told_where_it_is_and_what_to_write() {
             ],
             "may not use CPU 4000",
         ),
+        (&["flood", "syn", "--to", "10.0.0.1:80"], "--rate <RATE>"),
+        (
+            &["flood", "syn", "--to", "10.0.0.1", "--rate", "1"],
+            "lacks the destination port",
+        ),
+        (&["flood", "arp", "--to", "[::1]", "--rate", "1"], "IPv4's"),
+        (&["rfc2544", "--template", ONE, "--trial", "0"], "too short"),
+        (
+            &["rfc2544", "--template", ONE, "--sizes", "1600"],
+            "--mtu 1582",
+        ),
         (
             &[
                 "tx",

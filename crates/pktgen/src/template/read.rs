@@ -52,10 +52,11 @@ fn read(text: &str) -> Result<Template, Mistake> {
         "udp" => Kind::Udp,
         "tcp" => Kind::Tcp { flags: tcp::SYN },
         "icmp" => Kind::Echo,
+        "arp" => Kind::Arp,
         _ => {
             return Err((
                 at,
-                format!("`{word}` is no protocol to send: udp, tcp or icmp"),
+                format!("`{word}` is no protocol to send: udp, tcp, icmp or arp"),
             ));
         }
     };
@@ -71,6 +72,7 @@ fn read(text: &str) -> Result<Template, Mistake> {
     // An echo request has an identifier, written as its source's port.
     let (source_port, destination_port) = match kind {
         Kind::Echo => (Port::Default(1, 1), Port::None),
+        Kind::Arp => (Port::None, Port::None),
         _ => (Port::Default(1024, 65535), Port::Needed),
     };
     let (from, from_port, is_ipv6) = endpoint(source, source_port)?;
@@ -80,6 +82,9 @@ fn read(text: &str) -> Result<Template, Mistake> {
             destination.0,
             "source and destination must be of one family, IPv4 or IPv6".to_owned(),
         ));
+    }
+    if kind == Kind::Arp && is_ipv6 {
+        return Err((source.0, "ARP is IPv4's".to_owned()));
     }
     let mut template = Template {
         kind,
@@ -93,6 +98,7 @@ fn read(text: &str) -> Result<Template, Mistake> {
         ttl: 64,
         tos: 0,
         dont_fragment: false,
+        first_fragment: false,
         checksum: Checksum::Right,
     };
     let mut sized = None;
@@ -125,7 +131,10 @@ fn read(text: &str) -> Result<Template, Mistake> {
     let least = (headers + super::FCS).max(64);
     match sized {
         None => {
-            let stamp = u16::try_from(crate::stamp::LEN).unwrap_or(0);
+            let stamp = match kind {
+                Kind::Arp => 0,
+                _ => u16::try_from(crate::stamp::LEN).unwrap_or(0),
+            };
             let measured = (headers + super::FCS + stamp).max(64);
             template.sizes = Sizes::one(measured);
         }
@@ -144,8 +153,8 @@ fn read(text: &str) -> Result<Template, Mistake> {
 }
 
 /// Words that have a value behind them.
-const OPTIONS: [&str; 9] = [
-    "size", "flags", "order", "flows", "weight", "vlan", "ttl", "tos", "checksum",
+const OPTIONS: [&str; 10] = [
+    "size", "flags", "order", "flows", "weight", "vlan", "ttl", "tos", "checksum", "fragment",
 ];
 
 fn option(template: &mut Template, word: &str, value: &str) -> Result<(), String> {
@@ -168,6 +177,15 @@ fn option(template: &mut Template, word: &str, value: &str) -> Result<(), String
             let priority =
                 u8::try_from(number(priority, 0, 7, "the priority behind the colon")?).unwrap_or(0);
             template.vlan = Some((VlanId::try_from(id)?, priority));
+        }
+        "fragment" => {
+            if value != "first" || template.is_ipv6 || template.kind == Kind::Arp {
+                return Err(
+                    "only `fragment first`, of IPv4: the start of a packet whose rest never comes"
+                        .to_owned(),
+                );
+            }
+            template.first_fragment = true;
         }
         "ttl" => {
             template.ttl =
@@ -256,7 +274,7 @@ fn endpoint((at, text): Word<'_>, port: Port) -> Result<(Axis, Axis, bool), Mist
         (Some(_), Port::None) => {
             return Err((
                 port_at,
-                "icmp has no destination port (the source may have an identifier)".to_owned(),
+                "there is no port here (of icmp the source may have an identifier)".to_owned(),
             ));
         }
         (Some(written), _) => read_list(written, port_at, read_ports)?,

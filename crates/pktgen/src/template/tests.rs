@@ -24,6 +24,10 @@ fn the_words_of_the_manual_are_read() {
     // The smallest with room for the stamp.
     assert_eq!(template.sizes, Sizes::one(96));
 
+    let template = read("arp 10.0.0.0/16 > 10.1.0.1 order uniform");
+    assert_eq!((template.kind, template.headers_len()), (Kind::Arp, 42));
+    assert_eq!(template.sizes, Sizes::one(64));
+
     let template = read("icmp 192.0.2.1:5-9 > 192.0.2.2 ttl 1 tos 184 df");
     assert_eq!((template.ttl, template.tos), (1, 184));
     assert_eq!(template.axes[1].total(), 5);
@@ -34,7 +38,7 @@ fn the_words_of_the_manual_are_read() {
 fn mistakes_say_where_what_and_what_instead() {
     for (text, at, part) in [
         ("", 1, "what to send"),
-        ("sctp 10.0.0.1 > 10.0.0.2:1", 1, "udp, tcp or icmp"),
+        ("sctp 10.0.0.1 > 10.0.0.2:1", 1, "udp, tcp, icmp or arp"),
         (
             "udp 10.0.0.300 > 10.0.0.2:1",
             5,
@@ -82,7 +86,13 @@ fn mistakes_say_where_what_and_what_instead() {
             "only udp over IPv4",
         ),
         ("tcp [::1] > [::2]:1 size 64", 26, "at least 78"),
-        ("icmp 10.0.0.1 > 10.0.0.2:7", 26, "no destination port"),
+        ("icmp 10.0.0.1 > 10.0.0.2:7", 26, "no port here"),
+        ("arp [::1] > [::2]", 5, "IPv4's"),
+        (
+            "udp 10.0.0.1 > 10.0.0.2:1 fragment last",
+            36,
+            "only `fragment first`",
+        ),
         ("udp 10.0.0.1 > 10.0.0.2:1 vlan 4095", 32, "1 to 4094"),
         ("udp 10.0.0.1/33 > 10.0.0.2:1", 5, "prefix length"),
     ] {
