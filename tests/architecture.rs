@@ -14,7 +14,7 @@ const LEVELS: &[(&str, u8)] = &[
     ("wire", 1),
     ("rcu", 1),
     ("health", 1),
-    ("connsync", 1),
+    ("connsync", 2),
     ("flowtable", 2),
     ("config", 2),
     ("api", 2),

@@ -5,6 +5,9 @@ use thiserror::Error;
 /// Why bytes are no message.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum ParseError {
+    /// Not a UDP datagram in one piece, or damaged.
+    #[error("the frame has no whole UDP datagram with a right checksum")]
+    Datagram,
     /// Shorter than what stands in every message.
     #[error("{0} bytes are no message: its header alone has 4 in version 0, 8 in version 1")]
     Short(usize),
@@ -53,6 +56,7 @@ impl ParseError {
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Datagram => "datagram",
             Self::Short(_) => "short",
             Self::Length { .. } => "length",
             Self::Truncated(_) => "truncated",

@@ -11,17 +11,23 @@
 mod batch;
 mod bytes;
 mod connection;
+mod datagram;
 mod error;
+mod heard;
 mod message;
 mod note;
 mod rules;
+mod teller;
 
 pub use batch::{Batch, FLUSH_MS};
 pub use connection::{Addresses, Connection, Flags, SequenceDelta, SequenceDeltas};
+pub use datagram::{Datagram, Route, datagram, frame, group_mac};
 pub use error::ParseError;
+pub use heard::Heard;
 pub use message::{HEADER, Message, Version};
 pub use note::{Note, Report};
 pub use rules::{Cause, Rules, is_told};
+pub use teller::{Pace, Teller};
 
 use std::net::Ipv4Addr;
 

@@ -3,7 +3,9 @@
 use crate::{
     Capacity, CapacityError, ModelError, WorkerCounters,
     local::Local,
-    lvs::{self, Estimator, Marks, Roll, Roster, Services, Timeouts, TrafficCells},
+    lvs::{
+        self, Estimator, Marks, Notes, Roll, Roster, Services, Synchronizer, Timeouts, TrafficCells,
+    },
     model::{Desired, Interface, ServiceKey, Settings},
     neighbour::{NeighbourTable, NeighbourView, Resolved},
     net::Net,
@@ -26,6 +28,7 @@ use wire::Frame;
 struct WorkerShare {
     counters: Arc<WorkerCounters>,
     traffic: Arc<TrafficCells>,
+    notes: Arc<Notes>,
     taken: bool,
 }
 
@@ -67,7 +70,8 @@ impl Director {
         if capacity.workers == 0 {
             return Err(CapacityError::NoWorkers);
         }
-        let domain = Domain::new(usize::from(capacity.workers));
+        // The workers, and who synchronises connections.
+        let domain = Domain::new(usize::from(capacity.workers) + 1);
         let snapshot = Snapshot {
             net: Net::default(),
             services: Services::default(),
@@ -91,6 +95,7 @@ impl Director {
         let share = |_| WorkerShare {
             counters: Arc::new(WorkerCounters::new(capacity.ports.into())),
             traffic: Arc::new(TrafficCells::new(capacity.servers)),
+            notes: Arc::default(),
             taken: false,
         };
         Ok(Self {
@@ -122,7 +127,8 @@ impl Director {
         let new = || Arc::new(Reassembly::<F>::new(key)) as Arc<dyn Any + Send + Sync>;
         let reassembly = Arc::clone(self.reassembly.get_or_insert_with(new));
         let reassembly = reassembly.downcast().ok()?;
-        let local = Local::new(counters, traffic, reassembly, &self.shared, hand);
+        let notes = Arc::clone(&share.notes);
+        let local = Local::new(counters, traffic, notes, reassembly, &self.shared, hand);
         Some(Worker::new(Arc::clone(&self.shared), reader, local))
     }
 
@@ -229,6 +235,12 @@ impl Director {
     #[must_use]
     pub fn roles(&self) -> Arc<Roles> {
         Arc::clone(&self.shared.roles)
+    }
+
+    /// What synchronises connections, for a thread of its own. `None` if it was taken already.
+    pub fn synchronizer(&mut self) -> Option<Synchronizer> {
+        let notes = self.workers.iter().map(|w| Arc::clone(&w.notes)).collect();
+        Synchronizer::new(Arc::clone(&self.shared), notes)
     }
 
     /// A view of the neighbours for another thread.

@@ -47,7 +47,7 @@ pub use capacity::{Capacity, CapacityError};
 pub use counters::{Conservation, DropReason, PortCounters, WorkerCounters};
 pub use director::{Director, Neighbourhood};
 pub use explain::{Caught, Explanation, Facts, Fate, Sender, SentFrame, ServerFacts};
-pub use lvs::{ServiceError, ServiceName};
+pub use lvs::{ServiceError, ServiceName, Synchronizer, Taken};
 pub use model_error::ModelError;
 pub use neighbour::{NeighbourState, NeighbourView};
 pub use output::{BURST, Output};

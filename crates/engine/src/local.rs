@@ -3,7 +3,7 @@
 use crate::{
     WorkerCounters,
     localstack::Sweep,
-    lvs::{Busy, Defender, Hands, Lingering, TrafficCells},
+    lvs::{Busy, Defender, Hands, Lingering, Notes, TrafficCells},
     ratelimit::RateLimits,
     reassembly::Reassembly,
     shared::Shared,
@@ -19,6 +19,8 @@ pub(crate) struct Local<F: Frame> {
     pub counters: Arc<WorkerCounters>,
     /// What it counts of servers; readers hold the same `Arc`.
     pub traffic: Arc<TrafficCells>,
+    /// What it notes for the twin; the reader holds the same `Arc`.
+    pub notes: Arc<Notes>,
     /// Limits on answers and errors.
     pub limits: RateLimits,
     /// Frames held until their next hop's MAC is known.
@@ -50,6 +52,7 @@ impl<F: Frame> Local<F> {
     pub fn new(
         counters: Arc<WorkerCounters>,
         traffic: Arc<TrafficCells>,
+        notes: Arc<Notes>,
         reassembly: Arc<Reassembly<F>>,
         shared: &Shared,
         share: (u32, u32),
@@ -57,6 +60,7 @@ impl<F: Frame> Local<F> {
         Self {
             counters,
             traffic,
+            notes,
             limits: RateLimits::default(),
             waiting: Waiting::new(),
             busy: Busy::default(),

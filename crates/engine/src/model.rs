@@ -234,6 +234,8 @@ pub struct Settings {
     pub endpoint_connections: u32,
     /// Virtual ports whose NAT connections are FTP control connections (`ip_vs_ftp`'s `ports`); 0 stands for none.
     pub ftp_ports: [u16; 8],
+    /// Which connections workers note for whoever tells the twin of them; `None`: nobody is told.
+    pub sync: Option<connsync::Rules>,
 }
 
 impl Settings {
@@ -269,6 +271,7 @@ impl Settings {
             default_ttl: 64,
             endpoint_connections: 64,
             ftp_ports: [21, 0, 0, 0, 0, 0, 0, 0],
+            sync: None,
         }
     }
 }

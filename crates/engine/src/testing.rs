@@ -168,6 +168,7 @@ impl World {
             local: Local::new(
                 counters,
                 traffic,
+                Arc::default(),
                 Arc::new(Reassembly::new([3, 5])),
                 &shared,
                 (0, 1),

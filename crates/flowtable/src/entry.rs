@@ -305,6 +305,11 @@ impl<F: Family> Entry<'_, F> {
         count
     }
 
+    /// Starts the count of packets from there: a connection that came by synchronisation.
+    pub fn set_packets(&self, packets: u32) {
+        self.row.packets.store(packets, Relaxed);
+    }
+
     /// Packets from the client so far; in a template see [`Entry::n_control`].
     #[must_use]
     pub fn packets(&self) -> u32 {

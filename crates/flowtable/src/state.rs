@@ -12,8 +12,17 @@ use std::fmt;
 pub struct StateWord(pub(crate) u64);
 
 /// How often a slot has been claimed, modulo 2^28. A slot with the same generation holds the same connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Generation(pub(crate) u32);
+
+impl Generation {
+    /// Its number, below 2^28.
+    #[inline]
+    #[must_use]
+    pub const fn number(self) -> u32 {
+        self.0
+    }
+}
 
 /// Flags that change while a connection lives. The table itself only knows [`StateFlags::UNHASHED`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -57,6 +57,12 @@ impl Slot {
         self.0
     }
 
+    /// The slot of that number, which may be nobody's: [`Table::copy`] tells.
+    #[must_use]
+    pub const fn numbered(index: u32) -> Self {
+        Self(index)
+    }
+
     pub(crate) fn linked(index: u32) -> Option<Self> {
         (index != NO_SLOT).then_some(Self(index))
     }
@@ -288,6 +294,14 @@ impl<F: Family> Table<F> {
             row: &self.rows[slot.0 as usize],
             slot,
         }
+    }
+
+    /// [`Table::entry`] of a slot that may be nowhere.
+    #[inline]
+    #[must_use]
+    pub fn entry_at(&self, slot: Slot) -> Option<Entry<'_, F>> {
+        let row = self.rows.get(slot.0 as usize)?;
+        Some(Entry { row, slot })
     }
 
     /// What the table holds and has refused.

@@ -64,6 +64,7 @@ const RECORDINGS: &[(&str, usize)] = &[
     ("sctp2", 117),
     ("sctp_table", 4940),
     ("stats", 19),
+    ("sync", 11),
     ("tcp_states", 3444),
     ("thresholds", 1304),
     ("timeouts", 50),

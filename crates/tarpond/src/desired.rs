@@ -159,6 +159,7 @@ fn settings(config: &Config) -> Settings {
     let from = &config.settings;
     Settings {
         compat_ipvs: config.compat_ipvs,
+        sync: None,
         ip_forward: from.ip_forward,
         expire_nodest_conn: from.expire_nodest_conn,
         expire_quiescent_template: from.expire_quiescent_template,

@@ -65,6 +65,8 @@ impl Director {
         let local = Local::new(
             Arc::new(WorkerCounters::new(self.capacity().ports.into())),
             Arc::new(TrafficCells::new(self.capacity().servers)),
+            // What it notes nobody is told.
+            Arc::default(),
             Arc::new(Reassembly::new(key)),
             &shared,
             (0, 1),

@@ -342,7 +342,13 @@ pub(super) fn connect<I: Ip>(
     }
     traffic.connection(assigned.server);
     let record = record.filter(|_| ftp::reads(target));
-    Outcome::Found(publish::<I>(embryo, tuple, &assigned, target, record))
+    Outcome::Found(publish::<I>(
+        embryo,
+        tuple,
+        &assigned,
+        (service.mark(), target),
+        record,
+    ))
 }
 
 /// A server for a new connection: the template's, or the scheduler's choice.
@@ -426,7 +432,7 @@ fn publish<I: Ip>(
     embryo: Embryo<'_, I>,
     tuple: &Tuple<I::Addr>,
     assigned: &Assigned,
-    target: &Target,
+    (mark, target): (Mark, &Target),
     record: Option<ftp::Held<'_>>,
 ) -> Slot {
     // The other family's address has no place in the entry, and only a tunnel leads there: its address is the target's.
@@ -448,7 +454,7 @@ fn publish<I: Ip>(
         state_flags: flags,
         timeout_ms: state::NEW_MS,
         template: assigned.template,
-        mark: Mark(0),
+        mark,
         deltas: if nat {
             let virtual_ = (tuple.other, tuple.other_port);
             family::deltas::<I>(virtual_, (address, assigned.port))

@@ -11,6 +11,8 @@ use wire::{Delta, FromBytes, Ipv4, Ipv6, Sum, ipv4, ipv6, protocol};
 
 /// An address family's part of the packet path.
 pub(crate) trait Ip: Family {
+    /// Whether it is IPv6.
+    const SIX: bool;
     /// Its connections.
     fn table(shared: &Shared) -> &Table<Self>;
     /// Source and destination, if the packet is of this family.
@@ -25,6 +27,8 @@ pub(crate) trait Ip: Family {
     fn masked(address: Self::Addr, netmask: u128) -> Self::Addr;
     /// A number (a firewall mark) in the place of an address.
     fn number(number: u32) -> Self::Addr;
+    /// The number in the place of an address.
+    fn marked(address: Self::Addr) -> types::Mark;
     /// What replacing an address does to a checksum.
     fn delta(from: Self::Addr, to: Self::Addr) -> Delta;
     /// Writes the destination into the IP header at the start of `ip`; `l3` mends its checksum.
@@ -54,6 +58,7 @@ pub(crate) struct Quoted<A> {
 }
 
 impl Ip for V4 {
+    const SIX: bool = false;
     #[inline]
     fn table(shared: &Shared) -> &Table<Self> {
         &shared.connections4
@@ -92,6 +97,9 @@ impl Ip for V4 {
     fn number(number: u32) -> u32 {
         number
     }
+    fn marked(address: u32) -> types::Mark {
+        types::Mark(address)
+    }
     fn delta(from: u32, to: u32) -> Delta {
         Delta::between32(from, to)
     }
@@ -129,6 +137,7 @@ impl Ip for V4 {
 }
 
 impl Ip for V6 {
+    const SIX: bool = true;
     #[inline]
     fn table(shared: &Shared) -> &Table<Self> {
         &shared.connections6
@@ -163,6 +172,9 @@ impl Ip for V6 {
     fn number(number: u32) -> u128 {
         // In the first word, as IPVS has it and `ipvsadm -Lnc` shows it.
         u128::from(number) << 96
+    }
+    fn marked(address: u128) -> types::Mark {
+        types::Mark((address >> 96) as u32)
     }
     fn delta(from: u128, to: u128) -> Delta {
         Delta::between128(from, to)

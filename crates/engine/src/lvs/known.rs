@@ -9,6 +9,7 @@ use super::{
     send,
     services::Standing,
     state::{Chunk, SctpState, TcpEvent, TcpState, TcpView},
+    sync,
 };
 use crate::{
     DropReason, Output,
@@ -172,7 +173,8 @@ fn is_to_be_made_anew<I: Ip, F: Frame, O: Output<F>>(
     }
 }
 
-/// The state after this packet, and the timeout from now on. Who changes the word moves the server's counts.
+/// The state after this packet, and the timeout from now on. Who changes the word moves the server's counts. The packet is to be counted
+/// by the caller ([`sync::count`]).
 #[inline(always)]
 pub(super) fn advance<I: Ip, F: Frame, O: Output<F>>(
     cx: &Context<'_, F, O>,
@@ -277,8 +279,11 @@ fn changed<I: Ip, F: Frame, O: Output<F>>(
         protocol::SCTP => SctpState::Established as u8,
         _ => TcpState::Established as u8,
     };
-    if old.state() != new.state() && new.state() == established {
-        assure(I::table(cx.shared), entry);
+    if old.state() != new.state() {
+        sync::changed(cx, entry, new);
+        if new.state() == established {
+            assure(I::table(cx.shared), entry);
+        }
     }
 }
 
@@ -289,6 +294,9 @@ fn advance_by<I: Ip, F: Frame, O: Output<F>>(
     entry: &Entry<'_, I>,
     side: Side,
 ) {
+    if side == Side::Virtual && !matches!(packet.protocol, protocol::AH | protocol::ESP) {
+        sync::count(cx, entry);
+    }
     match packet.protocol {
         protocol::SCTP => {
             entry.touch(cx.now);

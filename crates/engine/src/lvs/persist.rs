@@ -19,7 +19,7 @@ use crate::{
     snapshot::Snapshot,
 };
 use flowtable::{Claim, Deltas, Embryo, New, Side, Slot, StateFlags, Tuple};
-use types::{Mark, Tick};
+use types::Tick;
 
 /// A connection looking for its server.
 pub(crate) struct Wanted<'w, A> {
@@ -168,7 +168,7 @@ fn make<I: Ip>(
         state_flags: StateFlags::default(),
         timeout_ms: lifetime_ms(&wanted.persistence),
         template: None,
-        mark: Mark(0),
+        mark: wanted.service.mark(),
         deltas: Deltas::default(),
         note: 0,
     });

@@ -57,6 +57,14 @@ pub(crate) struct Candidate {
 }
 
 impl Service {
+    /// The mark it catches, 0 if it goes by addresses.
+    pub const fn mark(&self) -> Mark {
+        match self.key {
+            ServiceKey::Mark { mark, .. } => mark,
+            ServiceKey::Address { .. } => Mark(0),
+        }
+    }
+
     /// The service `wanted` is to be; its `servers` are given newest first, with what lblc or lblcr is to remember them in.
     pub fn new(
         id: ServiceId,
@@ -330,6 +338,22 @@ impl Services {
         known(port)
             .or_else(|| known(0).filter(|_| self.every_port))
             .is_some_and(|until| *until > now)
+    }
+
+    /// Every service.
+    pub fn all(&self) -> impl Iterator<Item = &Service> {
+        self.list.iter().map(AsRef::as_ref)
+    }
+
+    /// The service of a mark.
+    pub fn of_mark(&self, mark: Mark, is4: bool) -> Option<&Arc<Service>> {
+        let family = if is4 {
+            types::Family::Ipv4
+        } else {
+            types::Family::Ipv6
+        };
+        let key = ServiceKey::Mark { mark, family };
+        self.list.get(*self.by_key.get(&key)? as usize)
     }
 
     /// Whether a service has this address.

@@ -8,7 +8,7 @@ use super::{
     known::advance,
     lookup::{Kind, Lookup},
     services::Standing,
-    tunnel,
+    sync, tunnel,
 };
 use crate::{
     Output,
@@ -35,6 +35,36 @@ pub(crate) enum Stop {
 /// own counters, up to the first that cannot be. Says how many, and what is the matter with the next.
 #[inline(never)]
 pub(crate) fn stretch<I: Headers, F: Frame, O: Output<F>>(
+    cx: &mut Context<'_, F, O>,
+    frames: &mut [F],
+    lookups: &mut [Lookup],
+) -> (usize, Stop) {
+    let (ready, stop) = as_far_as_can_be::<I, F, O>(cx, frames, lookups);
+    // Here and not packet by packet, so that it costs next to nothing where nobody is told.
+    if cx.snapshot.settings.sync.is_some() {
+        count::<I, F, O>(cx, lookups, ready);
+    }
+    (ready, stop)
+}
+
+/// Counts packets that went out, for the twin.
+#[inline(never)]
+fn count<I: Headers, F: Frame, O: Output<F>>(
+    cx: &Context<'_, F, O>,
+    lookups: &[Lookup],
+    ready: usize,
+) {
+    for lookup in lookups.iter().take(ready) {
+        if lookup.side == Side::Virtual
+            && let Some(entry) = I::table(cx.shared).entry_at(lookup.candidate)
+        {
+            sync::count(cx, &entry);
+        }
+    }
+}
+
+#[inline(always)]
+fn as_far_as_can_be<I: Headers, F: Frame, O: Output<F>>(
     cx: &mut Context<'_, F, O>,
     frames: &mut [F],
     lookups: &mut [Lookup],
@@ -97,6 +127,8 @@ fn to_server<I: Headers, U: Upper, F: Frame, O: Output<F>>(
         return Err(Stop::Unusual);
     };
     lookup.out = exit.port;
+    // Where it was found, which need not be where it was looked for first: it is counted there.
+    lookup.candidate = entry.slot();
     if method == ForwardingMethod::Tunnel {
         let packet = Packet {
             protocol: U::PROTOCOL,

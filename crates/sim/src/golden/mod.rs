@@ -4,6 +4,7 @@
 //! tables. Each step carries its time; the replay sets its clock to it.
 
 mod compare;
+mod daemon;
 mod describe;
 mod exceptions;
 mod foretell;

@@ -294,6 +294,9 @@ fn command(world: &mut World, cmd: &str, rc: i32, output: &str) -> Result<Looked
         let found = format!("Timeout (tcp tcpfin udp): {tcp} {fin} {udp}");
         return Ok(Looked::at(&output, &found.as_str()));
     }
+    if words == ["ipvsadm", "-L", "--daemon"] {
+        return Ok(Looked::at(&output, &world.daemons().as_str()));
+    }
     if words == ["cat", "/proc/net/ip_vs_stats"] {
         return Ok(Looked::at(&output, &world.stats().as_str()));
     }

@@ -2,6 +2,7 @@
 
 use super::{
     compare,
+    daemon::Daemon,
     foretell::{self, Foretold},
     iptables,
     ipvsadm::Table,
@@ -10,8 +11,9 @@ use super::{
 };
 use crate::{Recorder, Sent, VecFrame};
 use arrayvec::ArrayVec;
+use connsync::Rules;
 use engine::{
-    Capacity, Director, ServiceView, Traffic, Worker,
+    Capacity, Director, ServiceView, Synchronizer, Traffic, Worker,
     model::{Defence, Desired, Interface, Offloads, Route, Server, Service, Settings},
 };
 use std::{collections::BTreeSet, net::IpAddr};
@@ -27,6 +29,10 @@ pub(super) struct World {
     pub now: Tick,
     director: Director,
     workers: Vec<Worker<VecFrame>>,
+    synchronizer: Synchronizer,
+    /// Tells of connections while it runs, by these rules.
+    daemon: Option<Daemon>,
+    told: Rules,
     table: Table,
     /// As wanted, but for services and settings, which change.
     desired: Desired,
@@ -58,8 +64,12 @@ impl World {
         let handles = (0..workers)
             .map(|id| director.worker(WorkerId(id)).expect("taken once"))
             .collect();
+        let synchronizer = director.synchronizer().expect("taken once");
         let mut world = Self {
             now,
+            synchronizer,
+            daemon: None,
+            told: Rules::IPVS,
             director,
             workers: handles,
             table: Table::default(),
@@ -98,9 +108,13 @@ impl World {
     }
 
     fn apply(&mut self) -> Result<(), String> {
+        let settings = Settings {
+            sync: self.daemon.as_ref().map(|_| self.told),
+            ..self.settings.clone()
+        };
         let mut desired = Desired {
             services: self.table.services.clone(),
-            settings: self.settings.clone(),
+            settings,
             ..self.desired.clone()
         };
         if self.rules.intersection(&self.local_tables).next().is_some() {
@@ -197,6 +211,11 @@ impl World {
                 self.director.zero(None);
                 return Ok(());
             }
+            ["ipvsadm", "--start-daemon", "master", ref rest @ ..] if self.daemon.is_none() => {
+                let daemon = Daemon::start(rest, &self.desired.interfaces, self.now);
+                self.daemon = Some(daemon.ok_or_else(unsupported)?);
+            }
+            ["ipvsadm", "--stop-daemon", "master"] if self.daemon.is_some() => self.daemon = None,
             ["ipvsadm", ref rest @ ..] => self
                 .table
                 .run(rest, &mut self.settings)
@@ -307,6 +326,16 @@ impl World {
         if WITHOUT_EFFECT.contains(&name) || name.starts_with("est_") {
             return Ok(());
         }
+        if name == "sync_threshold" {
+            let mut numbers = value.split_whitespace().map(str::parse);
+            let (Some(Ok(threshold)), Some(Ok(period)), None) =
+                (numbers.next(), numbers.next(), numbers.next())
+            else {
+                return Err(unsupported());
+            };
+            (self.told.threshold, self.told.period) = (threshold, period);
+            return self.apply();
+        }
         let number: u32 = value.parse().map_err(|_| unsupported())?;
         let on = number != 0;
         let defence = Defence::numbered(u8::try_from(number).unwrap_or(u8::MAX));
@@ -328,6 +357,8 @@ impl World {
             "drop_packet" => self.settings.drop_packet = defence,
             "secure_tcp" => self.settings.secure_tcp = defence,
             "am_droprate" => self.settings.am_droprate = number,
+            "sync_period" => self.told.period = number,
+            "sync_persist_mode" => self.told.templates_only = on,
             "amemthresh" => self.settings.amemthresh = number,
             _ => return Err(unsupported()),
         }
@@ -344,8 +375,22 @@ impl World {
             }
             self.director.reclaim();
             self.director.estimate(self.now);
+            self.synchronize();
         }
         self.late.append(&mut self.out.sent);
+    }
+
+    /// `ipvsadm -L --daemon`.
+    pub fn daemons(&self) -> String {
+        let listed = self.daemon.as_ref().map(Daemon::listed);
+        listed.unwrap_or_default()
+    }
+
+    /// Lets the daemon do what is to be done now.
+    fn synchronize(&mut self) {
+        if let Some(daemon) = &mut self.daemon {
+            daemon.work(self.now, &mut self.synchronizer, &mut self.out.sent);
+        }
     }
 
     /// What was sent while time passed.
@@ -375,7 +420,10 @@ impl World {
         if let Some(foretold) = foretold {
             foretold.must_be(&self.out.sent);
         }
-        Ok(std::mem::take(&mut self.out.sent))
+        let sent = std::mem::take(&mut self.out.sent);
+        self.synchronize();
+        self.late.append(&mut self.out.sent);
+        Ok(sent)
     }
 
     /// Every server's name in the topology, with weight, active and inactive connections.

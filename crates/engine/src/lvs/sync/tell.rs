@@ -1,0 +1,78 @@
+//! A connection of the table in the words of IPVS's messages.
+
+use super::super::{
+    entry::{is_bypass, method},
+    family::Ip,
+    state::Timeouts,
+};
+use connsync::{Addresses, Connection, Flags};
+use flowtable::{Listed, StateFlags};
+use std::net::IpAddr;
+use types::ForwardingMethod;
+use wire::protocol;
+
+/// `None` for what no other director could make anything of.
+pub(super) fn connection<I: Ip>(
+    listed: &Listed<I::Addr>,
+    timeouts: &Timeouts,
+) -> Option<Connection> {
+    let key = &listed.key;
+    let word = listed.state;
+    // Given up, or with a server of the other family, whose address has no place in a message.
+    let foreign = I::ip(key.daddr).is_unspecified();
+    if is_bypass(key.flags) || word.flags().contains(StateFlags::UNHASHED) || foreign {
+        return None;
+    }
+    Some(Connection {
+        protocol: key.protocol,
+        flags: flags(key.flags, key.template, word.flags()),
+        state: word.state().into(),
+        client_port: key.cport,
+        virtual_port: key.vport,
+        server_port: key.dport,
+        mark: listed.mark.0,
+        timeout_s: timeout_ms::<I>(listed, timeouts).div_ceil(1000),
+        addresses: addresses([key.caddr, key.vaddr, key.daddr].map(I::ip))?,
+        sequence: None,
+        persistence: None,
+    })
+}
+
+/// By the state: what the entry says may be the one before, if its worker is just changing it.
+fn timeout_ms<I: Ip>(listed: &Listed<I::Addr>, timeouts: &Timeouts) -> u32 {
+    let state = listed.state.state();
+    match listed.key.protocol {
+        _ if listed.key.template => listed.timeout_ms,
+        protocol::TCP => timeouts.tcp_ms(state),
+        protocol::SCTP => timeouts.sctp_ms(state),
+        _ => timeouts.udp_ms(),
+    }
+}
+
+fn flags(fixed: u8, template: bool, now: StateFlags) -> Flags {
+    let of = |is: bool, flag| if is { flag } else { Flags::default() };
+    let method = match method(fixed) {
+        ForwardingMethod::Masq => Flags::MASQ,
+        ForwardingMethod::Route => Flags::ROUTE,
+        ForwardingMethod::Tunnel => Flags::TUNNEL,
+    };
+    if template {
+        // As IPVS makes them: they never count as active, and have the server's flags.
+        let one_way = of(method != Flags::MASQ, Flags::NO_OUTPUT);
+        return method
+            .with(Flags::TEMPLATE)
+            .with(Flags::INACTIVE)
+            .with(one_way);
+    }
+    method
+        .with(of(now.contains(StateFlags::NOOUTPUT), Flags::NO_OUTPUT))
+        .with(of(now.contains(StateFlags::INACTIVE), Flags::INACTIVE))
+}
+
+fn addresses(all: [IpAddr; 3]) -> Option<Addresses> {
+    match all {
+        [IpAddr::V4(a), IpAddr::V4(b), IpAddr::V4(c)] => Some(Addresses::V4([a, b, c])),
+        [IpAddr::V6(a), IpAddr::V6(b), IpAddr::V6(c)] => Some(Addresses::V6([a, b, c])),
+        _ => None,
+    }
+}
