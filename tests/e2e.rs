@@ -39,6 +39,8 @@ mod programs;
 mod service;
 #[path = "e2e/start.rs"]
 mod start;
+#[path = "e2e/sync.rs"]
+mod sync;
 #[path = "e2e/takeover.rs"]
 mod takeover;
 #[path = "e2e/throughput.rs"]
@@ -78,6 +80,7 @@ fn main() -> ExitCode {
         fragments::cases,
         programs::cases,
         topology::cases,
+        sync::cases,
         takeover::cases,
         throughput::cases,
         pktgen::cases,

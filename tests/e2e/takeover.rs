@@ -18,8 +18,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-const VIP: &str = "198.51.100.10";
-const NODES: [&str; 2] = ["router", "twin"];
+pub const VIP: &str = "198.51.100.10";
+pub const NODES: [&str; 2] = ["router", "twin"];
 
 pub fn cases() -> Vec<Case> {
     let keepalived = [
@@ -65,7 +65,7 @@ pub fn cases() -> Vec<Case> {
 }
 
 /// A director's file: NAT from the VIP to the real servers, whose gateway 10.1.0.1 moves with it.
-fn file(lab: &Lab, node: usize, priority: u8) -> String {
+pub fn file(lab: &Lab, node: usize, priority: u8) -> String {
     let name = NODES[node];
     let own = node + 2;
     let port = |number: usize, name: &str, address: &str| {
@@ -107,7 +107,7 @@ fn state(router: &Router<'_>) -> Result<String> {
     Ok((*first).to_owned())
 }
 
-fn becomes(router: &Router<'_>, wanted: &str) -> Result<()> {
+pub fn becomes(router: &Router<'_>, wanted: &str) -> Result<()> {
     let mut last = String::new();
     run::until(
         &format!("the director does not become {wanted}"),

@@ -153,6 +153,9 @@ pub struct Router<'a> {
     buffers: u64,
 }
 
+/// The namespace before a daemon that was killed.
+pub struct Killed(String);
+
 impl<'a> Router<'a> {
     /// Starts it and waits until it answers.
     pub fn start(lab: &'a Lab, text: &str) -> Result<Self> {
@@ -163,6 +166,18 @@ impl<'a> Router<'a> {
     pub fn start_on(lab: &'a Lab, node: &'static str, text: &str) -> Result<Self> {
         let before = host_state(lab, node)?;
         let mut router = Self::spawn(lab, node, text, before)?;
+        router.await_ready()?;
+        Ok(router)
+    }
+
+    /// As [`Router::start_on`] where one was killed, which leaves the namespace as the next one is to restore it.
+    pub fn start_after(
+        lab: &'a Lab,
+        node: &'static str,
+        text: &str,
+        killed: Killed,
+    ) -> Result<Self> {
+        let mut router = Self::spawn(lab, node, text, killed.0)?;
         router.await_ready()?;
         Ok(router)
     }
@@ -291,12 +306,12 @@ impl<'a> Router<'a> {
         Ok(())
     }
 
-    /// Kills it without a chance to clean up.
-    pub fn kill(mut self) -> Result<()> {
+    /// Kills it without a chance to clean up. What it gives back is for who starts the next one ([`Router::start_after`]).
+    pub fn kill(mut self) -> Result<Killed> {
         self.signal(Signal::KILL)?;
         self.child.wait()?;
         let _ = fs::remove_dir_all(Path::new("/var/run/dpdk").join(prefix(self.lab, self.node)));
-        Ok(())
+        Ok(Killed(std::mem::take(&mut self.before)))
     }
 
     /// The last lines of its log.

@@ -48,6 +48,12 @@ commands! {
     Vrrp = "vrrp",
     /// Gives the addresses of a virtual router, and of those that move with it, to another director: [`crate::Edited`].
     Failover(crate::Failover) = "failover",
+    /// Connection synchronisation: [`crate::Sync`], or null when nothing is synchronised.
+    Sync = "sync",
+    /// Starts a daemon of connection synchronisation (`ipvsadm --start-daemon`): [`crate::Edited`].
+    SyncStart(crate::SyncStart) = "sync_start",
+    /// Stops one (`ipvsadm --stop-daemon`): [`crate::Edited`].
+    SyncStop(crate::SyncStop) = "sync_stop",
     /// Changes of state with their causes: a stream of [`crate::Event`], then [`crate::EventsEnd`].
     Events(EventFilter) = "events",
     /// Where file, configuration and table differ, and why: [`crate::Differences`].

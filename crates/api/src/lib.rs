@@ -23,6 +23,7 @@ pub mod filter;
 mod health;
 pub mod packet;
 mod reply;
+mod sync;
 mod vrrp;
 
 pub use bytes::Bytes;
@@ -51,4 +52,5 @@ pub use reply::{
 
 /// The protocol's version. It rises when a change would make an older peer misread a message; added fields do not count.
 pub const VERSION: u32 = 1;
+pub use sync::{Sync, SyncPeer, SyncStart, SyncStop};
 pub use vrrp::{Failover, Heard, Vrrp};

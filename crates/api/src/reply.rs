@@ -28,6 +28,8 @@ pub enum Reply {
     Health(Vec<ServiceHealth>),
     /// To `vrrp`.
     Vrrp(Vec<crate::Vrrp>),
+    /// To `sync`.
+    Sync(Box<Option<crate::Sync>>),
     /// After the items of `events`.
     Events(EventsEnd),
     /// To `diff`.
@@ -36,7 +38,7 @@ pub enum Reply {
     Counters(Counters),
     /// To `check`, `apply` and `reload`.
     Applied(Applied),
-    /// To `service_*`, `server_*` (but drain), `failover`, `clear`, `zero` and `shutdown`.
+    /// To `service_*`, `server_*` (but drain), `failover`, `sync_*`, `clear`, `zero` and `shutdown`.
     Edited(Edited),
     /// To `settings`.
     Settings(Vec<Setting>),

@@ -2,7 +2,7 @@
 
 use crate::{
     Config, Cores, Director, HostTap, MarkRule, Port, Route, Server, Service, ServiceKey, Settings,
-    Vlan, Vrrp, check_line,
+    Sync, Vlan, Vrrp, check_line,
 };
 use ::health::ServerPolicy;
 use std::{
@@ -49,6 +49,7 @@ pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
     let by_text = |rule: &MarkRule| rule.to_string();
     changes.lists(Effect::Reload, "mark rule ", marks, by_text, |_, _, _| {});
     vrrp(&mut changes, &old.vrrp, &new.vrrp);
+    sync(&mut changes, old.sync.as_ref(), new.sync.as_ref());
     services(&mut changes, &old.services, &new.services);
     settings(&mut changes, &old.settings, &new.settings);
     changes.0
@@ -223,6 +224,32 @@ fn routes(changes: &mut Changes, old: &Config, new: &Config) {
     };
     let lists = (old.routes.as_slice(), new.routes.as_slice());
     changes.lists(Effect::Reload, "route ", lists, key, |_, _, _| {});
+}
+
+fn sync(changes: &mut Changes, old: Option<&Sync>, new: Option<&Sync>) {
+    let e = Effect::Reload;
+    let (old, new) = match (old, new) {
+        (Some(old), Some(new)) => (old, new),
+        (old, new) => {
+            changes.optional(e, "sync: role", old.map(|s| &s.role), new.map(|s| &s.role));
+            return;
+        }
+    };
+    changes.value(e, "sync: role", old.role, new.role);
+    changes.value(e, "sync: interface", &old.interface, &new.interface);
+    changes.value(e, "sync: syncid", old.syncid, new.syncid);
+    changes.value(e, "sync: mcast_group", old.mcast_group, new.mcast_group);
+    changes.value(e, "sync: mcast_port", old.mcast_port, new.mcast_port);
+    changes.value(e, "sync: mcast_ttl", old.mcast_ttl, new.mcast_ttl);
+    let (was, is) = (old.sync_maxlen.as_ref(), new.sync_maxlen.as_ref());
+    changes.optional(e, "sync: sync_maxlen", was, is);
+    let peers = (old.unicast_peer.as_slice(), new.unicast_peer.as_slice());
+    changes.lists(e, "sync: unicast_peer ", peers, |ip| *ip, |_, _, _| {});
+    let text = |(at, every): (u32, u32)| format!("{at} {every}");
+    let (was, is) = (text(old.sync_threshold), text(new.sync_threshold));
+    changes.value(e, "sync: sync_threshold", was, is);
+    let (was, is) = (old.sync_persist_mode, new.sync_persist_mode);
+    changes.value(e, "sync: sync_persist_mode", was, is);
 }
 
 /// Which instances there are, and which of them move together, needs a restart.

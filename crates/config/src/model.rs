@@ -1,6 +1,6 @@
 //! What the configuration says, typed.
 
-use crate::{Settings, Vrrp};
+use crate::{Settings, Sync, Vrrp};
 use std::{
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -29,6 +29,8 @@ pub struct Config {
     pub marks: Vec<MarkRule>,
     /// Virtual routers: addresses that move between directors.
     pub vrrp: Vec<Vrrp>,
+    /// Connection synchronisation.
+    pub sync: Option<Sync>,
     /// Virtual services.
     pub services: Vec<Service>,
     /// Settings by their kernel names.

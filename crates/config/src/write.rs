@@ -2,7 +2,7 @@
 
 use crate::{
     Config, Cores, HostTap, MarkRule, Netmask, Port, PortRange, Server, Service, ServiceKey,
-    Settings, Vrrp,
+    Settings, Sync, Vrrp,
     write_health::{check, seconds},
 };
 use serde::Serialize;
@@ -76,6 +76,8 @@ struct File<'c> {
     mark: Vec<MarkTable<'c>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     vrrp: Vec<VrrpTable<'c>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sync: Option<SyncTable<'c>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     service: Vec<ServiceTable<'c>>,
 }
@@ -184,6 +186,22 @@ struct VrrpTable<'c> {
     garp_master_repeat: u32,
     garp_master_delay: u32,
     garp_master_refresh: u32,
+}
+
+#[derive(Serialize)]
+struct SyncTable<'c> {
+    role: &'static str,
+    interface: &'c str,
+    syncid: u8,
+    mcast_group: IpAddr,
+    mcast_port: u16,
+    mcast_ttl: u8,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    unicast_peer: &'c [IpAddr],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sync_maxlen: Option<u16>,
+    sync_threshold: [u32; 2],
+    sync_persist_mode: bool,
 }
 
 #[derive(Serialize)]
@@ -339,6 +357,7 @@ fn file(config: &Config) -> File<'_> {
             .collect(),
         mark: config.marks.iter().map(mark).collect(),
         vrrp: config.vrrp.iter().map(vrrp).collect(),
+        sync: config.sync.as_ref().map(sync),
         service: config.services.iter().map(service).collect(),
     }
 }
@@ -403,6 +422,21 @@ fn vrrp(v: &Vrrp) -> VrrpTable<'_> {
         garp_master_repeat: v.garp_master_repeat,
         garp_master_delay: v.garp_master_delay,
         garp_master_refresh: v.garp_master_refresh,
+    }
+}
+
+fn sync(s: &Sync) -> SyncTable<'_> {
+    SyncTable {
+        role: s.role.word(),
+        interface: &s.interface,
+        syncid: s.syncid,
+        mcast_group: s.mcast_group,
+        mcast_port: s.mcast_port,
+        mcast_ttl: s.mcast_ttl,
+        unicast_peer: &s.unicast_peer,
+        sync_maxlen: s.sync_maxlen,
+        sync_threshold: s.sync_threshold.into(),
+        sync_persist_mode: s.sync_persist_mode,
     }
 }
 

@@ -61,6 +61,19 @@ impl<F: Frame, O: Output<F>> Context<'_, F, O> {
         self.out.advertisement(port, frame);
     }
 
+    /// Gives a message of connection synchronisation to whoever listens.
+    #[cold]
+    pub fn synchronisation(&mut self, port: PortId, mut frame: F) {
+        if let Some(control) = frame.stripped_vlan()
+            && !transmit::insert_tag(&mut frame, control)
+        {
+            self.drop(frame, DropReason::NoRoom);
+            return;
+        }
+        self.local.counters.punted.add(1);
+        self.out.synchronisation(port, frame);
+    }
+
     /// Hands a complete Ethernet frame to `port`.
     #[inline]
     pub fn transmit(&mut self, port: PortId, frame: F) {

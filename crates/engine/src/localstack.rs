@@ -22,6 +22,7 @@ use crate::{
     icmp::{self, IcmpError},
     net::{Local, Net, is_link_local},
     packet::{Addresses, Fragment, Packet, is_martian},
+    snapshot::Snapshot,
 };
 use types::{InterfaceId, PortId};
 use wire::{Frame, FromBytes, Icmp, RxChecksum, Sum, Udp, icmp::v4, icmp::v6, protocol};
@@ -35,6 +36,12 @@ pub(crate) fn deliver<F: Frame, O: Output<F>>(
 ) {
     let net = &cx.snapshot.net;
     let destination = packet.addresses.destination();
+    if is_synchronisation(cx.snapshot, packet)
+        && let Some(port) = net.interface(packet.interface).map(|i| i.port)
+    {
+        cx.synchronisation(port, frame);
+        return;
+    }
     if destination.is_multicast() {
         group(cx, frame, packet);
         return;
@@ -64,6 +71,23 @@ pub(crate) fn deliver<F: Frame, O: Output<F>>(
         Some(_) => answer(cx, frame, packet),
         None => cx.drop(frame, DropReason::NoRoute),
     }
+}
+
+/// Whether another director tells of its connections here.
+fn is_synchronisation(snapshot: &Snapshot, packet: &Packet) -> bool {
+    let Some(group) = snapshot.settings.sync_group else {
+        return false;
+    };
+    let destination = packet.addresses.destination();
+    let here = || {
+        destination == group.ip() || matches!(snapshot.net.local(destination), Some(Local::Own(_)))
+    };
+    packet.protocol == protocol::UDP
+        && packet.destination_port == group.port()
+        && packet.fragment == Fragment::No
+        && !packet.headless
+        && !is_martian(&snapshot.net, packet)
+        && here()
 }
 
 /// To the host, which puts together itself what came in fragments.
@@ -136,6 +160,8 @@ pub(crate) fn group<F: Frame, O: Output<F>>(cx: &mut Context<'_, F, O>, frame: F
     };
     if is_martian(net, packet) {
         from_ourselves(cx, frame, packet, port);
+    } else if is_synchronisation(cx.snapshot, packet) {
+        cx.synchronisation(port, frame);
     } else if nd::kind(&frame, packet).is_some() {
         nd::receive(cx, frame, packet, port);
     } else if net.port_has_host(port) {

@@ -236,6 +236,8 @@ pub struct Settings {
     pub ftp_ports: [u16; 8],
     /// Which connections workers note for whoever tells the twin of them; `None`: nobody is told.
     pub sync: Option<connsync::Rules>,
+    /// Group and port at which other directors are heard of their connections; own addresses are heard at the port too.
+    pub sync_group: Option<SocketAddr>,
 }
 
 impl Settings {
@@ -272,6 +274,7 @@ impl Settings {
             endpoint_connections: 64,
             ftp_ports: [21, 0, 0, 0, 0, 0, 0, 0],
             sync: None,
+            sync_group: None,
         }
     }
 }

@@ -21,4 +21,8 @@ pub trait Output<F: Frame> {
     fn advertisement(&mut self, port: PortId, frame: F) {
         self.punt(port, frame);
     }
+    /// Gives a message of connection synchronisation, as it was received on `port`, to whoever listens. It counts as punted.
+    fn synchronisation(&mut self, port: PortId, frame: F) {
+        self.punt(port, frame);
+    }
 }

@@ -56,6 +56,13 @@ impl Roles {
         self.lease.store(until.0, Relaxed);
     }
 
+    /// Whether a role is this director's now.
+    #[must_use]
+    pub fn has(&self, role: u8, now: Tick) -> bool {
+        let bit = 1u64.checked_shl(role.into()).unwrap_or(0);
+        bit & !self.standby(now) != 0
+    }
+
     /// The roles that are not this director's.
     #[inline]
     fn standby(&self, now: Tick) -> u64 {

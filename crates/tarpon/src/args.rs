@@ -115,6 +115,12 @@ whatever the priorities are.")]
         instance: String,
     },
 
+    /// Connection synchronisation: who tells whom, and how much of it has arrived
+    #[command(after_long_help = "\
+COMPLETE is which part of this director's active connections the other one has. LOST counts messages that did not arrive.
+Directors that are not Tarpon are told, and heard, but say nothing of themselves.")]
+    Sync,
+
     /// Mark rules, the packets they matched, and those that do nothing
     Marks,
     /// Routes in use: connected ones, gateways and static ones

@@ -71,6 +71,9 @@ fn run(global: &Global, command: Command) -> Result<ExitCode, Failure> {
             let ask = Ask::Failover(api::Failover { instance });
             query::show(global, ask, show::edited)?;
         }
+        Command::Sync => query::show(global, Ask::Sync, |s: &Option<api::Sync>| {
+            show::sync(s.as_ref())
+        })?,
         Command::Marks => query::show(global, Ask::Marks, |m: &Vec<api::MarkRule>| show::marks(m))?,
         Command::Routes => query::show(global, Ask::Routes, |r: &Vec<api::Route>| show::routes(r))?,
         Command::Health => {

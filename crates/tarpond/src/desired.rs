@@ -1,6 +1,6 @@
 //! From the configuration's words to the engine's.
 
-use crate::{ports::OpenPort, takeover};
+use crate::{ports::OpenPort, sync, takeover};
 use config::{Config, PortRange};
 use engine::model::{
     Defence, Desired, Interface, MarkRule, Offloads, Persistence, Route, Server, Service, Settings,
@@ -39,7 +39,7 @@ pub fn desired(config: &Config, ports: &[PortFacts]) -> Desired {
         services: config.services.iter().map(service).collect(),
         vips: vips(config),
         floating: takeover::floating(config),
-        stations: takeover::stations(config),
+        stations: [takeover::stations(config), sync::stations(config)].concat(),
         marks: config.marks.iter().map(|rule| mark(config, rule)).collect(),
         local: Vec::new(),
         settings: settings(config),
@@ -159,7 +159,8 @@ fn settings(config: &Config) -> Settings {
     let from = &config.settings;
     Settings {
         compat_ipvs: config.compat_ipvs,
-        sync: None,
+        sync: sync::rules(config),
+        sync_group: sync::heard_at(config),
         ip_forward: from.ip_forward,
         expire_nodest_conn: from.expire_nodest_conn,
         expire_quiescent_template: from.expire_quiescent_template,

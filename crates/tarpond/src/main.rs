@@ -18,6 +18,7 @@ mod queues;
 mod silence;
 mod source;
 mod startup;
+mod sync;
 mod takeover;
 mod taps;
 mod trace;

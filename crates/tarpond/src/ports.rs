@@ -1,6 +1,6 @@
 //! Opening the ports of a configuration, and the pools their frames live in.
 
-use crate::{exception, takeover, worker::HANDOFF_DEPTH};
+use crate::{exception, sync, takeover, worker::HANDOFF_DEPTH};
 use anyhow::{Context as _, Result, anyhow, bail};
 use config::Config;
 use dpdk::{Device, Eal, Mempool, MempoolConfig, Port, PortConfig, ProbedPort};
@@ -153,6 +153,7 @@ fn pools(eal: &Eal, config: &Config, probed: &[ProbedPort]) -> Result<Pools> {
     let common = HELD
         + exception::frames_held(count)
         + takeover::frames_held(workers)
+        + sync::frames_held(workers)
         + engine::FRAGMENTS
         + (workers + 1) * (CACHE * 2)
         + workers * count * (2 * burst)

@@ -16,7 +16,8 @@ use crate::{
     queues::{self, Queues, WayOut},
     silence::Silence,
     source::Source,
-    takeover::{Mail, Takeover, Tools, Urgent, plans},
+    sync::{self, Sync},
+    takeover::{self, Mail, Takeover, Tools, Urgent, plans},
     taps::Taps,
     worker::{Duties, Exit, Gauge, Handoff, WorkerOutput, Workers},
 };
@@ -28,7 +29,7 @@ use host::{Lock, ServiceManager};
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, atomic::AtomicBool},
 };
 use types::{MacAddr, PortId, WorkerId};
 
@@ -80,12 +81,18 @@ pub fn run(config: Config, source: Source) -> Result<()> {
         clock,
     };
     let rings = wiring.rings(&taps)?;
-    let mail = Mail::new().context("cannot make the queue towards the takeover thread")?;
-    let urgent: Vec<Arc<Urgent>> = gauges.iter().map(|g| Urgent::new(Arc::clone(g))).collect();
+    let queue = |frames| Mail::new(frames).context("cannot make a queue towards a thread");
+    let (mail, sync_mail) = (queue(takeover::INCOMING)?, queue(sync::QUEUE)?);
+    let ways = |frames| -> Vec<Arc<Urgent>> {
+        let way = |gauge: &Arc<Gauge>| Urgent::new(Arc::clone(gauge), frames);
+        gauges.iter().map(way).collect()
+    };
+    let (urgent, sync_out) = (ways(takeover::OUTGOING), ways(sync::QUEUE));
     let channels = Channels {
         rings: &rings,
         mail: &mail,
         urgent: &urgent,
+        sync: (&sync_mail, &sync_out),
     };
     let duties = wiring.duties(&mut director, &mut ports, &pools, &channels)?;
     let pool = pools.any().context("there is no packet memory")?.clone();
@@ -102,7 +109,21 @@ pub fn run(config: Config, source: Source) -> Result<()> {
         &detour,
     )?;
     let workers = Workers::start(&eal, duties)?;
+    let ready = Arc::new(AtomicBool::new(config.sync.is_none()));
+    let sync_tools = sync::Tools {
+        engine: director.synchronizer().context("taken once")?,
+        roles: director.roles(),
+        neighbours: director.neighbourhood(),
+        mail: sync_mail,
+        outgoing: sync_out,
+        pool: pool.clone(),
+        clock,
+        sender: secret()?[0] | 1,
+        ready: Arc::clone(&ready),
+    };
+    let sync = Sync::start(&eal, sync::plan(&config, &facts), sync_tools)?;
     let tools = Tools {
+        ready,
         roles: director.roles(),
         neighbours: director.neighbourhood(),
         mail,
@@ -129,7 +150,7 @@ pub fn run(config: Config, source: Source) -> Result<()> {
         clock,
         health,
         detours,
-        takeover,
+        (takeover, sync),
     );
     tracing::info!("director `{name}` is ready");
     manager.ready("forwarding");
@@ -265,6 +286,7 @@ struct Channels<'a> {
     rings: &'a Arc<Rings>,
     mail: &'a Arc<Mail>,
     urgent: &'a [Arc<Urgent>],
+    sync: (&'a Arc<Mail>, &'a [Arc<Urgent>]),
 }
 
 /// What connects workers, ports and host.
@@ -367,11 +389,17 @@ impl Wiring<'_> {
                     pool,
                     exits,
                     Arc::clone(rings),
-                    Arc::clone(channels.mail),
+                    (Arc::clone(channels.mail), Arc::clone(channels.sync.0)),
                     self.switch.tap(),
                 ),
                 urgent: channels
                     .urgent
+                    .get(worker)
+                    .map(Arc::clone)
+                    .context("a worker without ring")?,
+                sync: channels
+                    .sync
+                    .1
                     .get(worker)
                     .map(Arc::clone)
                     .context("a worker without ring")?,

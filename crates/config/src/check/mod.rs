@@ -9,6 +9,7 @@ mod marks;
 mod reach;
 mod routes;
 mod services;
+mod sync;
 mod vrrp;
 
 use crate::{Config, Problem};
@@ -42,6 +43,9 @@ impl Config {
         services::check(self, &reach, interfaces_known, &mut problems);
         health::check(self, &reach, interfaces_known, &mut problems);
         vrrp::check(self, &reach, interfaces_known, &mut problems);
+        if interfaces_known {
+            sync::check(self, &mut problems);
+        }
         problems.found
     }
 }

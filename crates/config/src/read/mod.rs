@@ -10,6 +10,7 @@ mod port;
 mod section;
 mod service;
 mod settings;
+mod sync;
 mod value;
 mod vrrp;
 
@@ -89,6 +90,7 @@ fn read(reader: &mut Reader, table: &DeTable<'_>) -> Config {
     let routes = root.tables(reader, "route", port::route);
     let marks = root.tables(reader, "mark", mark::rule);
     let vrrp = root.tables(reader, "vrrp", vrrp::instance);
+    let sync = root.table(reader, "sync", sync::read);
     let services = root.tables(reader, "service", service::service);
     let settings = root.table(reader, "settings", |reader, section| {
         settings::read(reader, section, Settings::defaults(compat_ipvs))
@@ -102,6 +104,7 @@ fn read(reader: &mut Reader, table: &DeTable<'_>) -> Config {
         routes,
         marks,
         vrrp,
+        sync,
         services,
         settings,
     }
@@ -133,7 +136,7 @@ pub fn settings_over(text: &str, before: &Settings) -> Result<Settings, Vec<Prob
 /// Every key there is, as (table, key): `("port", "mtu")`; the table of top-level keys is `""`.
 #[must_use]
 pub fn known_keys() -> Vec<(&'static str, &'static str)> {
-    let skeleton = "[director]\n[[port]]\n[[vlan]]\n[[route]]\n[[mark]]\n[[vrrp]]\n[[service]]\n[[service.check]]\n[[service.server]]\n[settings]\n";
+    let skeleton = "[director]\n[[port]]\n[[vlan]]\n[[route]]\n[[mark]]\n[[vrrp]]\n[sync]\n[[service]]\n[[service.check]]\n[[service.server]]\n[settings]\n";
     let (table, _) = DeTable::parse_recoverable(skeleton);
     let mut reader = Reader::default();
     read(&mut reader, table.get_ref());

@@ -109,6 +109,11 @@ impl<'a> Section<'a> {
         self.abandoned = true;
     }
 
+    /// Whether nothing stands in it.
+    pub fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+
     /// Whether `key` is there, without asking for it.
     pub fn has(&self, key: &str) -> bool {
         self.table.get(key).is_some()
@@ -352,6 +357,7 @@ impl<'a> Section<'a> {
         match self.kind {
             "server" => format!("[[service.server]]{name}"),
             "check" => "[[service.check]]".to_owned(),
+            kind @ ("director" | "settings" | "sync") => format!("[{kind}]"),
             kind => format!("[[{kind}]]{name}"),
         }
     }

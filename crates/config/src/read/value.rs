@@ -100,7 +100,7 @@ fn place(kind: &str) -> String {
         "" => "the top of the file".to_owned(),
         "server" => "[[service.server]]".to_owned(),
         "check" => "[[service.check]]".to_owned(),
-        "director" | "settings" => format!("[{kind}]"),
+        "director" | "settings" | "sync" => format!("[{kind}]"),
         _ => format!("[[{kind}]]"),
     }
 }
@@ -162,13 +162,11 @@ pub(super) fn unknown_key(
 const OTHER_KERNEL_SETTINGS: &[&str] = &[
     "backup_only",
     "ignore_tunneled",
-    "sync_persist_mode",
     "sync_ports",
     "sync_qlen_max",
     "sync_refresh_period",
     "sync_retries",
     "sync_sock_size",
-    "sync_threshold",
     "sync_version",
 ];
 

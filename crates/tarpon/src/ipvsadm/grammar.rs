@@ -5,7 +5,12 @@ use super::{
     names::{self, Transport},
     options::{OPTIONS, Opt, OptionSpec, Takes, VERBS, Verb},
 };
-use std::{collections::VecDeque, net::SocketAddr, num::NonZeroU16};
+use api::SyncStart;
+use std::{
+    collections::VecDeque,
+    net::{IpAddr, SocketAddr},
+    num::NonZeroU16,
+};
 use types::{ForwardingMethod, GueChecksum, SchedulerFlag, Tunnel};
 
 /// Where the words come from.
@@ -52,6 +57,8 @@ pub struct Line {
     pub tunnel: Tunnel,
     /// Of `--set`: tcp, tcpfin, udp; 0 stays as it is.
     pub timeouts: [u32; 3],
+    /// Of `--start-daemon` and `--stop-daemon`.
+    pub daemon: SyncStart,
     given: Vec<Opt>,
 }
 
@@ -72,6 +79,7 @@ impl Line {
             lower_threshold: 0,
             tunnel: Tunnel::Ipip,
             timeouts: [0; 3],
+            daemon: SyncStart::default(),
             given: Vec::new(),
         }
     }
@@ -116,6 +124,7 @@ pub fn parse(words: &[&str], dialect: Dialect) -> Result<Line, Refusal> {
                 let message = format!("illegal {} parameter specified", verb.name());
                 return Err(Refusal::usage(message));
             }
+            role.clone_into(&mut line.daemon.role);
         }
         _ => {}
     }
@@ -301,9 +310,34 @@ fn option(line: &mut Line, raw: &mut Raw, spec: &OptionSpec, value: &str) -> Res
                 return Err(Refusal::usage("illegal tunnel port specified"));
             }
         }
+        Opt::Interface => line.daemon.interface = Some(value.to_owned()),
+        Opt::SyncId => line.daemon.syncid = Some(small(value, 0..=255, "syncid")?),
+        Opt::SyncMaxLength => {
+            line.daemon.sync_maxlen = Some(small(value, 1..=65_507, "sync-maxlen")?);
+        }
+        Opt::MulticastGroup => {
+            let group = value.parse().ok().filter(IpAddr::is_multicast);
+            let family = if value.contains(':') { "IPv6" } else { "IPv4" };
+            let wrong = || Refusal::usage(format!("invalid {family} mcast-group `{value}'"));
+            line.daemon.mcast_group = Some(group.ok_or_else(wrong)?);
+        }
+        Opt::MulticastPort => {
+            line.daemon.mcast_port = Some(small(value, 1..=65_535, "mcast-port")?);
+        }
+        Opt::MulticastTtl => line.daemon.mcast_ttl = Some(small(value, 1..=255, "mcast-ttl")?),
         _ => {}
     }
     Ok(())
+}
+
+fn small<T: TryFrom<u32>>(
+    value: &str,
+    range: std::ops::RangeInclusive<u32>,
+    what: &str,
+) -> Result<T, Refusal> {
+    number(value, *range.start(), *range.end())
+        .and_then(|n| T::try_from(n).ok())
+        .ok_or_else(|| Refusal::usage(format!("illegal {what} specified")))
 }
 
 fn target(spec: &OptionSpec, value: &str) -> Result<Target, Refusal> {

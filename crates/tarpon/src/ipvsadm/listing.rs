@@ -292,3 +292,24 @@ impl Columns {
         }
     }
 }
+/// `-L --daemon`: a line for each that runs.
+pub fn daemons(sync: Option<&api::Sync>) -> String {
+    let Some(s) = sync else {
+        return String::new();
+    };
+    let line = |role: &str| {
+        format!(
+            "{role} sync daemon (mcast={}, syncid={}, maxlen={}, group={}, port={}, ttl={})\n",
+            s.interface, s.syncid, s.sync_maxlen, s.mcast_group, s.mcast_port, s.mcast_ttl
+        )
+    };
+    let runs = |role: &str| s.role != role;
+    let mut text = String::new();
+    if runs("backup") {
+        text += &line("master");
+    }
+    if runs("master") {
+        text += &line("backup");
+    }
+    text
+}

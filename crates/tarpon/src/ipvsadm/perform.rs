@@ -12,7 +12,7 @@ use crate::{args::Global, failure::Failure, output, query};
 use api::{
     Client, ClientError, Command, Connection, ConnectionFilter, ConnectionsEnd, Edited, ErrorCode,
     ServerAdd, ServerDelete, ServerEdit, Service, ServiceAdd, ServiceDelete, ServiceEdit,
-    ServiceRef, Status, Timeouts, TimeoutsEdit, Zero,
+    ServiceRef, Status, Sync, SyncStop, Timeouts, TimeoutsEdit, Zero,
 };
 use std::{io::Read as _, net::SocketAddr};
 use types::{Family, Mark, Protocol, Scheduler, Weight};
@@ -44,9 +44,6 @@ pub fn perform(global: &Global, line: &Line) -> Done {
             return Ok(output::text(&format!(
                 "ipvsadm v1.31 (the grammar's version; this is tarpon {version})\n"
             ))?);
-        }
-        Verb::StartDaemon | Verb::StopDaemon => {
-            return refuse(Refusal::unsupported("connection synchronisation"));
         }
         _ => {}
     }
@@ -105,8 +102,8 @@ fn list(client: &mut Client, line: &Line) -> Done {
         ))?);
     }
     if line.has(Opt::Daemon) {
-        // None runs: IPVS prints nothing then.
-        return Ok(());
+        let sync: Option<Sync> = client.call(Command::Sync)?;
+        return Ok(output::text(&listing::daemons(sync.as_ref()))?);
     }
     if line.has(Opt::Connection) {
         let title = listing::connections_title(line.has(Opt::PersistentConnections));
@@ -155,6 +152,10 @@ fn edit(client: &mut Client, line: &Line) -> Done {
             let _: Timeouts = client.call(Command::Timeouts(TimeoutsEdit { tcp, tcp_fin, udp }))?;
             return Ok(());
         }
+        Verb::StartDaemon => Command::SyncStart(line.daemon.clone()),
+        Verb::StopDaemon => Command::SyncStop(SyncStop {
+            role: line.daemon.role.clone(),
+        }),
         Verb::Clear => Command::Clear,
         Verb::Zero => Command::Zero(Zero {
             service: line.target.map(reference).transpose()?,
@@ -165,6 +166,9 @@ fn edit(client: &mut Client, line: &Line) -> Done {
     match done {
         Ok(_) => Ok(()),
         Err(ClientError::Daemon(error)) => {
+            if matches!(line.verb, Verb::StartDaemon | Verb::StopDaemon) {
+                return refuse(Refusal::refused(error.to_string()));
+            }
             let message = match (error.code, about_server) {
                 (ErrorCode::Exists, false) => "Service already exists".to_owned(),
                 (ErrorCode::Exists, true) => "Destination already exists".to_owned(),

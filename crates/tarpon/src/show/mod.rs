@@ -6,6 +6,7 @@ mod health;
 mod ports;
 mod services;
 mod status;
+mod sync;
 mod vrrp;
 
 use crate::{table::Table, units};
@@ -19,6 +20,7 @@ pub use health::health;
 pub use ports::ports;
 pub use services::{Figures, services};
 pub use status::status;
+pub use sync::sync;
 pub use vrrp::vrrp;
 
 const NEIGHBOUR_STATES: [(NeighbourState, &str); 4] = [

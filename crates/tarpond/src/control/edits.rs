@@ -3,9 +3,9 @@
 use super::Control;
 use api::{
     Error, ErrorCode, ServerAdd, ServerDelete, ServerEdit, ServiceAdd, ServiceDelete, ServiceEdit,
-    SettingsEdit, Timeouts, TimeoutsEdit, Zero,
+    SettingsEdit, SyncStart, SyncStop, Timeouts, TimeoutsEdit, Zero,
 };
-use config::{Config, EditError, Server, Service};
+use config::{Config, EditError, Server, Service, Sync, SyncRole};
 use types::{ForwardingMethod, Tunnel};
 
 /// What changed, one line each.
@@ -189,6 +189,92 @@ fn refused(error: EditError) -> Error {
             }
             let message = format!("the edit was not made, for {} reasons", lines.len());
             Error::new(ErrorCode::Invalid, message).with_details(lines)
+        }
+    }
+}
+
+/// Starts a daemon of connection synchronisation.
+pub fn sync_start(control: &mut Control, start: SyncStart) -> Changes {
+    let runs = role(&start.role)?;
+    edit(control, |config| {
+        let first = config.ports.first().map(|p| p.name.clone());
+        let sync = config.sync.clone();
+        let role = match sync.as_ref().map(|s| s.role) {
+            None => runs,
+            Some(other) if other != runs && other != SyncRole::Both && other != SyncRole::Vrrp => {
+                SyncRole::Both
+            }
+            Some(_) => return Err(EditError::Exists("Daemon has already run".to_owned())),
+        };
+        let sync = sync.unwrap_or_else(|| Sync {
+            interface: first.unwrap_or_default(),
+            ..Sync::default()
+        });
+        if let Some(runs) = &config.sync
+            && differs(runs, &start)
+        {
+            return Err(EditError::Exists(
+                "the other daemon runs with other settings; here both have the same".to_owned(),
+            ));
+        }
+        config.sync = Some(Sync {
+            role,
+            interface: start.interface.unwrap_or(sync.interface),
+            syncid: start.syncid.unwrap_or(sync.syncid),
+            sync_maxlen: start.sync_maxlen.or(sync.sync_maxlen),
+            mcast_group: start.mcast_group.unwrap_or(sync.mcast_group),
+            mcast_port: start.mcast_port.unwrap_or(sync.mcast_port),
+            mcast_ttl: start.mcast_ttl.unwrap_or(sync.mcast_ttl),
+            ..sync
+        });
+        Ok(())
+    })
+}
+
+/// Whether what is asked for is not what runs already.
+fn differs(runs: &Sync, start: &SyncStart) -> bool {
+    let other = |is: bool| !is;
+    let same = [
+        start
+            .interface
+            .as_ref()
+            .is_none_or(|i| *i == runs.interface),
+        start.syncid.is_none_or(|n| n == runs.syncid),
+        start
+            .sync_maxlen
+            .is_none_or(|n| Some(n) == runs.sync_maxlen),
+        start.mcast_group.is_none_or(|g| g == runs.mcast_group),
+        start.mcast_port.is_none_or(|n| n == runs.mcast_port),
+        start.mcast_ttl.is_none_or(|n| n == runs.mcast_ttl),
+    ];
+    same.into_iter().any(other)
+}
+
+/// Stops one.
+pub fn sync_stop(control: &mut Control, stop: &SyncStop) -> Changes {
+    let stopped = role(&stop.role)?;
+    edit(control, |config| {
+        let none = || Err(EditError::NotFound("No daemon is running".to_owned()));
+        let Some(sync) = &mut config.sync else {
+            return none();
+        };
+        match (sync.role, stopped) {
+            (SyncRole::Both | SyncRole::Vrrp, SyncRole::Master) => sync.role = SyncRole::Backup,
+            (SyncRole::Both | SyncRole::Vrrp, _) => sync.role = SyncRole::Master,
+            (role, stopped) if role == stopped => config.sync = None,
+            _ => return none(),
+        }
+        Ok(())
+    })
+}
+
+fn role(word: &str) -> Result<SyncRole, Error> {
+    match word {
+        "master" => Ok(SyncRole::Master),
+        "backup" => Ok(SyncRole::Backup),
+        other => {
+            let message = format!("{other:?} is no daemon: it is \"master\" or \"backup\"");
+            Err(Error::new(ErrorCode::Invalid, message))
         }
     }
 }

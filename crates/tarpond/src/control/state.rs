@@ -9,6 +9,7 @@ use crate::{
     health::{Health, News, Program, Quorum, Standing},
     ports::{OpenPort, Pools},
     source::{Read, Source},
+    sync::{self, Sync},
     takeover::{self, Takeover},
     taps::Taps,
     trace::Trace,
@@ -55,6 +56,7 @@ pub struct Control {
     pub(super) standing: Standing,
     /// VRRP; `None` once it has ended.
     takeover: Option<Takeover>,
+    sync: Option<Sync>,
     /// Ports that had a carrier once: of one that never had, nothing is known.
     carriers: HashSet<types::PortId>,
     pub(super) journal: Journal,
@@ -88,7 +90,7 @@ impl Control {
         clock: Clock,
         health: Health,
         detours: Detours,
-        takeover: Takeover,
+        (takeover, sync): (Takeover, Sync),
     ) -> Self {
         let mut control = Self {
             applied: config.clone(),
@@ -110,6 +112,7 @@ impl Control {
             idle_edits: HashMap::new(),
             shutting_down: false,
             takeover: Some(takeover),
+            sync: Some(sync),
             carriers: HashSet::new(),
             switch,
             capturing: false,
@@ -242,6 +245,11 @@ impl Control {
             .unwrap_or_default()
     }
 
+    /// How connection synchronisation goes.
+    pub fn synchronisation(&self) -> Option<api::Sync> {
+        self.sync.as_ref().and_then(Sync::shown)
+    }
+
     /// Gives up an instance or a group.
     ///
     /// # Errors
@@ -256,6 +264,7 @@ impl Control {
     /// Releases all virtual addresses.
     pub fn end_takeover(&mut self) {
         self.takeover = None;
+        self.sync = None;
     }
 
     /// Once a second: frees what workers have let go of, and takes the gauges.
@@ -465,6 +474,9 @@ impl Control {
                 }
                 if let Some(takeover) = &self.takeover {
                     takeover.follow(takeover::plans(config, &self.facts));
+                }
+                if let Some(sync) = &self.sync {
+                    sync.follow(sync::plan(config, &self.facts));
                 }
                 Ok(())
             }

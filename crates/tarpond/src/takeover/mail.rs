@@ -1,4 +1,5 @@
-//! The queues between workers and the takeover thread. Nothing else goes through them, so nothing makes them wait.
+//! The queues between workers and the takeover thread, and of the same kind those of connection synchronisation: each thread has its own, so
+//! that nobody waits for the other.
 
 use crate::worker::Gauge;
 use crossbeam::queue::ArrayQueue;
@@ -15,9 +16,9 @@ use std::{
 use types::PortId;
 
 /// Advertisements that may wait for the thread: a flood of them costs no others anything.
-const INCOMING: usize = 256;
+pub const INCOMING: usize = 256;
 /// Frames that may wait for one worker.
-const OUTGOING: usize = 512;
+pub const OUTGOING: usize = 512;
 
 /// Frames the queues may hold for that many workers.
 #[must_use]
@@ -35,13 +36,13 @@ pub struct Mail {
 }
 
 impl Mail {
-    /// An empty queue.
+    /// An empty queue for so many frames.
     ///
     /// # Errors
     /// When the kernel has no event descriptor left.
-    pub fn new() -> std::io::Result<Arc<Self>> {
+    pub fn new(frames: usize) -> std::io::Result<Arc<Self>> {
         Ok(Arc::new(Self {
-            queue: ArrayQueue::new(INCOMING),
+            queue: ArrayQueue::new(frames),
             bell: eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?,
             sleeping: AtomicBool::new(false),
         }))
@@ -98,11 +99,11 @@ pub struct Urgent {
 }
 
 impl Urgent {
-    /// An empty ring to the worker of that gauge.
+    /// An empty ring for so many frames, to the worker of that gauge.
     #[must_use]
-    pub fn new(gauge: Arc<Gauge>) -> Arc<Self> {
+    pub fn new(gauge: Arc<Gauge>, frames: usize) -> Arc<Self> {
         Arc::new(Self {
-            queue: ArrayQueue::new(OUTGOING),
+            queue: ArrayQueue::new(frames),
             gauge,
         })
     }

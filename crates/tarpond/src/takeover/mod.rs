@@ -9,7 +9,7 @@ mod plan;
 mod report;
 mod thread;
 
-pub use mail::{Mail, Urgent, frames_held};
+pub use mail::{INCOMING, Mail, OUTGOING, Urgent, frames_held};
 pub use plan::{UnitPlan, floating, plans, stations};
 
 use crate::{clock::Clock, worker::Gauge};
@@ -17,7 +17,7 @@ use anyhow::{Context as _, Result};
 use dpdk::{Eal, Mempool};
 use engine::{Neighbourhood, Roles};
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
     thread::JoinHandle,
     time::Duration,
 };
@@ -51,6 +51,8 @@ pub struct Tools {
     pub pool: Mempool,
     /// Moments.
     pub clock: Clock,
+    /// Whether the connections of the master are here: else it is let be.
+    pub ready: Arc<AtomicBool>,
 }
 
 /// The control thread's side. Dropped, it ends the thread, which releases what it has.

@@ -7,12 +7,13 @@ use super::{
 use dpdk::Mbuf;
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
     time::Duration,
 };
 use types::{PortId, Tick};
 use vrrp::{
-    Action, Announcer, MemberSettings, Received, State, Unit, advertisement, announcements,
+    Action, Announcer, MemberSettings, Preemption, Received, State, Unit, advertisement,
+    announcements,
 };
 use wire::Frame as _;
 
@@ -33,6 +34,8 @@ pub(super) struct Thread {
     down: Vec<PortId>,
     /// Rounds of each worker, and when they were last seen to differ.
     rounds: Vec<(u64, Duration)>,
+    /// Connections are here, as last seen.
+    ready: bool,
     /// It was told to stop.
     stopping: bool,
 }
@@ -48,7 +51,8 @@ impl Thread {
         let units = plans
             .into_iter()
             .map(|plan| Live {
-                unit: Unit::new(settings(&plan), plan.preemption),
+                // Until it is known what connections there are.
+                unit: Unit::new(settings(&plan), reserved(&plan, false)),
                 announcer: Announcer::new(plan.repetition, plan.announced.len()),
                 losses: Default::default(),
                 plan,
@@ -67,6 +71,7 @@ impl Thread {
             next_show: Duration::ZERO,
             wrong: BTreeMap::new(),
             down: Vec::new(),
+            ready: false,
             stopping: false,
         }
     }
@@ -78,6 +83,7 @@ impl Thread {
             self.receive(&mut changed);
             self.obey(&mut changed);
             let now = self.tools.clock.precise();
+            self.become_ready();
             if !self.stopping {
                 self.watch_workers(now, &mut changed);
                 for number in 0..self.units.len() {
@@ -161,8 +167,9 @@ impl Thread {
         for request in requests {
             match request {
                 Request::Plans(plans) => {
+                    let ready = self.ready;
                     for (live, plan) in self.units.iter_mut().zip(plans) {
-                        reconfigure(live, plan, now);
+                        reconfigure(live, plan, ready, now);
                     }
                     *changed = true;
                 }
@@ -178,6 +185,18 @@ impl Thread {
                     }
                     self.stopping = true;
                 }
+            }
+        }
+    }
+
+    /// Whether a master that is well may be taken over from: not before its connections are here.
+    fn become_ready(&mut self) {
+        let ready = self.tools.ready.load(Ordering::Relaxed);
+        if ready != self.ready {
+            self.ready = ready;
+            for live in &mut self.units {
+                let preemption = reserved(&live.plan, ready);
+                live.unit.reconfigure(settings(&live.plan), preemption);
             }
         }
     }
@@ -397,8 +416,17 @@ fn patience(live: &Live) -> Duration {
     intervals.min().unwrap_or(NAP) * 3
 }
 
-fn reconfigure(live: &mut Live, plan: UnitPlan, now: Duration) {
-    live.unit.reconfigure(settings(&plan), plan.preemption);
+/// As planned, but for one who is not ready.
+fn reserved(plan: &UnitPlan, ready: bool) -> Preemption {
+    Preemption {
+        allowed: plan.preemption.allowed && ready,
+        ..plan.preemption
+    }
+}
+
+fn reconfigure(live: &mut Live, plan: UnitPlan, ready: bool, now: Duration) {
+    let preemption = reserved(&plan, ready);
+    live.unit.reconfigure(settings(&plan), preemption);
     let same = live.plan.announced == plan.announced && live.plan.repetition == plan.repetition;
     if !same {
         live.announcer = Announcer::new(plan.repetition, plan.announced.len());

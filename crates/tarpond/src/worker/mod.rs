@@ -48,6 +48,8 @@ pub struct Duties {
     pub out: WorkerOutput,
     /// Advertisements and announcements to send, before everything else.
     pub urgent: Arc<Urgent>,
+    /// Messages of connection synchronisation to send.
+    pub sync: Arc<Urgent>,
     /// Ports whose frames from the host this worker takes.
     pub from_host: Vec<(PortId, Arc<PortRings>)>,
     /// Rings by which other workers send through this one's queues.
@@ -224,6 +226,17 @@ impl Duties {
                 }
             }
         }
+        for _ in 0..BURST {
+            if self.sync.is_empty() {
+                break;
+            }
+            let Some((port, frame)) = self.sync.pop() else {
+                break;
+            };
+            burst.push(frame);
+            moved += 1;
+            self.engine.from_host(now, port, &mut burst, &mut self.out);
+        }
         for (port, rings) in &self.from_host {
             while !burst.is_full()
                 && let Some(frame) = rings.next_from_host()
@@ -266,6 +279,7 @@ impl Duties {
     fn pause(&mut self, time: Duration, stop: &AtomicBool) {
         self.gauge.pausing();
         let nothing = self.urgent.is_empty()
+            && self.sync.is_empty()
             && self
                 .from_host
                 .iter()

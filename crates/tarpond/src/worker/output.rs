@@ -42,6 +42,7 @@ pub struct WorkerOutput {
     ports: Vec<PortOut>,
     rings: Arc<Rings>,
     mail: Arc<Mail>,
+    sync: Arc<Mail>,
     punted: bool,
     host_refused: u64,
     /// Copies of what is sent, while somebody captures.
@@ -49,13 +50,13 @@ pub struct WorkerOutput {
 }
 
 impl WorkerOutput {
-    /// With an exit per port, in the order of [`PortId`].
+    /// With an exit per port, in the order of [`PortId`]; and what takes advertisements, and messages of connection synchronisation.
     #[must_use]
     pub fn new(
         pool: Mempool,
         exits: Vec<Exit>,
         rings: Arc<Rings>,
-        mail: Arc<Mail>,
+        (mail, sync): (Arc<Mail>, Arc<Mail>),
         capture: CaptureTap,
     ) -> Self {
         let ports = exits
@@ -71,6 +72,7 @@ impl WorkerOutput {
             ports,
             rings,
             mail,
+            sync,
             punted: false,
             host_refused: 0,
             capture,
@@ -197,6 +199,12 @@ impl Output<Mbuf> for WorkerOutput {
 
     fn advertisement(&mut self, port: PortId, frame: Mbuf) {
         if !self.mail.push(port, frame) {
+            self.host_refused += 1;
+        }
+    }
+
+    fn synchronisation(&mut self, port: PortId, frame: Mbuf) {
+        if !self.sync.push(port, frame) {
             self.host_refused += 1;
         }
     }

@@ -1,0 +1,210 @@
+//! Connections that survive a takeover, between two Tarpons: idle ones, ones opened before the other director was there, and a
+//! download under way.
+
+use crate::{
+    lab::{Lab, router::Router, run, runner::Case},
+    takeover::{NODES, VIP, becomes, file},
+};
+use anyhow::{Context, Result, ensure};
+use std::{
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    time::Duration,
+};
+
+pub fn cases() -> Vec<Case> {
+    vec![
+        Case::new("sync::connections_survive_a_kill_and_a_return", survive),
+        Case::new("sync::daemons_of_ipvsadm", daemons),
+    ]
+}
+
+pub const SYNC: &str = "[sync]\nrole = \"vrrp\"\ninterface = \"lan\"\n";
+
+fn with_sync(lab: &Lab, node: usize, priority: u8) -> String {
+    file(lab, node, priority) + SYNC
+}
+
+/// A connection of the client's that is kept open.
+pub struct Held(BufReader<TcpStream>);
+
+impl Held {
+    pub fn open(lab: &Lab) -> Result<Self> {
+        let to: SocketAddr = format!("{VIP}:80").parse()?;
+        lab.inside("client", || {
+            let stream = TcpStream::connect_timeout(&to, Duration::from_secs(2))?;
+            stream.set_read_timeout(Some(Duration::from_secs(4)))?;
+            Ok(Self(BufReader::new(stream)))
+        })
+    }
+
+    /// A request, and its answer.
+    pub fn ask(&mut self, path: &str) -> Result<usize> {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: vip\r\n\r\n");
+        self.0.get_mut().write_all(request.as_bytes())?;
+        self.answer()
+    }
+
+    fn answer(&mut self) -> Result<usize> {
+        let (mut line, mut len, mut first) = (String::new(), 0, true);
+        loop {
+            line.clear();
+            ensure!(self.0.read_line(&mut line)? > 0, "it was closed");
+            if first {
+                ensure!(line.contains("200 OK"), "{line}");
+                first = false;
+            }
+            let lower = line.to_ascii_lowercase();
+            if let Some(n) = lower.strip_prefix("content-length:") {
+                len = n.trim().parse()?;
+            }
+            if line == "\r\n" {
+                break;
+            }
+        }
+        let mut body = vec![0; len];
+        self.0.read_exact(&mut body)?;
+        Ok(len)
+    }
+}
+
+pub fn status(router: &Router<'_>) -> Result<api::Sync> {
+    let sync: Option<api::Sync> = router.ask("sync")?;
+    sync.context("nothing is synchronised")
+}
+
+fn told_everything(router: &Router<'_>) -> Result<()> {
+    run::until("the director is not told everything", 10, || {
+        Ok(status(router)?.told_everything)
+    })
+    .with_context(|| router.log_tail(15))
+}
+
+fn survive() -> Result<()> {
+    let lab = Lab::up(&["--twin"])?;
+    let megabytes = 64;
+    lab.publish("long", megabytes)?;
+    let one = Router::start_on(&lab, NODES[0], &with_sync(&lab, 0, 220))?;
+    becomes(&one, "master")?;
+    let mut held = Vec::new();
+    for _ in 0..20 {
+        let mut connection = Held::open(&lab)?;
+        connection.ask("/")?;
+        held.push(connection);
+    }
+    // These the other has only because it is told everything when it comes.
+    let two = Router::start_on(&lab, NODES[1], &with_sync(&lab, 1, 200))?;
+    becomes(&two, "backup")?;
+    told_everything(&two)?;
+    // And these only because they are told as they come.
+    for _ in 0..20 {
+        let mut connection = Held::open(&lab)?;
+        connection.ask("/")?;
+        held.push(connection);
+    }
+    let never_used = Held::open(&lab)?;
+    let mut download = Held::open(&lab)?;
+    download
+        .0
+        .get_mut()
+        .write_all(b"GET /files/long HTTP/1.1\r\nHost: vip\r\n\r\n")?;
+    run::until(
+        "the other director has not all active connections",
+        5,
+        || {
+            let peers = status(&one)?.peers;
+            Ok(peers.iter().any(|p| p.complete_percent == Some(100.0)))
+        },
+    )?;
+    let killed = one.kill()?;
+    becomes(&two, "master")?;
+    let len = download.answer().context("the download under way")?;
+    ensure!(
+        len == megabytes as usize * 1_000_000 || len == megabytes as usize * 1_048_576,
+        "{len} bytes"
+    );
+    held.push(never_used);
+    for (number, connection) in held.iter_mut().enumerate() {
+        connection
+            .ask("/")
+            .with_context(|| format!("connection {number} after the master was killed"))?;
+    }
+    // The better one comes back, is told everything, and only then takes over.
+    let one = Router::start_after(&lab, NODES[0], &with_sync(&lab, 0, 220), killed)?;
+    becomes(&one, "master")?;
+    becomes(&two, "backup")?;
+    run::until("nobody asked for the connections", 3, || {
+        let counters = status(&two)?.counters;
+        Ok(counters.contains_key("asked_for_everything"))
+    })?;
+    for (number, connection) in held.iter_mut().enumerate() {
+        connection
+            .ask("/")
+            .with_context(|| format!("connection {number} after the master came back"))?;
+    }
+    one.stop()?;
+    two.stop()
+}
+
+/// The daemons as ipvsadm starts, lists and stops them; the words are those of Linux 6.1.
+fn daemons() -> Result<()> {
+    let lab = Lab::up(&["--twin"])?;
+    let one = Router::start_on(&lab, NODES[0], &file(&lab, 0, 220))?;
+    let expect = |line: &str, code: i32, out: &str| -> Result<()> {
+        let ended = one.cli(&format!("ipvsadm {line}"))?;
+        let text = format!("{}{}", ended.stdout, ended.stderr);
+        ensure!(
+            ended.code == Some(code) && text == out,
+            "{line}: {:?} {text:?}",
+            ended.code
+        );
+        Ok(())
+    };
+    let line = |role: &str| {
+        format!(
+            "{role} sync daemon (mcast=lan, syncid=3, maxlen=1472, group=224.0.0.81, port=8848, ttl=1)\n"
+        )
+    };
+    expect("--stop-daemon master", 255, "No daemon is running\n")?;
+    expect("-L --daemon", 0, "")?;
+    expect(
+        "--start-daemon master --mcast-interface lan --syncid 3",
+        0,
+        "",
+    )?;
+    expect(
+        "--start-daemon master --mcast-interface lan",
+        255,
+        "Daemon has already run\n",
+    )?;
+    let runs = || Ok(status(&one).is_ok());
+    run::until("the daemon does not run", 5, runs)?;
+    expect("-L --daemon", 0, &line("master"))?;
+    expect(
+        "--start-daemon backup --mcast-interface lan --syncid 3",
+        0,
+        "",
+    )?;
+    run::until("the other daemon does not run", 5, || {
+        Ok(status(&one)?.role == "both")
+    })?;
+    expect("-l --daemon", 0, &(line("master") + &line("backup")))?;
+    expect("--stop-daemon master", 0, "")?;
+    expect("--stop-daemon backup", 0, "")?;
+    expect(
+        "--start-daemon master --syncid 256",
+        2,
+        "illegal syncid specified\n",
+    )?;
+    expect(
+        "--start-daemon master --mcast-ttl 0",
+        2,
+        "illegal mcast-ttl specified\n",
+    )?;
+    expect(
+        "--start-daemon master --mcast-group 10.0.0.1",
+        2,
+        "invalid IPv4 mcast-group `10.0.0.1'\n",
+    )?;
+    one.stop()
+}
