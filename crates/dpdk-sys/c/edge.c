@@ -24,6 +24,11 @@ int edge_pktmbuf_alloc_bulk(struct rte_mempool *pool, struct rte_mbuf **frames, 
 {
 	return rte_pktmbuf_alloc_bulk(pool, frames, n);
 }
+/* As their last holder left them. */
+int edge_pktmbuf_take_bulk(struct rte_mempool *pool, struct rte_mbuf **frames, unsigned int n)
+{
+	return rte_mempool_get_bulk(pool, (void **)frames, n);
+}
 
 void edge_pktmbuf_free(struct rte_mbuf *frame)
 {

@@ -79,6 +79,7 @@ uint16_t edge_rx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **frames, 
 uint16_t edge_tx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **frames, uint16_t n);
 struct rte_mbuf *edge_pktmbuf_alloc(struct rte_mempool *pool);
 int edge_pktmbuf_alloc_bulk(struct rte_mempool *pool, struct rte_mbuf **frames, unsigned int n);
+int edge_pktmbuf_take_bulk(struct rte_mempool *pool, struct rte_mbuf **frames, unsigned int n);
 void edge_pktmbuf_free(struct rte_mbuf *frame);
 int edge_pktmbuf_chain(struct rte_mbuf *head, struct rte_mbuf *tail);
 int edge_pktmbuf_linearize(struct rte_mbuf *frame);

@@ -121,6 +121,37 @@ impl Mbuf {
         true
     }
 
+    /// [`Mbuf::resize`] of a frame of [`crate::Mempool::take_burst`], whatever became of it before: its bytes begin behind the usual
+    /// headroom again, and it carries no marks. Drivers may have moved the one and set the other.
+    #[inline]
+    #[must_use]
+    pub fn renew(&mut self, n: usize) -> bool {
+        let segment = self.segment();
+        let headroom = u16::try_from(dpdk_sys::RTE_PKTMBUF_HEADROOM).unwrap_or(0);
+        segment.set_len(0);
+        segment.set_data_offset(headroom.min(segment.room()));
+        segment.set_flags(0);
+        self.resize(n)
+    }
+
+    /// Gives a single-segment frame `n` bytes, whatever it had; those that come new are as the buffer holds them. False, and nothing
+    /// changed, if there is no room.
+    #[inline]
+    #[must_use]
+    pub fn resize(&mut self, n: usize) -> bool {
+        let segment = self.segment();
+        let room = usize::from(segment.room()).saturating_sub(segment.data_offset().into());
+        let Some(len) = u16::try_from(n)
+            .ok()
+            .filter(|_| segment.count() == 1 && n <= room)
+        else {
+            return false;
+        };
+        segment.set_len(len);
+        segment.set_frame_len(len.into());
+        true
+    }
+
     /// Chains `tail` behind.
     ///
     /// # Errors
@@ -408,6 +439,36 @@ mod tests {
                 (ip, l4),
                 "{flags:#x}"
             );
+        }
+    }
+
+    #[test]
+    fn a_frame_taken_again_is_as_it_was_left_until_it_is_resized() {
+        let config = MempoolConfig {
+            count: 7,
+            cache: 0,
+            ..MempoolConfig::default()
+        };
+        let pool = Mempool::new(&EAL, config).unwrap();
+        let mut burst: ArrayVec<Mbuf, 7> = ArrayVec::new();
+        assert!(pool.alloc_burst(&mut burst));
+        for frame in &mut burst {
+            assert!(frame.extend_from_slice(&[7; 100]));
+        }
+        Mbuf::free_burst(&mut burst);
+        assert!(pool.take_burst(&mut burst));
+        assert!(!pool.take_burst(&mut ArrayVec::<Mbuf, 1>::new()));
+        for frame in &mut burst {
+            assert_eq!(frame.head(), [7; 100]);
+            assert!(frame.resize(60) && frame.total_len() == 60);
+            assert!(
+                frame.resize(2048) && frame.head().len() == 2048 && frame.head()[..100] == [7; 100]
+            );
+            assert!(!frame.resize(2049) && frame.total_len() == 2048);
+            assert!(frame.prepend(14));
+            frame.segment().set_flags(dpdk_sys::EDGE_TX_IPV4);
+            assert!(frame.renew(90) && frame.head() == [7; 90] && frame.is_unjudged());
+            assert_eq!(frame.segment().flags(), 0);
         }
     }
 

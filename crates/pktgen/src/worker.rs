@@ -160,7 +160,7 @@ impl Worker {
         let most = room.min(self.count);
         let (mut made, mut bytes) = (0, 0);
         while made < most && self.pace.is_due(since) {
-            if stock.is_empty() && !self.blank.alloc_burst(stock) {
+            if stock.is_empty() && !self.blank.take_burst(stock) {
                 break;
             }
             let Some(mut frame) = stock.pop() else { break };
@@ -229,12 +229,12 @@ fn cpu_time() -> Duration {
 }
 
 impl Frames {
-    /// Writes the next frame into an empty buffer; says how many bytes it has.
+    /// Writes the next frame into a buffer, whatever it held; says how many bytes it has.
     #[inline(always)]
     fn write(&mut self, clock: u64, frame: &mut Mbuf) -> u16 {
         match self {
             Self::Made(source) => {
-                if !frame.append(HEAD) {
+                if !frame.renew(HEAD) {
                     return 0;
                 }
                 let Some(head) = frame.head_mut().first_chunk_mut() else {
@@ -242,18 +242,15 @@ impl Frames {
                 };
                 let len = source.write_next(clock, head);
                 // The rest of the buffer is zeros, which is what the frame has there.
-                match usize::from(len).checked_sub(HEAD) {
-                    Some(more) => {
-                        let _ = frame.append(more);
-                    }
-                    None => frame.truncate(len.into()),
-                }
-                len
+                if frame.resize(len.into()) { len } else { 0 }
             }
             Self::Recorded(recorded) => {
                 let bytes = recorded.next_frame().unwrap_or_default();
-                let _ = frame.extend_from_slice(bytes);
-                u16::try_from(bytes.len()).unwrap_or(u16::MAX)
+                if !frame.renew(bytes.len()) {
+                    return 0;
+                }
+                frame.head_mut().copy_from_slice(bytes);
+                u16::try_from(bytes.len()).unwrap_or(0)
             }
         }
     }
