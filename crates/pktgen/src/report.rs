@@ -15,6 +15,8 @@ use std::{
 pub struct Report {
     /// What was sent.
     pub sent: Sent,
+    /// Frames carried the stamp by which loss and latency are measured.
+    pub stamped: bool,
     /// What came back; nothing to tell without stamps, or if nothing did on the only port there is.
     pub measured: Option<Measured>,
     /// Frames that came in and carry no stamp of this run.

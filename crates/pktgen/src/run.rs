@@ -247,6 +247,7 @@ fn report(plan: &Plan<'_>, totals: &Totals, done: Vec<Done>, hz: u64) -> Report 
     let is_measured = plan.run.is_some() && (plan.wiring.rx_port.is_some() || seen.stamped > 0);
     Report {
         sent: Sent::new(totals, seconds, behind, cpu),
+        stamped: plan.run.is_some(),
         measured: is_measured.then(|| Measured::new(totals.sent, &seen, &latency)),
         foreign: seen.foreign,
         ports: Vec::new(),
