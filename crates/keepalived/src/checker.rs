@@ -12,6 +12,20 @@ use health::{
 };
 use std::{net::IpAddr, time::Duration};
 
+/// The blocks there are.
+pub(crate) const BLOCKS: &[&str] = &[
+    "HTTP_GET",
+    "SSL_GET",
+    "TCP_CHECK",
+    "SMTP_CHECK",
+    "DNS_CHECK",
+    "MISC_CHECK",
+    "UDP_CHECK",
+    "PING_CHECK",
+    "FILE_CHECK",
+    "BFD_CHECK",
+];
+
 /// What virtual server, real server and checker hand down.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Defaults {
@@ -131,20 +145,7 @@ pub(crate) fn read(
             "never runs as root unless `user` or `script_user` says so",
         ),
         _ => {
-            notes.unknown(
-                statement,
-                "real_server",
-                &[
-                    "TCP_CHECK",
-                    "SMTP_CHECK",
-                    "DNS_CHECK",
-                    "MISC_CHECK",
-                    "UDP_CHECK",
-                    "PING_CHECK",
-                    "FILE_CHECK",
-                    "BFD_CHECK",
-                ],
-            );
+            notes.unknown(statement, "real_server", BLOCKS);
             return Vec::new();
         }
     }

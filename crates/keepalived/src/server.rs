@@ -30,16 +30,6 @@ const WORDS: &[&str] = &[
     "smtp_alert",
     "virtualhost",
     "snmp_name",
-    "HTTP_GET",
-    "SSL_GET",
-    "TCP_CHECK",
-    "SMTP_CHECK",
-    "DNS_CHECK",
-    "MISC_CHECK",
-    "UDP_CHECK",
-    "PING_CHECK",
-    "FILE_CHECK",
-    "BFD_CHECK",
 ];
 
 /// A real server, before it is known of which service.
@@ -132,7 +122,7 @@ impl Block {
             "notify_down" => self.own.notify_down = script(inner, notes),
             "smtp_alert" => notes.unsupported(inner, "no mail is sent; `tarpon events` tells"),
             "snmp_name" => notes.harmless(inner, "there is no SNMP"),
-            _ => notes.unknown(inner, "real_server", WORDS),
+            _ => notes.unknown(inner, "real_server", &[WORDS, checker::BLOCKS].concat()),
         }
     }
 }
