@@ -27,6 +27,8 @@ mod keepalived;
 mod lab;
 #[path = "e2e/live.rs"]
 mod live;
+#[path = "e2e/load.rs"]
+mod load;
 #[path = "e2e/matrix.rs"]
 mod matrix;
 #[path = "e2e/pci.rs"]
@@ -43,12 +45,18 @@ mod start;
 mod sync;
 #[path = "e2e/takeover.rs"]
 mod takeover;
+#[path = "e2e/takeover_options.rs"]
+mod takeover_options;
+#[path = "e2e/takeovers.rs"]
+mod takeovers;
 #[path = "e2e/throughput.rs"]
 mod throughput;
 #[path = "e2e/topology.rs"]
 mod topology;
 #[path = "e2e/virtual_address.rs"]
 mod virtual_address;
+#[path = "e2e/watch.rs"]
+mod watch;
 
 use lab::runner::{self, Case, Skip};
 use std::process::ExitCode;
@@ -62,6 +70,9 @@ fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         };
+    }
+    if std::env::args().nth(1).as_deref() == Some("measure-takeovers") {
+        return takeovers::main(std::env::args().skip(2));
     }
     let mut cases = start::cases();
     for group in [
@@ -82,6 +93,7 @@ fn main() -> ExitCode {
         topology::cases,
         sync::cases,
         takeover::cases,
+        takeovers::cases,
         throughput::cases,
         pktgen::cases,
         pci::cases,

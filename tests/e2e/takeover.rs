@@ -64,8 +64,28 @@ pub fn cases() -> Vec<Case> {
     .collect()
 }
 
+/// How two directors are to advertise.
+#[derive(Clone, Copy)]
+pub struct Advertising {
+    pub interval_ms: u64,
+    pub preempt: bool,
+}
+
 /// A director's file: NAT from the VIP to the real servers, whose gateway 10.1.0.1 moves with it.
 pub fn file(lab: &Lab, node: usize, priority: u8) -> String {
+    let advertising = Advertising {
+        interval_ms: 100,
+        preempt: true,
+    };
+    file_of(lab, node, priority, advertising)
+}
+
+/// [`file`] of a director that advertises in this way.
+pub fn file_of(lab: &Lab, node: usize, priority: u8, advertising: Advertising) -> String {
+    let Advertising {
+        interval_ms,
+        preempt,
+    } = advertising;
     let name = NODES[node];
     let own = node + 2;
     let port = |number: usize, name: &str, address: &str| {
@@ -77,7 +97,7 @@ pub fn file(lab: &Lab, node: usize, priority: u8) -> String {
     let instance = |name: &str, interface: &str, address: &str| {
         format!(
             "[[vrrp]]\nname = \"{name}\"\ninterface = \"{interface}\"\nvirtual_router_id = 10\nvirtual_ipaddress = [\"{address}\"]\n\
-             priority = {priority}\nadvert_int = \"100ms\"\nsync_group = \"lvs\"\n\n"
+             priority = {priority}\nadvert_int = \"{interval_ms}ms\"\npreempt = {preempt}\nsync_group = \"lvs\"\n\n"
         )
     };
     let servers: String = (11..=13)
@@ -96,7 +116,7 @@ pub fn file(lab: &Lab, node: usize, priority: u8) -> String {
         )
 }
 
-fn state(router: &Router<'_>) -> Result<String> {
+pub fn state(router: &Router<'_>) -> Result<String> {
     let all: Vec<api::Vrrp> = router.ask("vrrp")?;
     let states: Vec<&str> = all.iter().map(|v| v.state.as_str()).collect();
     let first = states.first().context("no instance is shown")?;

@@ -71,7 +71,7 @@ impl Raw {
 
     /// A frame, `None` when none came for a while. The kernel takes a VLAN tag out of the frame and tells it beside;
     /// here it is put back.
-    fn read(&self) -> Result<Option<Vec<u8>>> {
+    pub fn read(&self) -> Result<Option<Vec<u8>>> {
         let mut frame = vec![0u8; 2048];
         // Aligned as a control message header must be.
         let mut control = [0u64; 16];

@@ -1,0 +1,142 @@
+//! The command line of `scripts/takeover`.
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+/// What is done to the master.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// SIGKILL.
+    Kill,
+    /// SIGSTOP.
+    Stop,
+    /// The cable of the public side is unplugged.
+    Public,
+    /// That of the private side.
+    Private,
+    /// What it sends is lost, on both sides; what is sent to it arrives.
+    Oneway,
+    /// `tarpon failover`.
+    Planned,
+}
+
+const FAULTS: [(&str, Fault); 6] = [
+    ("kill", Fault::Kill),
+    ("stop", Fault::Stop),
+    ("public", Fault::Public),
+    ("private", Fault::Private),
+    ("oneway", Fault::Oneway),
+    ("planned", Fault::Planned),
+];
+
+/// A run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub interval_ms: u64,
+    pub count: usize,
+    pub fault: Fault,
+    pub idle: usize,
+    pub json: Option<String>,
+}
+
+impl Options {
+    /// Unless the command line says otherwise.
+    pub const DEFAULT: Self = Self {
+        interval_ms: 100,
+        count: 20,
+        fault: Fault::Kill,
+        idle: 100,
+        json: None,
+    };
+}
+
+pub const HELP: &str = "\
+usage: scripts/takeover [--interval-ms N] [--count N] [--fault FAULT] [--connections N] [--json FILE]
+
+Two directors in a lab of network namespaces, and takeovers between them, one after the other, under HTTP: requests, two long
+downloads, idle connections. Runs on any machine, as root; nothing is left behind.
+
+  --interval-ms N   between advertisements: 10 to 40000, in tens [default: 100]
+  --count N         takeovers [default: 20]
+  --fault FAULT     what happens to the master [default: kill]
+                      kill      SIGKILL; it is started again afterwards
+                      stop      SIGSTOP, then SIGCONT
+                      public    the cable of the public side is unplugged
+                      private   the cable of the private side is unplugged
+                      oneway    what it sends is lost on both sides, what is sent to it arrives; needs tc's matchall in the
+                                kernel
+                      planned   `tarpon failover`
+  --peer tarpon     the other director [default, and the only one there is]
+  --connections N   idle connections, each asked again after every takeover [default: 100]
+  --json FILE       the figures go to FILE, too
+
+What is printed last, and written to FILE:
+  {\"gap_ms\":{\"p50\":N,\"p99\":N,\"max\":N},\"survived\":N,\"reset\":N,\"two_masters\":N,\"takeovers\":N}
+
+  gap_ms        of each takeover: how long the service did not answer, by datagrams sent through the virtual address to real servers
+                every half millisecond: from the last answered one before the longest silence to the first answered after it
+  survived      connections that worked before a takeover and after it, of all takeovers together
+  reset         those that broke, of those that were older than 0.3 s. Short requests, each on a connection of its own, go on all the
+                time; those that fail are told beside, for who is a few milliseconds old has not been told of yet
+  two_masters   moments in which both directors advertised themselves as master on a wire that carried both
+  takeovers     how many were made
+Exit status: 0 measured; 1 it could not be measured; 2 the command line is wrong.
+";
+
+impl Options {
+    /// From a command line; `None`: help is wanted.
+    pub fn read(mut given: impl Iterator<Item = String>) -> Result<Option<Self>> {
+        let mut options = Self::DEFAULT;
+        while let Some(option) = given.next() {
+            let mut value = || {
+                given
+                    .next()
+                    .with_context(|| format!("{option} needs a value"))
+            };
+            match option.as_str() {
+                "-h" | "--help" => return Ok(None),
+                "--interval-ms" => {
+                    options.interval_ms = number(&option, &value()?)?;
+                    let fits = (10..=40_000).contains(&options.interval_ms);
+                    ensure!(
+                        fits && options.interval_ms.is_multiple_of(10),
+                        "--interval-ms is 10 to 40000, in tens: VRRP counts hundredths of a second"
+                    );
+                }
+                "--count" => {
+                    options.count = number(&option, &value()?)?;
+                    ensure!(
+                        (1..=100_000).contains(&options.count),
+                        "--count is 1 to 100000"
+                    );
+                }
+                "--connections" => {
+                    options.idle = number(&option, &value()?)?;
+                    ensure!(options.idle <= 900, "--connections is at most 900");
+                }
+                "--fault" => {
+                    let name = value()?;
+                    let known = FAULTS.iter().find(|(word, _)| *word == name);
+                    let words = FAULTS.map(|(word, _)| word).join(", ");
+                    options.fault = known
+                        .with_context(|| format!("there is no fault {name:?}; there are {words}"))?
+                        .1;
+                }
+                "--peer" => {
+                    let name = value()?;
+                    ensure!(
+                        name == "tarpon",
+                        "the peer cannot be {name:?}; it can be tarpon"
+                    );
+                }
+                "--json" => options.json = Some(value()?),
+                _ => bail!("unknown argument {option:?}"),
+            }
+        }
+        Ok(Some(options))
+    }
+}
+
+fn number<T: std::str::FromStr>(option: &str, text: &str) -> Result<T> {
+    text.parse()
+        .map_err(|_| anyhow::anyhow!("{option}: {text:?} is no number"))
+}
