@@ -18,6 +18,7 @@ mod grid;
 mod instructions;
 mod latency;
 mod lives;
+mod marks;
 mod measure;
 mod options;
 mod path;

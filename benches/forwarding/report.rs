@@ -13,6 +13,9 @@ pub struct Report {
     pub bytes_per_connection: f64,
     pub ageing: Option<Ageing>,
     pub config_change: Option<ConfigChange>,
+    /// Absent in files of older runs.
+    #[serde(default)]
+    pub marks: Option<Marks>,
     pub latency_us: Option<Latency>,
 }
 
@@ -86,6 +89,18 @@ pub struct ConfigChange {
     /// The longest burst around a change less the longest of as long without, medians.
     pub worst_stall_us: f64,
     pub packets_lost: u64,
+}
+
+/// A director with many mark rules, none of which is true, against one without.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Marks {
+    pub rules: usize,
+    /// A packet of a connection that stands; median of the pairs' differences, and its quartiles' distance.
+    pub added_clocks: f64,
+    pub iqr: f64,
+    /// A connection's first packet, which alone is held against the rules.
+    pub first_packet_added_clocks: f64,
+    pub first_packet_iqr: f64,
 }
 
 /// Added over macswap at half load.
@@ -280,6 +295,18 @@ impl Report {
                 0.0,
                 0.0,
                 change.map(|c| c.packets_lost as f64),
+            ),
+            less(
+                "10,000 mark rules, added clocks",
+                60.0,
+                20.0,
+                self.marks.as_ref().map(|m| m.added_clocks),
+            ),
+            less(
+                "10,000 mark rules, first packets",
+                60.0,
+                20.0,
+                self.marks.as_ref().map(|m| m.first_packet_added_clocks),
             ),
             less(
                 "IPv6 over IPv4, times the clocks",

@@ -5,7 +5,7 @@ use crate::{
     flows::Distribution,
     forward::Bed,
     grid::Grid,
-    latency, lives,
+    latency, lives, marks,
     measure::{Load, Windows},
     options::Options,
     report::{Calibration, Machine, Report, number, tenth},
@@ -84,6 +84,13 @@ pub fn run(
         "  in force after {} ms; worst stall {} us; {} packets lost",
         change.visible_ms, change.worst_stall_us, change.packets_lost
     );
+    println!("10,000 mark rules, none of them true");
+    let pairs = if options.quick { 10 } else { 20 };
+    let marks = marks::run(pairs, eal.tsc_hz(), &bed.pool())?;
+    println!(
+        "  added clocks: {} (IQR {}) where a connection stands, {} (IQR {}) for its first packet",
+        marks.added_clocks, marks.iqr, marks.first_packet_added_clocks, marks.first_packet_iqr
+    );
     println!("latency at half load");
     let latency = latency::run(bed, eal.tsc_hz())?;
     println!(
@@ -97,6 +104,7 @@ pub fn run(
         bytes_per_connection: bytes_per_connection()?,
         ageing: Some(ageing),
         config_change: Some(change),
+        marks: Some(marks),
         latency_us: Some(latency),
     };
     println!("\n{}", report.goals_table());

@@ -20,6 +20,7 @@ const RECORDINGS: &[(&str, usize)] = &[
     ("found_last_fragment", 132),
     ("found_mark6_template", 322),
     ("found_server_of_every_port", 1),
+    ("found_sctp_abort_behind", 1),
     ("fragment_room", 240),
     ("fragment_sizes", 283),
     ("fragments", 55),

@@ -1,8 +1,8 @@
 //! Firewall marks: which mark a packet gets that no connection is known for. The first rule that matches decides; one
 //! that lets the packet go on may be overruled by a later one.
 //!
-//! Rules are found by what they say of protocol and destination, so that many of them cost little more than few: those
-//! of one shape (the same prefix length, a single port or not) are in one hash table.
+//! Rules are found by what they say of protocol, networks and port, so that many of them cost little more than few: those
+//! of one shape (the same prefix lengths, a single port or not) are in one hash table.
 
 use crate::{
     model::MarkRule,
@@ -28,14 +28,15 @@ struct Compiled {
 /// What rules of one shape say; prefix lengths and whether there is a protocol or a single port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Shape {
-    /// Destination's family and prefix length.
+    /// Family (IPv4 or not) and prefix length.
     destination: Option<(bool, u8)>,
+    source: Option<(bool, u8)>,
     protocol: bool,
     port: bool,
 }
 
 /// What rules of a shape are looked up by.
-type Key = (u128, u8, u16);
+type Key = (u128, u128, u8, u16);
 
 /// The rules of a snapshot.
 #[derive(Debug, Default)]
@@ -148,14 +149,17 @@ fn place(rule: &MarkRule) -> (Shape, Key) {
         [range] if range.start() == range.end() => Some(*range.start()),
         _ => None,
     };
-    let destination = rule.destination;
+    let length = |net: IpNet| (net.address().is_ipv4(), net.prefix());
+    let network = |net: Option<IpNet>| net.map_or(0, |net| bits(net.network().address()));
     let shape = Shape {
-        destination: destination.map(|net| (net.address().is_ipv4(), net.prefix())),
+        destination: rule.destination.map(length),
+        source: rule.source.map(length),
         protocol: rule.protocol.is_some(),
         port: port.is_some(),
     };
     let key = (
-        destination.map_or(0, |net| bits(net.network().address())),
+        network(rule.destination),
+        network(rule.source),
         rule.protocol.map_or(0, |p| p.number()),
         port.unwrap_or(0),
     );
@@ -164,24 +168,9 @@ fn place(rule: &MarkRule) -> (Shape, Key) {
 
 /// Where the rules of a shape that may match a packet would stand.
 fn key_of(shape: Shape, packet: &Packet) -> Option<Key> {
-    let address = match shape.destination {
-        None => 0,
-        Some((v4, len)) => {
-            let destination = packet.addresses.destination();
-            if destination.is_ipv4() != v4 {
-                return None;
-            }
-            let width = if v4 { 32 } else { 128 };
-            let host = width - u32::from(len);
-            bits(destination)
-                .checked_shr(host)
-                .unwrap_or(0)
-                .checked_shl(host)
-                .unwrap_or(0)
-        }
-    };
     Some((
-        address,
+        network_of(shape.destination, packet.addresses.destination())?,
+        network_of(shape.source, packet.addresses.source())?,
         if shape.protocol { packet.protocol } else { 0 },
         if shape.port {
             packet.destination_port
@@ -189,6 +178,24 @@ fn key_of(shape: Shape, packet: &Packet) -> Option<Key> {
             0
         },
     ))
+}
+
+/// An address cut to a length; 0 where none is asked for, `None` for one of another family.
+fn network_of(shape: Option<(bool, u8)>, address: IpAddr) -> Option<u128> {
+    let Some((v4, len)) = shape else {
+        return Some(0);
+    };
+    if address.is_ipv4() != v4 {
+        return None;
+    }
+    let host = if v4 { 32 } else { 128 } - u32::from(len);
+    Some(
+        bits(address)
+            .checked_shr(host)
+            .unwrap_or(0)
+            .checked_shl(host)
+            .unwrap_or(0),
+    )
 }
 
 fn bits(ip: IpAddr) -> u128 {

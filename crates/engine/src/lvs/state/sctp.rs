@@ -134,9 +134,13 @@ impl SctpState {
     }
 }
 
-/// The type of the chunk that decides: the first, but for an ABORT behind a cookie.
+/// The type of a packet's first chunk: all that Linux looks at, but that for a connection's state an ABORT behind a cookie decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Chunk(pub u8);
+pub(crate) struct Chunk {
+    first: u8,
+    /// A cookie with an ABORT behind it.
+    aborted_cookie: bool,
+}
 
 impl Chunk {
     const ABORT: u8 = 6;
@@ -150,28 +154,29 @@ impl Chunk {
         let first = *bytes.first_chunk::<{ Self::LEN }>()?;
         let [kind, _, high, low] = first;
         let len = usize::from(u16::from_be_bytes([high, low]));
-        if matches!(kind, Self::COOKIE_ECHO | Self::COOKIE_ACK)
-            && len >= Self::LEN
-            && let Some(next) = bytes.get(len.next_multiple_of(4)..)
-            && let Some([Self::ABORT, ..]) = next.first_chunk::<{ Self::LEN }>()
-        {
-            return Some(Self(Self::ABORT));
-        }
-        Some(Self(kind))
+        let next = bytes.get(len.next_multiple_of(4)..);
+        let next = next.and_then(<[u8]>::first_chunk::<{ Self::LEN }>);
+        Some(Self {
+            first: kind,
+            aborted_cookie: matches!(kind, Self::COOKIE_ECHO | Self::COOKIE_ACK)
+                && len >= Self::LEN
+                && matches!(next, Some([Self::ABORT, ..])),
+        })
     }
 
     /// INIT.
     pub const fn is_init(self) -> bool {
-        self.0 == 1
+        self.first == 1
     }
 
     /// ABORT.
     pub const fn is_abort(self) -> bool {
-        self.0 == Self::ABORT
+        self.first == Self::ABORT
     }
 
     const fn event(self) -> usize {
-        match self.0 {
+        match self.first {
+            _ if self.aborted_cookie => 9,
             1 => 1,
             2 => 2,
             10 => 3,
@@ -200,16 +205,15 @@ mod tests {
 
     #[test]
     fn an_abort_behind_a_cookie_decides() {
-        assert_eq!(
-            Chunk::of(&[10, 0, 0, 6, 1, 2, 0, 0, 6, 0, 0, 4]),
-            Some(Chunk(6))
-        );
-        assert_eq!(
-            Chunk::of(&[10, 0, 0, 6, 1, 2, 0, 0, 0, 0, 0, 4]),
-            Some(Chunk(10))
-        );
-        assert_eq!(Chunk::of(&[0, 0, 0, 4, 6, 0, 0, 4]), Some(Chunk(0)));
-        assert_eq!(Chunk::of(&[10, 0, 0, 1]), Some(Chunk(10)));
-        assert_eq!(Chunk::of(&[10, 0, 0]), None);
+        let event = |bytes: &[u8]| Chunk::of(bytes).map(Chunk::event);
+        let (abort, cookie_echo, data) = (Some(9), Some(3), Some(0));
+        assert_eq!(event(&[10, 0, 0, 6, 1, 2, 0, 0, 6, 0, 0, 4]), abort);
+        assert_eq!(event(&[10, 0, 0, 6, 1, 2, 0, 0, 0, 0, 0, 4]), cookie_echo);
+        assert_eq!(event(&[0, 0, 0, 4, 6, 0, 0, 4]), data);
+        assert_eq!(event(&[10, 0, 0, 1]), cookie_echo);
+        assert_eq!(event(&[10, 0, 0]), None);
+        // But it is scheduled as what comes first.
+        let first = Chunk::of(&[10, 0, 0, 6, 1, 2, 0, 0, 6, 0, 0, 4]);
+        assert!(!first.unwrap().is_abort());
     }
 }
