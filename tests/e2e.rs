@@ -37,6 +37,8 @@ mod pci;
 mod pktgen;
 #[path = "e2e/programs.rs"]
 mod programs;
+#[path = "e2e/removal.rs"]
+mod removal;
 #[path = "e2e/service.rs"]
 mod service;
 #[path = "e2e/start.rs"]
@@ -87,6 +89,7 @@ fn main() -> ExitCode {
         keepalived::cases,
         virtual_address::cases,
         failures::cases,
+        removal::cases,
         announce::cases,
         fragments::cases,
         programs::cases,

@@ -427,6 +427,7 @@ pub fn desired(path: Path) -> Result<Desired> {
         }],
         marks: Vec::new(),
         local: Vec::new(),
+        on_removal: Vec::new(),
         vips: Vec::new(),
         floating: Vec::new(),
         stations: Vec::new(),

@@ -370,6 +370,11 @@ fn health(changes: &mut Changes, old: &Service, new: &Service) {
         a.on_failure.word(),
         b.on_failure.word(),
     );
+    let removal = |policy: &::health::Policy| {
+        let word = policy.on_removal.map(types::OnRemoval::word);
+        word.unwrap_or("as expire_nodest_conn")
+    };
+    changes.value(e, &of("on_removal"), removal(a), removal(b));
     changes.value(e, &of("quorum"), a.quorum, b.quorum);
     changes.value(e, &of("hysteresis"), a.hysteresis, b.hysteresis);
     let sorry = |s: &::health::SorryServer| format!("{} by {}", s.address, s.method);

@@ -226,6 +226,8 @@ struct ServiceTable<'c> {
     one_packet: bool,
     method: &'static str,
     on_failure: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    on_removal: Option<&'static str>,
     quorum: u32,
     hysteresis: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -462,6 +464,7 @@ fn service(service: &Service) -> ServiceTable<'_> {
         one_packet: service.one_packet,
         method: service.method.name(),
         on_failure: health.on_failure.word(),
+        on_removal: health.on_removal.map(types::OnRemoval::word),
         quorum: health.quorum,
         hysteresis: health.hysteresis,
         sorry_server: health.sorry_server.map(|s| s.address.to_string()),

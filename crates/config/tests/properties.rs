@@ -116,6 +116,7 @@ fn policies() -> impl Strategy<Value = (Policy, Vec<ServerPolicy>)> {
                 } else {
                     vec!["/down".into(), "\"".into()]
                 },
+                on_removal: told.then_some(types::OnRemoval::Reset),
                 notify_user: if told { "root".into() } else { String::new() },
                 omega: told,
                 ..Policy::new()

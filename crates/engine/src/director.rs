@@ -90,6 +90,7 @@ impl Director {
                 .with_records(capacity.ftp_connections()),
             roles: Arc::default(),
             defences: lvs::Defences::default(),
+            resets: lvs::Resets::default(),
             domain,
         };
         let share = |_| WorkerShare {
@@ -206,8 +207,9 @@ impl Director {
         let (roll, applied) = plan.commit(&self.shared.domain, &self.shared.roster);
         self.roll = roll;
         self.marks = marks;
-        if applied.servers_removed > 0 && desired.settings.expire_nodest_conn {
-            self.flush.start(now, self.roll.removed());
+        if applied.servers_removed > 0 {
+            let expires = desired.settings.expire_nodest_conn;
+            self.flush.start(now, self.roll.removed(expires));
             self.flush.go_on(&self.shared);
         }
         self.forget_changed_interfaces(now, desired);
@@ -216,11 +218,18 @@ impl Director {
         Ok(applied)
     }
 
-    /// Frees what no worker can hold any more, and goes on with what a change has left to do. Call it now and then: about
-    /// ten times a second.
+    /// Frees what no worker can hold any more, and goes on with what a change has left to do. Call it now and then: once a
+    /// second is enough.
     pub fn reclaim(&mut self) {
         self.flush.go_on(&self.shared);
         self.settle();
+    }
+
+    /// Goes on ending the connections of removed servers; whether some are left. Call it until there are none, some ten times a
+    /// second: each call looks at a piece of the tables.
+    pub fn flush(&mut self) -> bool {
+        self.flush.go_on(&self.shared);
+        self.flush.is_under_way()
     }
 
     fn settle(&mut self) {

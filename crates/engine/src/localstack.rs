@@ -13,7 +13,7 @@ mod recorded;
 
 pub(crate) use arp::receive as arp;
 pub(crate) use clockwork::{Sweep, ask, housekeeping};
-pub(crate) use reset::reset;
+pub(crate) use reset::{Limit, answer as answer_with_reset, reset};
 
 use crate::{
     DropReason, Output,

@@ -9,8 +9,8 @@ use std::{
 };
 pub use types::ServiceKey;
 use types::{
-    ForwardingMethod, InterfaceId, InterfaceName, IpNet, MacAddr, Mark, PortId, Protocol,
-    Scheduler, SchedulerFlags, Tunnel, VlanId, Weight,
+    ForwardingMethod, InterfaceId, InterfaceName, IpNet, MacAddr, Mark, OnRemoval, PortId,
+    Protocol, Scheduler, SchedulerFlags, Tunnel, VlanId, Weight,
 };
 
 /// The whole desired state.
@@ -34,6 +34,8 @@ pub struct Desired {
     /// With `compat_ipvs`: prefixes beside the director's own and virtual addresses whose packets services may take (`ip
     /// route add local`). Without it services by mark take marked packets whatever their destination.
     pub local: Vec<IpNet>,
+    /// What becomes of the connections of removed servers, in services where that is not as `expire_nodest_conn` says.
+    pub on_removal: Vec<(ServiceKey, OnRemoval)>,
     /// Settings, by their kernel names.
     pub settings: Settings,
 }

@@ -109,6 +109,16 @@ impl Floating {
         self.roles != 0
     }
 
+    /// Whether a virtual address is another director's now.
+    pub fn is_elsewhere(&self, ip: IpAddr, roles: &Roles, now: Tick) -> bool {
+        let role = match ip {
+            IpAddr::V4(ip) => self.role4(ip.to_bits()),
+            IpAddr::V6(ip) => self.role6(ip.to_bits()),
+        };
+        let bit = |role: u8| 1u64.checked_shl(role.into()).unwrap_or(0);
+        role.is_some_and(|role| roles.standby(now) & bit(role) != 0)
+    }
+
     fn role4(&self, ip: u32) -> Option<u8> {
         let at = self.v4.binary_search_by_key(&ip, |(ip, _)| *ip).ok()?;
         self.v4.get(at).map(|(_, role)| *role)

@@ -1,7 +1,7 @@
 //! What outlives snapshots and is shared by all workers.
 
 use crate::{
-    lvs::{Defences, Roster},
+    lvs::{Defences, Resets, Roster},
     neighbour::NeighbourTable,
     role::Roles,
     snapshot::Snapshot,
@@ -29,4 +29,6 @@ pub(crate) struct Shared {
     pub roster: Roster,
     /// How the defences against floods stand.
     pub defences: Defences,
+    /// Connections whose ends are to be told that they are over.
+    pub resets: Resets,
 }

@@ -159,6 +159,7 @@ impl World {
             roles: Arc::default(),
             roster: Roster::new(0, 0),
             defences: crate::lvs::Defences::default(),
+            resets: crate::lvs::Resets::default(),
             domain,
         };
         let counters = Arc::new(WorkerCounters::new(2));

@@ -100,6 +100,7 @@ impl<F: Frame> Worker<F> {
         localstack::housekeeping(&mut cx);
         fragment_in::expire(&mut cx);
         lvs::age(&mut cx);
+        lvs::reset(&mut cx);
         lvs::defend(&mut cx);
         cx.local.lingering.settle(&cx.shared.roster);
     }

@@ -2,12 +2,12 @@
 
 use crate::Check;
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
-use types::ForwardingMethod;
+use types::{ForwardingMethod, OnRemoval};
 
 /// What becomes of a server that is down.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnFailure {
-    /// It is taken out of the service; its connections end as `expire_nodest_conn` says.
+    /// It is taken out of the service; its connections end as `on_removal` says.
     #[default]
     Remove,
     /// Its weight becomes 0: its connections are kept (keepalived's `inhibit_on_failure`).
@@ -47,6 +47,8 @@ pub struct Policy {
     pub servers: BTreeMap<SocketAddr, ServerPolicy>,
     /// What becomes of a server that is down.
     pub on_failure: OnFailure,
+    /// What becomes of the connections of a server that is removed, by its checks or by hand; `None`: as `expire_nodest_conn` says.
+    pub on_removal: Option<OnRemoval>,
     /// The sum of the weights of live servers the service needs.
     pub quorum: u32,
     /// How far the sum must be above to win the quorum, and below to lose it.
@@ -76,6 +78,7 @@ impl Policy {
             checks: Vec::new(),
             servers: BTreeMap::new(),
             on_failure: OnFailure::Remove,
+            on_removal: None,
             quorum: 1,
             hysteresis: 0,
             sorry_server: None,

@@ -160,6 +160,7 @@ fn desired() -> Desired {
             ..MarkRule::default()
         }],
         local: Vec::new(),
+        on_removal: Vec::new(),
         settings: Settings {
             sloppy_tcp: true,
             ..Settings::default()

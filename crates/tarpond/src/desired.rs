@@ -6,7 +6,7 @@ use engine::model::{
     Defence, Desired, Interface, MarkRule, Offloads, Persistence, Route, Server, Service, Settings,
 };
 use std::net::IpAddr;
-use types::{InterfaceId, MacAddr, PortId, SchedulerFlags};
+use types::{InterfaceId, MacAddr, OnRemoval, PortId, SchedulerFlags, ServiceKey};
 
 /// What the engine must know of a port beside what is configured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +42,7 @@ pub fn desired(config: &Config, ports: &[PortFacts]) -> Desired {
         stations: [takeover::stations(config), sync::stations(config)].concat(),
         marks: config.marks.iter().map(|rule| mark(config, rule)).collect(),
         local: Vec::new(),
+        on_removal: on_removal(config),
         settings: settings(config),
     }
 }
@@ -141,6 +142,12 @@ fn service(service: &config::Service) -> Service {
         one_packet: service.one_packet,
         servers: service.servers.iter().map(server).collect(),
     }
+}
+
+fn on_removal(config: &Config) -> Vec<(ServiceKey, OnRemoval)> {
+    let services = config.services.iter();
+    let own = services.filter_map(|s| Some((s.key, s.health.on_removal?)));
+    own.collect()
 }
 
 const fn server(server: &config::Server) -> Server {

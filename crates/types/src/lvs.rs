@@ -204,6 +204,36 @@ names!(
     MhPort = "mh-port"
 );
 
+/// What becomes of the connections of a server that is removed from its service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnRemoval {
+    /// They are kept in case it returns; what comes for them meanwhile is dropped in silence.
+    Keep,
+    /// They end at once.
+    Expire,
+    /// They end, and both ends of a TCP connection are told by a reset.
+    Reset,
+}
+
+impl OnRemoval {
+    /// Every word, as written in the file.
+    pub const WORDS: &'static [(&'static str, Self)] = &[
+        ("keep", Self::Keep),
+        ("expire", Self::Expire),
+        ("reset", Self::Reset),
+    ];
+
+    /// The word in the file.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Keep => "keep",
+            Self::Expire => "expire",
+            Self::Reset => "reset",
+        }
+    }
+}
+
 /// A firewall mark. 0 means "no mark".
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,

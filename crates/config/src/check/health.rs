@@ -40,6 +40,18 @@ pub(super) fn check(
             }
             twice(checks, &path, problems);
         }
+        if let Some(removal) = health.on_removal
+            && config.compat_ipvs
+        {
+            problems.add(
+                format!("{path}.on_removal"),
+                format!(
+                    "with compat = \"ipvs\" connections of removed servers end as in IPVS, not by {:?}",
+                    removal.word()
+                ),
+                "leave it out (`expire_nodest_conn` in [settings] is for all services), or leave `compat` out",
+            );
+        }
         sorry_server(service, reach, interfaces_known, &path, problems);
     }
 }

@@ -8,7 +8,7 @@ use super::{
 };
 use health::{OnFailure, Policy, ServerPolicy, SorryServer, UNPRIVILEGED};
 use std::{net::SocketAddr, time::Duration};
-use types::ForwardingMethod;
+use types::{ForwardingMethod, OnRemoval};
 
 /// Slow start at most.
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -51,7 +51,9 @@ pub(super) fn policy(
         "seconds up to 86400, like 30",
         seconds(Duration::ZERO..=DAY),
     );
+    let removal = alternatives(OnRemoval::WORDS.iter().map(|(word, _)| *word));
     Policy {
+        on_removal: section.get(reader, "on_removal", &removal, word(OnRemoval::WORDS)),
         on_failure: on_failure(reader, section).unwrap_or_default(),
         quorum: quorum.unwrap_or(1),
         hysteresis: hysteresis.unwrap_or(0),

@@ -49,6 +49,7 @@ impl Director {
             roster: live.roster.copy(),
             roles: Arc::clone(&live.roles),
             defences: live.defences.copy(),
+            resets: crate::lvs::Resets::default(),
             snapshot: Published::new(Arc::clone(&domain), snapshot),
             domain,
         });

@@ -14,11 +14,30 @@ const DSCP: u8 = 0xfc;
 
 /// Answers a TCP packet with a reset, if one is due: never to a reset, a fragment, or what came to a group. `about`
 /// stays the caller's, to be dropped. The reset comes from the address and port the packet was sent to.
-#[cold]
 pub(crate) fn reset<F: Frame, O: Output<F>>(
     cx: &mut Context<'_, F, O>,
     about: &F,
     packet: &Packet,
+) {
+    answer(cx, about, packet, Limit::Rate);
+}
+
+/// What keeps resets from being too many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Limit {
+    /// The limit on answers.
+    Rate,
+    /// The caller, who sends one for a connection.
+    Caller,
+}
+
+/// [`reset`] within that limit.
+#[cold]
+pub(crate) fn answer<F: Frame, O: Output<F>>(
+    cx: &mut Context<'_, F, O>,
+    about: &F,
+    packet: &Packet,
+    limit: Limit,
 ) {
     if packet.protocol != protocol::TCP
         || packet.tcp_flags & tcp::RST != 0
@@ -36,7 +55,7 @@ pub(crate) fn reset<F: Frame, O: Output<F>>(
     let Some(next) = cx.snapshot.net.route_back(destination, packet.interface) else {
         return;
     };
-    if !cx.may_answer() {
+    if limit == Limit::Rate && !cx.may_answer() {
         return;
     }
     let header = Header {

@@ -6,7 +6,7 @@ use super::{
     family::Ip,
     ftp::{self, Claimed},
     lingering::Lingering,
-    send,
+    reset, send,
     services::Standing,
     state::{Chunk, SctpState, TcpEvent, TcpState, TcpView},
     sync,
@@ -18,7 +18,7 @@ use crate::{
     packet::{Fragment, Packet},
 };
 use flowtable::{Entry, Hash, Side, StateFlags, StateWord, Tuple};
-use types::{ForwardingMethod, PortId};
+use types::{ForwardingMethod, OnRemoval, PortId};
 use wire::{Frame, protocol, tcp};
 
 /// A packet whose connection was found. Gives it back if the connection turns out to be none for it: it ended meanwhile,
@@ -56,10 +56,18 @@ fn from_client<I: Ip, F: Frame, O: Output<F>>(
     };
     let reused = starts_anew(packet) && is_to_be_made_anew(cx, entry, word, target.weight.0);
     if reused || target.standing != Standing::Serving {
-        let expires = target.standing == Standing::Removed && snapshot.settings.expire_nodest_conn;
-        if reused || expires {
+        let removed = target.standing == Standing::Removed;
+        let resets = target.on_removal == OnRemoval::Reset
+            && packet.protocol == protocol::TCP
+            && !starts_anew(packet);
+        let expires = target.on_removal != OnRemoval::Keep && !resets;
+        if reused || (removed && expires) {
             Lingering::end(cx, entry, word);
             return Err(frame);
+        }
+        if removed && resets {
+            reset::both(cx, frame, packet, entry, target);
+            return Ok(());
         }
         cx.drop(frame, DropReason::ServerRemoved);
         return Ok(());

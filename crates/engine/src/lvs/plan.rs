@@ -19,7 +19,7 @@ use crate::{
 use hashbrown::HashMap;
 use rcu::Domain;
 use std::sync::Arc;
-use types::{ForwardingMethod, Scheduler, ServerId, ServiceId, Tick, Tunnel};
+use types::{ForwardingMethod, OnRemoval, Scheduler, ServerId, ServiceId, Tick, Tunnel};
 
 /// How long a removed NAT server's packets are kept from the clients: an established connection's default timeout.
 const REMEMBERED_MS: u64 = 900_000;
@@ -71,7 +71,8 @@ impl Roll {
             list.push(plan.place(now, self, service, desired.services.len(), read)?);
         }
         plan.list = list.into();
-        plan.fill_targets(net, pins);
+        plan.set_removals(&desired.on_removal);
+        plan.fill_targets(net, pins, desired.settings.expire_nodest_conn);
         Ok(plan)
     }
 
@@ -228,6 +229,7 @@ impl Plan {
                 last_weight: wanted.weight,
                 base: read(id),
                 estimator: Estimator::default(),
+                on_removal: None,
                 removed: None,
             };
             self.roll.servers.insert((*key, wanted.address), record);
@@ -256,7 +258,18 @@ impl Plan {
         Ok(revived || edited)
     }
 
-    fn fill_targets(&mut self, net: &Net, pins: &Pins) {
+    /// A service that is gone leaves its servers what it wanted last.
+    fn set_removals(&mut self, wanted: &[(ServiceKey, OnRemoval)]) {
+        let wanted: HashMap<ServiceKey, OnRemoval> = wanted.iter().copied().collect();
+        let services = &self.roll.services;
+        for ((key, _), record) in &mut self.roll.servers {
+            if services.contains_key(key) {
+                record.on_removal = wanted.get(key).copied();
+            }
+        }
+    }
+
+    fn fill_targets(&mut self, net: &Net, pins: &Pins, expires: bool) {
         for record in self.roll.servers.values() {
             let Some(target) = self.targets.get_mut(record.id.index()) else {
                 continue;
@@ -276,6 +289,7 @@ impl Plan {
                     None => Standing::Serving,
                 },
                 method: record.model.method,
+                on_removal: record.on_removal(expires),
                 weight: record.model.weight,
                 address,
                 port: record.model.address.port(),

@@ -12,7 +12,7 @@ use crate::{
 use hashbrown::HashMap;
 use rcu::{Domain, Epoch};
 use std::{net::SocketAddr, sync::Arc};
-use types::{ServerId, ServiceId, Tick, Weight};
+use types::{OnRemoval, ServerId, ServiceId, Tick, Weight};
 
 /// A service.
 #[derive(Clone, Debug)]
@@ -42,8 +42,21 @@ pub(crate) struct ServerRecord {
     pub base: Traffic,
     /// Its rates.
     pub estimator: Estimator,
+    /// What becomes of its connections when it is removed; `None`: as `expire_nodest_conn` says.
+    pub on_removal: Option<OnRemoval>,
     /// When it was removed. It goes once no worker can meet it any more and no connection refers to it.
     pub removed: Option<Removal>,
+}
+
+impl ServerRecord {
+    /// What becomes of its connections when it is removed.
+    pub fn on_removal(&self, expires: bool) -> OnRemoval {
+        self.on_removal.unwrap_or(if expires {
+            OnRemoval::Expire
+        } else {
+            OnRemoval::Keep
+        })
+    }
 }
 
 /// When a server was removed.
@@ -137,9 +150,10 @@ impl Roll {
         self.former.iter().map(|(port, until)| (*port, *until))
     }
 
-    /// The slots of removed servers to which something may still refer.
-    pub fn removed(&self) -> impl Iterator<Item = ServerId> {
-        let records = self.servers.values();
-        records.filter(|r| r.removed.is_some()).map(|r| r.id)
+    /// The slots of removed servers to which something may still refer, and what is to become of that. `expires` is
+    /// `expire_nodest_conn`.
+    pub fn removed(&self, expires: bool) -> impl Iterator<Item = (ServerId, OnRemoval)> {
+        let removed = self.servers.values().filter(|r| r.removed.is_some());
+        removed.map(move |r| (r.id, r.on_removal(expires)))
     }
 }

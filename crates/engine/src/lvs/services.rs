@@ -12,8 +12,8 @@ use std::{
     sync::Arc,
 };
 use types::{
-    ForwardingMethod, Mark, Protocol, Scheduler, SchedulerFlags, ServerId, ServiceId, Tick, Tunnel,
-    Weight,
+    ForwardingMethod, Mark, OnRemoval, Protocol, Scheduler, SchedulerFlags, ServerId, ServiceId,
+    Tick, Tunnel, Weight,
 };
 
 /// A virtual service, shared by every snapshot in which it is the same.
@@ -133,6 +133,8 @@ pub(crate) struct Target {
     pub standing: Standing,
     /// How new connections get there; those that stand keep theirs.
     pub method: ForwardingMethod,
+    /// What becomes of its connections when it is removed.
+    pub on_removal: OnRemoval,
     /// Weight; 0 quiesces.
     pub weight: Weight,
     /// Address.
@@ -161,6 +163,7 @@ impl Target {
         id: ServerId(0),
         standing: Standing::Vacant,
         method: ForwardingMethod::Masq,
+        on_removal: OnRemoval::Keep,
         weight: Weight(0),
         address: IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED),
         port: 0,

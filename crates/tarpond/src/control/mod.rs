@@ -52,7 +52,7 @@ pub fn run(
         } else {
             next_chores.saturating_duration_since(Instant::now())
         };
-        let wait = wait.min(control.estimate());
+        let wait = wait.min(control.estimate()).min(control.flush());
         wait_for_something(control, listener, signals, &clients, wait);
 
         control.follow_health();

@@ -299,6 +299,16 @@ impl Control {
         Duration::from_millis(due.0.saturating_sub(now.0))
     }
 
+    /// Goes on ending the connections of removed servers; how long until the next piece of it.
+    pub fn flush(&mut self) -> Duration {
+        const PAUSE: Duration = Duration::from_millis(50);
+        if self.director.flush() {
+            PAUSE
+        } else {
+            Duration::MAX
+        }
+    }
+
     /// Whether every worker has come round since this was last asked.
     pub fn workers_alive(&mut self) -> bool {
         let mut alive = true;
