@@ -31,6 +31,8 @@ mod live;
 mod load;
 #[path = "e2e/matrix.rs"]
 mod matrix;
+#[path = "e2e/passive.rs"]
+mod passive;
 #[path = "e2e/pci.rs"]
 mod pci;
 #[path = "e2e/pktgen.rs"]
@@ -90,6 +92,7 @@ fn main() -> ExitCode {
         virtual_address::cases,
         failures::cases,
         removal::cases,
+        passive::cases,
         announce::cases,
         fragments::cases,
         programs::cases,

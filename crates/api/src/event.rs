@@ -51,6 +51,14 @@ pub enum EventKind {
     ServerUp,
     /// A server's checks fail.
     ServerDown,
+    /// Clients' attempts to connect to a server fail; its checks are made at once.
+    ServerSuspect,
+    /// A suspect server takes connections.
+    ServerAnswers,
+    /// A server is out for a while because attempts to connect to it failed.
+    ServerEjected,
+    /// That while is over.
+    ServerReadmitted,
     /// A script asks for another weight.
     Weight,
     /// A service has its quorum again.

@@ -375,6 +375,28 @@ fn health(changes: &mut Changes, old: &Service, new: &Service) {
         word.unwrap_or("as expire_nodest_conn")
     };
     changes.value(e, &of("on_removal"), removal(a), removal(b));
+    let seconds = |d: std::time::Duration| format!("{} s", d.as_secs_f64());
+    let after =
+        |n: Option<u32>| n.map_or_else(|| "never".into(), |n| format!("{n} failed attempts"));
+    let (was, is) = (&a.passive, &b.passive);
+    changes.value(
+        e,
+        &of("suspect_after"),
+        after(was.suspect_after),
+        after(is.suspect_after),
+    );
+    changes.value(
+        e,
+        &of("eject_after"),
+        after(was.eject_after),
+        after(is.eject_after),
+    );
+    changes.value(
+        e,
+        &of("eject_time"),
+        seconds(was.eject_time),
+        seconds(is.eject_time),
+    );
     changes.value(e, &of("quorum"), a.quorum, b.quorum);
     changes.value(e, &of("hysteresis"), a.hysteresis, b.hysteresis);
     let sorry = |s: &::health::SorryServer| format!("{} by {}", s.address, s.method);
@@ -384,7 +406,6 @@ fn health(changes: &mut Changes, old: &Service, new: &Service) {
         a.sorry_server.as_ref().map(sorry).as_ref(),
         b.sorry_server.as_ref().map(sorry).as_ref(),
     );
-    let seconds = |d: std::time::Duration| format!("{} s", d.as_secs_f64());
     changes.value(
         e,
         &of("slow_start"),

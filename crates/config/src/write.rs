@@ -228,6 +228,12 @@ struct ServiceTable<'c> {
     on_failure: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     on_removal: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    suspect_after: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    eject_after: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    eject_time: Option<toml::Value>,
     quorum: u32,
     hysteresis: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -465,6 +471,12 @@ fn service(service: &Service) -> ServiceTable<'_> {
         method: service.method.name(),
         on_failure: health.on_failure.word(),
         on_removal: health.on_removal.map(types::OnRemoval::word),
+        suspect_after: health.passive.suspect_after,
+        eject_after: health.passive.eject_after,
+        eject_time: health
+            .passive
+            .eject_after
+            .map(|_| seconds(health.passive.eject_time)),
         quorum: health.quorum,
         hysteresis: health.hysteresis,
         sorry_server: health.sorry_server.map(|s| s.address.to_string()),

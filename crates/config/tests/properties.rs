@@ -5,7 +5,7 @@ use config::{
     Config, Cores, EditError, Effect, HostTap, Hugepages, Idle, Netmask, Persistence, Port, Route,
     Server, Service, Settings, diff,
 };
-use health::{Check, OnFailure, Policy, ServerPolicy, SorryServer};
+use health::{Check, OnFailure, Passive, Policy, ServerPolicy, SorryServer};
 use proptest::prelude::*;
 use std::time::Duration;
 use types::{ForwardingMethod, Protocol, Scheduler, SchedulerFlag, ServiceKey, Tunnel, Weight};
@@ -115,6 +115,11 @@ fn policies() -> impl Strategy<Value = (Policy, Vec<ServerPolicy>)> {
                     vec![]
                 } else {
                     vec!["/down".into(), "\"".into()]
+                },
+                passive: Passive {
+                    suspect_after: told.then_some(quorum),
+                    eject_after: sorry.then_some(hysteresis + 1),
+                    eject_time: Duration::from_secs(if sorry { 1 + slow / 2 } else { 30 }),
                 },
                 on_removal: told.then_some(types::OnRemoval::Reset),
                 notify_user: if told { "root".into() } else { String::new() },
@@ -279,6 +284,9 @@ fn configs() -> impl Strategy<Value = Config> {
                 servers.dedup_by_key(|s| s.address);
                 let protocol = if udp { Protocol::Udp } else { Protocol::Tcp };
                 health.servers = servers.iter().map(|s| s.address).zip(own).collect();
+                if udp || !servers.iter().any(|s| s.method == ForwardingMethod::Masq) {
+                    health.passive = Passive::new();
+                }
                 Service {
                     name,
                     health,

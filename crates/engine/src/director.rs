@@ -19,7 +19,11 @@ use crate::{
 };
 use flowtable::Table;
 use rcu::{Domain, Published};
-use std::{any::Any, net::IpAddr, sync::Arc};
+use std::{
+    any::Any,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 use types::{InterfaceId, MacAddr, ServerId, Tick, WorkerId};
 use wire::Frame;
 
@@ -271,6 +275,16 @@ impl Director {
         let wanted = self.applied.services.iter();
         self.roll
             .views(wanted.map(|s| s.key), &self.shared.roster, &read)
+    }
+
+    /// Attempts to connect, in a row up to now, that each server refused or left unanswered, as far as that is seen: under NAT. Servers
+    /// without any are left out.
+    pub fn failed_attempts(&self) -> impl Iterator<Item = (ServiceKey, SocketAddr, u32)> {
+        let roster = &self.shared.roster;
+        self.roll.present().filter_map(move |(key, address, id)| {
+            let failed = roster.server(id)?.failed_attempts();
+            (failed > 0).then_some((key, address, failed))
+        })
     }
 
     /// Connections and templates, in chunks: those in the next `max` slots from `cursor` on are given to `f`; returns the

@@ -141,6 +141,31 @@ impl Checks {
             .collect();
     }
 
+    /// The checks of a server that is suspect are made at once, but for those under way.
+    pub fn hurry(&mut self, now: Duration, service: ServiceKey, server: SocketAddr) {
+        let first = CheckId {
+            service,
+            server,
+            number: 0,
+        };
+        let last = CheckId {
+            number: usize::MAX,
+            ..first
+        };
+        for (id, entry) in self.entries.range_mut(first..=last) {
+            let before = entry.machine.next();
+            entry.machine.hurry(now);
+            let after = entry.machine.next();
+            if let Some(at) = after
+                && after != before
+            {
+                self.rounds += 1;
+                entry.round = self.rounds;
+                self.queue.push(Reverse((at, *id, entry.round)));
+            }
+        }
+    }
+
     /// When the next check is due; absent: none waits.
     #[must_use]
     pub fn next(&self) -> Option<Duration> {

@@ -1,6 +1,6 @@
 //! What a service does with what its checks find.
 
-use crate::Check;
+use crate::{Check, Passive};
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 use types::{ForwardingMethod, OnRemoval};
 
@@ -49,6 +49,8 @@ pub struct Policy {
     pub on_failure: OnFailure,
     /// What becomes of the connections of a server that is removed, by its checks or by hand; `None`: as `expire_nodest_conn` says.
     pub on_removal: Option<OnRemoval>,
+    /// What is made of attempts to connect that a server refuses or leaves unanswered.
+    pub passive: Passive,
     /// The sum of the weights of live servers the service needs.
     pub quorum: u32,
     /// How far the sum must be above to win the quorum, and below to lose it.
@@ -79,6 +81,7 @@ impl Policy {
             servers: BTreeMap::new(),
             on_failure: OnFailure::Remove,
             on_removal: None,
+            passive: Passive::new(),
             quorum: 1,
             hysteresis: 0,
             sorry_server: None,

@@ -10,7 +10,7 @@ use crate::{
     desired::{PortFacts, desired},
     detour::Detours,
     exception::{Detouring, HostThread, Rings},
-    health::{Health, Standing},
+    health::{Health, Standing, standing::Seen},
     logging,
     ports::{self, OpenPort, Pools},
     queues::{self, Queues, WayOut},
@@ -59,7 +59,11 @@ pub fn run(config: Config, source: Source) -> Result<()> {
     let mut wanted = desired(&config, &facts);
     wanted.stations.extend(detours.stations());
     // Servers that are down until they have answered never were in the table.
-    Standing::default().impose(&config, &health, &mut wanted);
+    let seen = Seen {
+        health: &health,
+        watch: &::health::Watch::default(),
+    };
+    Standing::default().impose(&config, &seen, &mut wanted);
     director.apply(clock.now(), &wanted).map_err(|errors| {
         let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
         anyhow!(

@@ -9,7 +9,7 @@ use super::{
 use crate::{Config, Server, Service, check_line};
 use ::health::{Aim, Check};
 use std::net::IpAddr;
-use types::ForwardingMethod;
+use types::{ForwardingMethod, Protocol, ServiceKey};
 
 /// What is wrong with a check: which key, what, and what instead.
 type Fault = (&'static str, String, String);
@@ -52,7 +52,32 @@ pub(super) fn check(
                 "leave it out (`expire_nodest_conn` in [settings] is for all services), or leave `compat` out",
             );
         }
+        passive(service, &path, problems);
         sorry_server(service, reach, interfaces_known, &path, problems);
+    }
+}
+
+/// Answers of servers are seen under NAT only, and only TCP's say anything.
+fn passive(service: &Service, path: &str, problems: &mut Problems) {
+    let passive = &service.health.passive;
+    let key = match (passive.suspect_after, passive.eject_after) {
+        (Some(_), _) => "suspect_after",
+        (None, Some(_)) => "eject_after",
+        (None, None) => return,
+    };
+    let path = format!("{path}.{key}");
+    if matches!(service.key, ServiceKey::Address { protocol, .. } if protocol != Protocol::Tcp) {
+        let what =
+            "only servers of TCP refuse or leave unanswered what can be told from a connection";
+        problems.add(path, what, "leave it out, or make it a service of TCP");
+    } else if !service.servers.is_empty()
+        && service
+            .servers
+            .iter()
+            .all(|s| s.method != ForwardingMethod::Masq)
+    {
+        let what = "servers' answers are seen under masq only, and no server has that";
+        problems.add(path, what, "leave it out, or write method = \"masq\"");
     }
 }
 

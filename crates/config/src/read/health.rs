@@ -6,7 +6,7 @@ use super::{
     service::{METHODS, endpoint, method},
     value::{alternatives, flag, integer, seconds, text, word},
 };
-use health::{OnFailure, Policy, ServerPolicy, SorryServer, UNPRIVILEGED};
+use health::{OnFailure, Passive, Policy, ServerPolicy, SorryServer, UNPRIVILEGED};
 use std::{net::SocketAddr, time::Duration};
 use types::{ForwardingMethod, OnRemoval};
 
@@ -53,6 +53,7 @@ pub(super) fn policy(
     );
     let removal = alternatives(OnRemoval::WORDS.iter().map(|(word, _)| *word));
     Policy {
+        passive: passive(reader, section),
         on_removal: section.get(reader, "on_removal", &removal, word(OnRemoval::WORDS)),
         on_failure: on_failure(reader, section).unwrap_or_default(),
         quorum: quorum.unwrap_or(1),
@@ -78,6 +79,31 @@ pub(super) fn policy(
             .unwrap_or(false),
         checks: section.tables(reader, "check", check),
         servers: Default::default(),
+    }
+}
+
+fn passive(reader: &mut Reader, section: &mut Section<'_>) -> Passive {
+    let attempts = "a number of attempts to connect from 1 to 1000000, like 3";
+    let mut number = |key| section.get(reader, key, attempts, integer(1..=1_000_000));
+    let (suspect_after, eject_after) = (number("suspect_after"), number("eject_after"));
+    let time = section.get(
+        reader,
+        "eject_time",
+        "seconds from 1 to 86400, like 30",
+        seconds(Duration::from_secs(1)..=DAY),
+    );
+    if time.is_some() && !section.has("eject_after") {
+        reader.report(
+            section.position_of("eject_time"),
+            &format!("{}.eject_time", section.path()),
+            "`eject_time` without `eject_after` does nothing",
+            "write eject_after too, or leave it out",
+        );
+    }
+    Passive {
+        suspect_after,
+        eject_after,
+        eject_time: time.unwrap_or(Passive::new().eject_time),
     }
 }
 

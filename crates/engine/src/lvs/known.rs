@@ -1,6 +1,7 @@
 //! Packets of connections that stand: state, accounting, and off to the server or back to the client.
 
 use super::{
+    attempts::{self, ANSWERED},
     connect,
     entry::{self, assure, is_bypass, is_controlled, is_read},
     family::Ip,
@@ -55,6 +56,9 @@ fn from_client<I: Ip, F: Frame, O: Output<F>>(
         return bypass::<I, F, O>(cx, frame, packet, entry, word);
     };
     let reused = starts_anew(packet) && is_to_be_made_anew(cx, entry, word, target.weight.0);
+    if starts_anew(packet) && !reused {
+        attempts::repeated(cx, entry, word);
+    }
     if reused || target.standing != Standing::Serving {
         let removed = target.standing == Standing::Removed;
         let resets = target.on_removal == OnRemoval::Reset
@@ -230,12 +234,19 @@ fn advance_tcp<I: Ip, F: Frame, O: Output<F>>(
             let after = before.next(view, event, secure);
             (after as u8, after.is_active())
         });
+        let new = match side {
+            Side::Server => new.with_flags(new.flags().with(ANSWERED)),
+            Side::Virtual => new,
+        };
         if new == old {
             break;
         }
         match entry.compare_exchange_state(old, new) {
             Ok(()) => {
                 changed(cx, &entry, old, new);
+                if side == Side::Server && !old.flags().contains(ANSWERED) {
+                    attempts::answered(cx, &entry, old, tcp_flags);
+                }
                 old = new;
                 break;
             }

@@ -5,6 +5,7 @@
 //! to plain forwarding or the director's own stack.
 
 mod age;
+mod attempts;
 mod busy;
 mod check;
 mod connect;

@@ -319,6 +319,8 @@ impl Plan {
         for (id, upper, lower) in self.thresholds {
             if let Some(state) = roster.server(id) {
                 state.set_thresholds(upper, lower);
+                // Whoever is new in the slot, or back, begins anew.
+                state.attempt_succeeded();
             }
         }
         for (before, after) in self.changed {

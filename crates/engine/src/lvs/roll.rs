@@ -150,6 +150,12 @@ impl Roll {
         self.former.iter().map(|(port, until)| (*port, *until))
     }
 
+    /// The servers that are not removed, with their slots.
+    pub fn present(&self) -> impl Iterator<Item = (ServiceKey, SocketAddr, ServerId)> {
+        let present = self.servers.iter().filter(|(_, r)| r.removed.is_none());
+        present.map(|((key, address), record)| (*key, *address, record.id))
+    }
+
     /// The slots of removed servers to which something may still refer, and what is to become of that. `expires` is
     /// `expire_nodest_conn`.
     pub fn removed(&self, expires: bool) -> impl Iterator<Item = (ServerId, OnRemoval)> {

@@ -39,6 +39,8 @@ pub(crate) struct ServerState {
     upper: AtomicU32,
     /// 0 is three quarters of the upper.
     lower: AtomicU32,
+    /// Attempts to connect, in a row, that it refused or left unanswered (NAT only: elsewhere its answers are not seen).
+    failed: AtomicU32,
 }
 
 /// One active connection in [`ServerState::counts`].
@@ -78,6 +80,7 @@ impl ServerState {
             overloaded: AtomicBool::new(self.overloaded()),
             upper: AtomicU32::new(self.upper.load(Acquire)),
             lower: AtomicU32::new(self.lower.load(Acquire)),
+            failed: AtomicU32::new(self.failed_attempts()),
         }
     }
 
@@ -150,6 +153,24 @@ impl ServerState {
         if upper == 0 || upper > before {
             self.overloaded.store(false, Release);
         }
+    }
+
+    /// It refused an attempt to connect, or a client had to repeat one.
+    pub fn attempt_failed(&self) {
+        self.failed.fetch_add(1, Relaxed);
+    }
+
+    /// It took an attempt to connect.
+    pub fn attempt_succeeded(&self) {
+        // Nearly always so already: the line stays clean.
+        if self.failed_attempts() != 0 {
+            self.failed.store(0, Relaxed);
+        }
+    }
+
+    /// Attempts that failed since the last that did not.
+    pub fn failed_attempts(&self) -> u32 {
+        self.failed.load(Relaxed)
     }
 
     /// Whether connections or templates still refer to it.

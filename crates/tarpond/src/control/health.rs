@@ -1,7 +1,7 @@
 //! What the daemon tells of health.
 
 use super::Control;
-use crate::health::standing::{is_checked, live, members};
+use crate::health::standing::{Verdicts as _, is_checked, live, members};
 use ::health::{Outcome, View};
 use api::{
     CheckOutcome, CheckRun, CheckState, CheckedServer, Differences, ServerHealth, ServiceHealth,
@@ -26,7 +26,7 @@ pub fn shown(control: &Control) -> Vec<ServiceHealth> {
                 let server = table?.servers.iter().find(|s| s.address == address)?;
                 Some(server.weight)
             };
-            let members = members(service, &control.health);
+            let members = members(service, &control.seen());
             let servers = service.servers.iter().zip(&members);
             ServiceHealth {
                 name: service.name.clone(),
@@ -54,7 +54,7 @@ pub fn shown(control: &Control) -> Vec<ServiceHealth> {
 /// Servers their checks find down.
 pub fn servers_down(control: &Control) -> u64 {
     let servers = control.config.services.iter().flat_map(|service| {
-        let down = |s: &&config::Server| !control.health.is_up(service.key, s.address);
+        let down = |s: &&config::Server| !control.seen().is_up(service.key, s.address);
         service.servers.iter().filter(down)
     });
     servers.count() as u64
@@ -75,7 +75,10 @@ pub fn notes(control: &Control, service: &config::Service) -> Vec<(SocketAddr, S
     let mut notes: Vec<_> = service
         .servers
         .iter()
-        .filter(|server| !service.health.checks_of(server.address).is_empty())
+        .filter(|server| {
+            let passive = service.health.passive.eject_after.is_some();
+            passive || !service.health.checks_of(server.address).is_empty()
+        })
         .map(|server| {
             let mut failing = of(&views, service.key, server.address).filter(|view| !view.up);
             let reason = failing.next().map(|view| match &view.last {
@@ -84,7 +87,12 @@ pub fn notes(control: &Control, service: &config::Service) -> Vec<(SocketAddr, S
                 }
                 _ => format!("{} check: no answer yet", view.kind),
             });
-            let up = control.health.is_up(service.key, server.address);
+            let up = control.seen().is_up(service.key, server.address);
+            let reason = if control.watch.is_ejected(service.key, server.address) {
+                Some("ejected: clients' attempts to connect failed".to_owned())
+            } else {
+                reason
+            };
             (server.address, note(up, false, reason))
         })
         .collect();

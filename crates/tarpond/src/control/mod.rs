@@ -11,6 +11,7 @@ mod jobs;
 mod journal;
 mod listener;
 mod listings;
+mod passive;
 mod signals;
 mod state;
 
@@ -53,6 +54,7 @@ pub fn run(
             next_chores.saturating_duration_since(Instant::now())
         };
         let wait = wait.min(control.estimate()).min(control.flush());
+        let wait = wait.min(control.look_at_attempts());
         wait_for_something(control, listener, signals, &clients, wait);
 
         control.follow_health();

@@ -1,12 +1,12 @@
 //! What the control thread owns: the desired state, the director it goes to, ports and TAPs.
 
-use super::{journal::Journal, listings::Rates};
+use super::{journal::Journal, listings::Rates, passive};
 use crate::{
     capture::{Session, Switch},
     clock::Clock,
     desired::{PortFacts, desired},
     detour::Detours,
-    health::{Health, News, Program, Quorum, Standing},
+    health::{Health, News, Program, Quorum, Standing, standing::Seen},
     ports::{OpenPort, Pools},
     source::{Read, Source},
     sync::{self, Sync},
@@ -15,7 +15,7 @@ use crate::{
     trace::Trace,
     worker::Gauge,
 };
-use ::health::{Change, Outcome};
+use ::health::{Change, Outcome, Watch};
 use api::{Applied, Effect, Error, ErrorCode, EventKind};
 use config::{Config, ServiceKey};
 use dpdk::MemoryMode;
@@ -54,6 +54,10 @@ pub struct Control {
     pub(super) health: Health,
     detours: Detours,
     pub(super) standing: Standing,
+    /// What clients' own connections say of servers.
+    pub(super) watch: Watch,
+    /// When that is looked at next.
+    next_look: Instant,
     /// VRRP; `None` once it has ended.
     takeover: Option<Takeover>,
     sync: Option<Sync>,
@@ -120,6 +124,8 @@ impl Control {
             health,
             detours,
             standing: Standing::default(),
+            watch: Watch::default(),
+            next_look: Instant::now(),
             journal: Journal::default(),
             actor: "start".into(),
         };
@@ -374,6 +380,31 @@ impl Control {
         self.judge();
     }
 
+    /// What is known of servers now.
+    pub(super) const fn seen(&self) -> Seen<'_> {
+        Seen {
+            health: &self.health,
+            watch: &self.watch,
+        }
+    }
+
+    /// Looks at what clients' connections say of servers, if it is time to; how long until the next look.
+    pub fn look_at_attempts(&mut self) -> Duration {
+        let config = &self.config;
+        if !config.services.iter().any(|s| s.health.passive.is_on()) {
+            return Duration::MAX;
+        }
+        let wait = self.next_look.saturating_duration_since(Instant::now());
+        if !wait.is_zero() {
+            return wait;
+        }
+        self.next_look = Instant::now() + passive::PAUSE;
+        if passive::look(self) {
+            self.judge();
+        }
+        passive::PAUSE
+    }
+
     /// Enforces the state again, with the verdicts as they are now.
     fn judge(&mut self) {
         let config = self.config.clone();
@@ -476,7 +507,12 @@ impl Control {
                 server.edits = edits.copied().unwrap_or(0);
             }
         }
-        let quorums = self.standing.impose(config, &self.health, &mut wanted);
+        self.watch.retain(&passive::watched(config));
+        let seen = Seen {
+            health: &self.health,
+            watch: &self.watch,
+        };
+        let quorums = self.standing.impose(config, &seen, &mut wanted);
         match self.director.apply(self.clock.now(), &wanted) {
             Ok(_) => {
                 for quorum in quorums {

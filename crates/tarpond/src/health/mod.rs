@@ -146,6 +146,12 @@ impl Health {
         self.bell.as_fd()
     }
 
+    /// The checks of a server that is suspect are made at once.
+    pub fn hurry(&self, service: ServiceKey, server: SocketAddr) {
+        self.checks().hurry(self.now(), service, server);
+        self.shared.wake.notify_one();
+    }
+
     /// Whether every check of a server finds it up.
     pub fn is_up(&self, service: ServiceKey, server: SocketAddr) -> bool {
         self.checks().is_up(service, server)

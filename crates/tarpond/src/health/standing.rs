@@ -3,7 +3,7 @@
 //! Judged anew from the whole each time, so that operator's edits, reloads and verdicts compose in any order.
 
 use super::Health;
-use ::health::{Member, Place, Policy, Pool};
+use ::health::{Member, Place, Policy, Pool, Watch};
 use config::Config;
 use engine::model::{Desired, Server};
 use std::{
@@ -36,17 +36,26 @@ pub trait Verdicts {
     fn wished(&self, service: ServiceKey, server: SocketAddr) -> Option<u32>;
 }
 
-impl Verdicts for Health {
+/// What checks, and clients' connections, say.
+#[derive(Clone, Copy)]
+pub struct Seen<'a> {
+    /// The checks.
+    pub health: &'a Health,
+    /// The connections.
+    pub watch: &'a Watch,
+}
+
+impl Verdicts for Seen<'_> {
     fn now(&self) -> Duration {
-        Self::now(self)
+        self.health.now()
     }
 
     fn is_up(&self, service: ServiceKey, server: SocketAddr) -> bool {
-        Self::is_up(self, service, server)
+        self.health.is_up(service, server) && !self.watch.is_ejected(service, server)
     }
 
     fn wished(&self, service: ServiceKey, server: SocketAddr) -> Option<u32> {
-        Self::wished(self, service, server)
+        self.health.wished(service, server)
     }
 }
 
@@ -134,7 +143,10 @@ impl Standing {
 /// Whether health has a say in a service.
 pub fn is_checked(policy: &Policy) -> bool {
     let own = |s: &::health::ServerPolicy| s.checks.as_ref().is_some_and(|c| !c.is_empty());
-    !policy.checks.is_empty() || policy.sorry_server.is_some() || policy.servers.values().any(own)
+    !policy.checks.is_empty()
+        || policy.sorry_server.is_some()
+        || policy.passive.eject_after.is_some()
+        || policy.servers.values().any(own)
 }
 
 /// The servers of a service as they are.
