@@ -142,6 +142,16 @@ Examples:
 Times are UTC. With --json each event is an object on a line of its own.")]
     Events(EventsArgs),
 
+    /// Where a connection could go at a moment, and what has ended or reset it
+    #[command(after_long_help = "\
+Examples:
+  tarpon why tcp 198.51.100.7:4000 '>' 192.0.2.10:443
+  tarpon why 'tcp 198.51.100.7:4000 > 192.0.2.10:443' --at '2026-11-21 18:22:10'
+
+From the events that the daemon keeps (`tarpon events`): which servers took new connections then, since when and why the others did not, and
+what happened to the service in the quarter of an hour before. Which server a connection had is known as long as it is in the table.")]
+    Why(WhyArgs),
+
     /// Tell ExaBGP which virtual addresses are served here, as long as they are
     #[command(after_long_help = "\
 An address is announced while one of its services has its quorum or a sorry server, and, where a virtual router ([[vrrp]]) has it, while that is
@@ -467,6 +477,18 @@ pub struct EventsArgs {
     /// Only those after this number (as in --json)
     #[arg(long, value_name = "N")]
     pub after: Option<u64>,
+}
+
+/// `why`
+#[derive(Debug, Args)]
+pub struct WhyArgs {
+    /// The moment, in UTC: "2026-11-21 18:22:10.250", or "18:22:10", the latest such [default: now]
+    #[arg(long, value_name = "TIME")]
+    pub at: Option<String>,
+
+    /// The connection, as its client's packets are: PROTOCOL ADDRESS:PORT > ADDRESS:PORT
+    #[arg(value_name = "FLOW", required = true)]
+    pub words: Vec<String>,
 }
 
 /// `announce`

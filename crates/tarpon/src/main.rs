@@ -20,6 +20,7 @@ mod settings;
 mod show;
 mod table;
 mod units;
+mod why;
 
 use api::Command as Ask;
 use args::{Cli, Command, Global};
@@ -82,6 +83,7 @@ fn run(global: &Global, command: Command) -> Result<ExitCode, Failure> {
             })?;
         }
         Command::Events(args) => events::events(global, &args)?,
+        Command::Why(args) => why::why(global, &args)?,
         Command::Announce(args) => announce::announce(global, &args)?,
         Command::Diff => query::show(global, Ask::Diff, show::differences)?,
         Command::Counters { all } => {
