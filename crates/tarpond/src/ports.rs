@@ -167,7 +167,8 @@ fn pools(eal: &Eal, config: &Config, probed: &[ProbedPort]) -> Result<Pools> {
     let mut pools = BTreeMap::new();
     for (numa, (queues, data_size)) in nodes {
         let wanted = MempoolConfig {
-            count: (queues * DESCRIPTORS + common).next_power_of_two() - 1,
+            // Not up to a power of two: that would waste less of the pool's ring, but up to half of the buffers.
+            count: queues * DESCRIPTORS + common,
             data_size,
             cache: CACHE,
             numa,
