@@ -33,7 +33,7 @@ await() {
     tries=0
     until [ -e "$DIR/go-$1" ]; do
         tries=$((tries + 1))
-        [ $tries -lt 600 ] || finish
+        [ $tries -lt 1800 ] || finish
         sleep 0.1
     done
 }

@@ -239,8 +239,13 @@ pub fn identical(before: &str, after: &str) {
 }
 
 #[track_caller]
-pub fn wait_for(what: &str, mut there: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(20);
+pub fn wait_for(what: &str, there: impl FnMut() -> bool) {
+    wait_within(Duration::from_secs(20), what, there);
+}
+
+#[track_caller]
+pub fn wait_within(limit: Duration, what: &str, mut there: impl FnMut() -> bool) {
+    let end = Instant::now() + limit;
     while !there() {
         assert!(Instant::now() < end, "{what} did not come up");
         sleep(Duration::from_millis(20));

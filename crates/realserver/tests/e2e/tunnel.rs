@@ -1,11 +1,15 @@
 //! Tunnelling to a server that decapsulates: a guest of user-mode Linux, for the kernel under test may have no tunnels.
 
-use crate::lab::{Lab, VIP, VIP6, identical, naming, sh, wait_for};
+use crate::lab::{Lab, VIP, VIP6, identical, naming, sh, wait_within};
 use std::{
     fs,
     path::PathBuf,
     process::{Child, Command, Stdio},
+    time::Duration,
 };
+
+/// For each step of the guest, whose system calls are traced one by one: on a busy machine 20 s have not sufficed.
+const PATIENCE: Duration = Duration::from_secs(90);
 
 struct Guest {
     child: Child,
@@ -59,7 +63,8 @@ impl Guest {
     }
 
     fn await_mark(&self, mark: &str) {
-        wait_for(
+        wait_within(
+            PATIENCE,
             &format!("the guest's `{mark}` (its log: {})", self.log()),
             || self.reached(mark),
         );
@@ -81,7 +86,7 @@ impl Guest {
     fn off(mut self, lab: &Lab) {
         self.await_mark("end");
         fs::remove_file(self.directory.join("at-end")).unwrap();
-        wait_for("the guest's end", || {
+        wait_within(PATIENCE, "the guest's end", || {
             matches!(self.child.try_wait(), Ok(Some(_)))
         });
         sh(&format!("ip -n {}w link del uml0", lab.name));
