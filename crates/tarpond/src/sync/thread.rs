@@ -1,11 +1,11 @@
 //! The thread itself: what was heard, what is to be told, and what two Tarpons say to each other beside.
 
 use super::{Desk, Plan, QUEUE, Tools};
+use crate::takeover::Urgent;
 use config::SyncRole;
 use connsync::{
     Connection, Heard, Message, Note, Report, Route, Teller, Version, datagram, frame, group_mac,
 };
-use dpdk::Mbuf;
 use engine::Taken;
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -21,6 +21,8 @@ const REPORT_MS: u64 = 1000;
 const ASK_MS: u64 = 200;
 /// A Tarpon not heard of for so long is gone.
 const GONE_MS: u64 = 5000;
+/// Tarpons known at once: anybody may send messages that say they come from yet another.
+const PEERS: usize = 64;
 /// For so long another Tarpon is listened for at the start, which might tell everything.
 const LISTEN_MS: u64 = 2500;
 /// And then it has so long to tell everything.
@@ -213,10 +215,14 @@ impl Thread {
         }
         match message.note {
             Some(Note::Numbered { sender, number }) => {
-                self.peer(sender, from, now.0).heard.hear(number);
+                if let Some(peer) = self.peer(sender, from, now.0) {
+                    peer.heard.hear(number);
+                }
             }
             Some(Note::Report(report)) => {
-                self.peer(report.sender, from, now.0).report = report;
+                if let Some(peer) = self.peer(report.sender, from, now.0) {
+                    peer.report = report;
+                }
                 if report.asks && self.tells() && self.all.is_none() {
                     self.count("asked_for_everything", 1);
                     self.all = Some(Telling {
@@ -244,9 +250,14 @@ impl Thread {
         }
     }
 
-    fn peer(&mut self, sender: u64, from: IpAddr, now: u64) -> &mut Peer {
+    /// Who has just been heard. `None`, and that is counted: one too many.
+    fn peer(&mut self, sender: u64, from: IpAddr, now: u64) -> Option<&mut Peer> {
         self.peers
             .retain(|_, peer| now.saturating_sub(peer.at_ms) < GONE_MS);
+        if self.peers.len() >= PEERS && !self.peers.contains_key(&sender) {
+            self.count("too_many_peers", 1);
+            return None;
+        }
         let peer = self.peers.entry(sender).or_insert(Peer {
             from,
             heard: Heard::default(),
@@ -254,7 +265,7 @@ impl Thread {
             at_ms: now,
         });
         peer.at_ms = now;
-        peer
+        Some(peer)
     }
 
     /// True: there is more.
@@ -398,16 +409,7 @@ impl Thread {
     fn emit(&mut self, plan: &Plan, route: &Route, message: &[u8]) {
         self.identification = self.identification.wrapping_add(1);
         let bytes = frame(route, self.identification, message);
-        let rings = &self.tools.outgoing;
-        let ring = rings.get(plan.port.index() % rings.len().max(1));
-        let mbuf = || -> Option<Mbuf> {
-            let mut mbuf = self.tools.pool.alloc()?;
-            mbuf.extend_from_slice(&bytes).then_some(mbuf)
-        };
-        let sent = match (ring, mbuf()) {
-            (Some(ring), Some(mbuf)) => ring.push(plan.port, mbuf),
-            _ => false,
-        };
+        let sent = Urgent::send(&self.tools.outgoing, &self.tools.pool, plan.port, &bytes);
         self.count(
             if sent {
                 "datagrams_sent"

@@ -3,7 +3,7 @@
 
 use crate::worker::Gauge;
 use crossbeam::queue::ArrayQueue;
-use dpdk::Mbuf;
+use dpdk::{Mbuf, Mempool};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use std::{
     os::fd::OwnedFd,
@@ -110,8 +110,22 @@ impl Urgent {
 
     /// Puts a frame in. False, and the frame is gone, when the ring is full. [`Urgent::wake`] after the last.
     #[must_use]
-    pub fn push(&self, port: PortId, frame: Mbuf) -> bool {
+    fn push(&self, port: PortId, frame: Mbuf) -> bool {
         self.queue.push((port, frame)).is_ok()
+    }
+
+    /// Hands a frame of these bytes to the worker that sends on `port`. False if there is no buffer or no room.
+    #[must_use]
+    pub fn send(rings: &[Arc<Self>], pool: &Mempool, port: PortId, bytes: &[u8]) -> bool {
+        let ring = rings.get(port.index() % rings.len().max(1));
+        let frame = || -> Option<Mbuf> {
+            let mut frame = pool.alloc()?;
+            frame.extend_from_slice(bytes).then_some(frame)
+        };
+        match (ring, frame()) {
+            (Some(ring), Some(frame)) => ring.push(port, frame),
+            _ => false,
+        }
     }
 
     /// Wakes the worker if it pauses.

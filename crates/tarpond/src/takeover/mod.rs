@@ -55,6 +55,13 @@ pub struct Tools {
     pub ready: Arc<AtomicBool>,
 }
 
+impl Tools {
+    /// Hands a frame to the worker that sends on `port`. False if it cannot be.
+    fn send(&self, port: types::PortId, bytes: &[u8]) -> bool {
+        Urgent::send(&self.urgent, &self.pool, port, bytes)
+    }
+}
+
 /// The control thread's side. Dropped, it ends the thread, which releases what it has.
 pub struct Takeover {
     mail: Arc<Mail>,

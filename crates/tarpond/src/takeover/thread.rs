@@ -4,7 +4,6 @@ use super::{
     NAP, Request, Tools, UnitPlan,
     report::{Live, report},
 };
-use dpdk::Mbuf;
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError, atomic::Ordering},
@@ -326,14 +325,14 @@ impl Thread {
         let source = state.settings().source;
         let send = |to| advertisement(plan.link, source, to, &message, plan.checksum);
         if plan.peers.is_empty() {
-            let sent = push(&self.tools, plan.port, &send(None));
+            let sent = self.tools.send(plan.port, &send(None));
             live.losses.unsent += u64::from(!sent);
             return;
         }
         for peer in &plan.peers {
             match self.tools.neighbours.mac(plan.id, *peer) {
                 Some(mac) => {
-                    let sent = push(&self.tools, plan.port, &send(Some((*peer, mac))));
+                    let sent = self.tools.send(plan.port, &send(Some((*peer, mac))));
                     live.losses.unsent += u64::from(!sent);
                 }
                 None => live.losses.unresolved += 1,
@@ -348,7 +347,7 @@ impl Thread {
         let portion = live.announcer.poll(now);
         for (port, link, address) in live.plan.announced.get(portion).unwrap_or_default() {
             for frame in announcements(*link, *address) {
-                let sent = push(&self.tools, *port, &frame);
+                let sent = self.tools.send(*port, &frame);
                 live.losses.unsent += u64::from(!sent);
             }
         }
@@ -435,17 +434,4 @@ fn reconfigure(live: &mut Live, plan: UnitPlan, ready: bool, now: Duration) {
         }
     }
     live.plan = plan;
-}
-
-/// Hands bytes to the worker that sends on `port`. False if they cannot be.
-fn push(tools: &Tools, port: PortId, bytes: &[u8]) -> bool {
-    let frame = || -> Option<Mbuf> {
-        let mut frame = tools.pool.alloc()?;
-        frame.extend_from_slice(bytes).then_some(frame)
-    };
-    let ring = tools.urgent.get(port.index() % tools.urgent.len().max(1));
-    match (ring, frame()) {
-        (Some(ring), Some(frame)) => ring.push(port, frame),
-        _ => false,
-    }
 }
