@@ -135,6 +135,33 @@ impl Mempool {
     /// Fills `out` with empty frames up to its capacity, all or none. False if the pool has not as many.
     #[must_use]
     pub fn alloc_burst<const N: usize>(&self, out: &mut ArrayVec<Mbuf, N>) -> bool {
+        // SAFETY: it fills the array with as many fresh buffers as it is told, or says that it has not.
+        unsafe { self.fill(out, dpdk_sys::edge_pktmbuf_alloc_bulk) }
+    }
+
+    /// [`Mempool::alloc_burst`] without making the frames empty: where their bytes begin, how many they are and what they are is as the
+    /// last holder left it. Cheaper, for a pool all of whose frames are made in one place, which sets what it needs: see [`Mbuf::renew`].
+    #[must_use]
+    pub fn take_burst<const N: usize>(&self, out: &mut ArrayVec<Mbuf, N>) -> bool {
+        // SAFETY: as in `alloc_burst`. Whoever frees a buffer leaves it one unchained segment with one holder, and its offset and
+        // length inside the buffer: those of a new buffer are, and every method of `Mbuf` and every driver keeps them so.
+        unsafe { self.fill(out, dpdk_sys::edge_pktmbuf_take_bulk) }
+    }
+
+    /// Has `take` fill what is left of `out`.
+    ///
+    /// # Safety
+    /// `take` writes as many buffers of the pool's as it is told, which nobody else holds, and returns 0; or it writes none.
+    #[inline(always)]
+    unsafe fn fill<const N: usize>(
+        &self,
+        out: &mut ArrayVec<Mbuf, N>,
+        take: unsafe extern "C" fn(
+            *mut dpdk_sys::rte_mempool,
+            *mut *mut dpdk_sys::rte_mbuf,
+            u32,
+        ) -> i32,
+    ) -> bool {
         let room = out.remaining_capacity();
         let count = u32::try_from(room).unwrap_or(u32::MAX);
         // SAFETY: `Mbuf` is a transparent pointer; there is room for `count` of them past the end.
@@ -143,29 +170,7 @@ impl Mempool {
                 .as_mut_ptr()
                 .add(out.len())
                 .cast::<*mut dpdk_sys::rte_mbuf>();
-            dpdk_sys::edge_pktmbuf_alloc_bulk(self.0.pool.as_ptr(), end, count)
-        };
-        if result == 0 {
-            // SAFETY: all of them have been written.
-            unsafe { out.set_len(out.len() + room) };
-        }
-        result == 0
-    }
-
-    /// [`Mempool::alloc_burst`] without making the frames empty: where their bytes begin, how many they are and what they are is as the
-    /// last holder left it. Cheaper, for a pool all of whose frames are made in one place, which sets what it needs: see [`Mbuf::renew`].
-    #[must_use]
-    pub fn take_burst<const N: usize>(&self, out: &mut ArrayVec<Mbuf, N>) -> bool {
-        let room = out.remaining_capacity();
-        let count = u32::try_from(room).unwrap_or(u32::MAX);
-        // SAFETY: as in `alloc_burst`. Whoever frees a buffer leaves it one unchained segment with one holder, and its offset and
-        // length inside the buffer: those of a new buffer are, and every method of `Mbuf` and every driver keeps them so.
-        let result = unsafe {
-            let end = out
-                .as_mut_ptr()
-                .add(out.len())
-                .cast::<*mut dpdk_sys::rte_mbuf>();
-            dpdk_sys::edge_pktmbuf_take_bulk(self.0.pool.as_ptr(), end, count)
+            take(self.0.pool.as_ptr(), end, count)
         };
         if result == 0 {
             // SAFETY: all of them have been written.
