@@ -122,11 +122,14 @@ fn about<I: Ip, F: Frame, O: Output<F>>(
     frame: F,
     packet: &Packet,
 ) -> Result<(), F> {
-    let settings = &cx.snapshot.settings;
-    let compat_ipvs = settings.compat_ipvs;
     let Some((number, quoted, ports)) = quote::<I, F>(&frame, packet) else {
+        return Err(frame);
+    };
+    let settings = &cx.snapshot.settings;
+    let kind = kind(packet.protocol, number, settings.compat_ipvs);
+    let Some(ports) = ports else {
         // Linux tells what no service has from what no service can be found for.
-        if settings.schedule_icmp && quotes_no_ports::<I, F>(&frame, packet, compat_ipvs) {
+        if kind == Kind::Translated && settings.schedule_icmp {
             cx.drop(frame, DropReason::NoConnection);
             return Ok(());
         }
@@ -137,7 +140,7 @@ fn about<I: Ip, F: Frame, O: Output<F>>(
         .net
         .local(packet.addresses.destination())
         .is_some();
-    match kind(packet.protocol, number, compat_ipvs) {
+    match kind {
         Kind::Translated if to_us => to_server::<I, F, O>(cx, frame, packet, &quoted, ports),
         Kind::Translated => to_client::<I, F, O>(cx, frame, packet, &quoted, ports),
         Kind::Quoting if !to_us => hide::<I, F, O>(cx, frame, &quoted, ports),
@@ -166,41 +169,26 @@ fn hide<I: Ip, F: Frame, O: Output<F>>(
 /// A quoted packet's source and destination port.
 type Ports = (u16, u16);
 
-/// The message's type, the packet it quotes and that one's ports, if it quotes enough.
-fn quote<I: Ip, F: Frame>(frame: &F, packet: &Packet) -> Option<(u8, Quoted<I::Addr>, Ports)> {
+/// The message's type, the packet it quotes if that can be of a connection, and that one's ports if it quotes as much.
+fn quote<I: Ip, F: Frame>(
+    frame: &F,
+    packet: &Packet,
+) -> Option<(u8, Quoted<I::Addr>, Option<Ports>)> {
     let bytes = frame.head().get(usize::from(packet.l4)..)?;
     let (header, _) = Icmp::ref_from_prefix(bytes).ok()?;
     let inner = bytes.get(icmp::LEN..usize::from(packet.payload_len()).min(bytes.len()))?;
     let quoted = I::quoted(inner)?;
-    match quoted.protocol {
-        protocol::TCP | protocol::UDP | protocol::SCTP => {}
-        protocol::AH | protocol::ESP => return Some((header.kind, quoted, (ISAKMP, ISAKMP))),
+    let ports = match quoted.protocol {
+        protocol::TCP | protocol::UDP | protocol::SCTP => {
+            let ports = inner
+                .get(quoted.l4..)
+                .and_then(<[u8]>::first_chunk::<PORTS>);
+            ports.map(|&[a, b, c, d]| (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])))
+        }
+        protocol::AH | protocol::ESP => Some((ISAKMP, ISAKMP)),
         _ => return None,
-    }
-    let ports = inner.get(quoted.l4..)?.first_chunk::<PORTS>()?;
-    let [a, b, c, d] = *ports;
-    let ports = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
-    Some((header.kind, quoted, ports))
-}
-
-/// Whether it is an error about a TCP, UDP or SCTP packet of which it quotes too little for the ports.
-fn quotes_no_ports<I: Ip, F: Frame>(frame: &F, packet: &Packet, compat_ipvs: bool) -> bool {
-    let bytes = frame
-        .head()
-        .get(usize::from(packet.l4)..)
-        .unwrap_or_default();
-    let Ok((header, _)) = Icmp::ref_from_prefix(bytes) else {
-        return false;
     };
-    let inner = bytes.get(icmp::LEN..usize::from(packet.payload_len()).min(bytes.len()));
-    let quoted = inner.and_then(I::quoted);
-    kind(packet.protocol, header.kind, compat_ipvs) == Kind::Translated
-        && quoted.is_some_and(|quoted| {
-            matches!(
-                quoted.protocol,
-                protocol::TCP | protocol::UDP | protocol::SCTP
-            )
-        })
+    Some((header.kind, quoted, ports))
 }
 
 /// What the connection a packet is of, or about, would show, and from which side; several, as they are looked for.
@@ -219,12 +207,15 @@ pub(crate) fn candidates<I: Ip, F: Frame>(
         }),
         // A packet that is quoted went the other way than the error goes.
         protocol::ICMP | protocol::ICMPV6 => {
-            quote::<I, F>(frame, packet).map(|(_, quoted, ports)| Ends {
-                protocol: connection_s(quoted.protocol),
-                source: quoted.destination,
-                source_port: ports.1,
-                destination: quoted.source,
-                destination_port: ports.0,
+            quote::<I, F>(frame, packet).and_then(|(_, quoted, ports)| {
+                let (source_port, destination_port) = ports?;
+                Some(Ends {
+                    protocol: connection_s(quoted.protocol),
+                    source: quoted.destination,
+                    source_port: destination_port,
+                    destination: quoted.source,
+                    destination_port: source_port,
+                })
             })
         }
         _ => None,
