@@ -4,8 +4,8 @@ use crate::golden::Topology;
 use std::net::{IpAddr, SocketAddr};
 use types::MacAddr;
 use wire::{
-    Ethernet, FragmentHeader, FromBytes, IntoBytes, Ipv4, Ipv6, Sum, U16, U32, ethernet, ipv4,
-    protocol, sctp::Crc32c,
+    Ethernet, FragmentHeader, FromBytes, IntoBytes, Ipv4, Ipv6, Sum, U16, U32, checksum, ethernet,
+    ipv4, protocol, sctp::Crc32c,
 };
 
 /// A packet to be built.
@@ -123,8 +123,8 @@ pub(super) fn renumbered(frame: &[u8], shift: u16) -> Vec<u8> {
         ethernet::IPV4 => {
             if let Ok((ip, _)) = Ipv4::mut_from_prefix(packet) {
                 let new = ip.id.get().wrapping_add(shift);
-                let sum = [!ip.checksum.get(), !ip.id.get(), new];
-                ip.checksum.set(!folded(sum.map(u32::from).iter().sum()));
+                let sum = checksum::update16(ip.checksum.get(), ip.id.get(), new);
+                ip.checksum.set(sum);
                 ip.id.set(new);
             }
         }
@@ -143,13 +143,6 @@ pub(super) fn renumbered(frame: &[u8], shift: u16) -> Vec<u8> {
         _ => {}
     }
     frame
-}
-
-fn folded(sum: u32) -> u16 {
-    let sum = (sum & 0xffff) + (sum >> 16);
-    let sum = (sum & 0xffff) + (sum >> 16);
-    // Two carries leave sixteen bits.
-    u16::try_from(sum).unwrap_or(u16::MAX)
 }
 
 /// An IP packet as a frame for the director's interface of `side`.
