@@ -4,6 +4,7 @@
 use crate::{
     lab::{
         Background, Lab, SERVERS,
+        hidden::hidden,
         router::{Router, Setup, with_router},
         run,
         runner::Case,
@@ -119,11 +120,17 @@ fn files(service: Service) -> Result<()> {
         if service.family == Family::Ipv4 {
             modes.extend(["--disable-epsv", "--disable-eprt --ftp-port -"]);
         }
-        for mode in modes {
-            session(router, &url, mode, &sum)?;
+        let transfers = || {
+            for mode in modes {
+                session(router, &url, mode, &sum)?;
+            }
+            lftp(lab, &service, &sum)?;
+            the_vip_is_announced(router, &service)
+        };
+        match service.method {
+            Method::Masq => hidden(lab, transfers),
+            _ => transfers(),
         }
-        lftp(lab, &service, &sum)?;
-        hidden(router, &service)
     })
 }
 
@@ -181,7 +188,7 @@ fn lftp(lab: &Lab, service: &Service, sum: &str) -> Result<()> {
 }
 
 /// What the server says of where it listens shows the virtual address.
-fn hidden(router: &Router<'_>, service: &Service) -> Result<()> {
+fn the_vip_is_announced(router: &Router<'_>, service: &Service) -> Result<()> {
     if (service.method, service.family) != (Method::Masq, Family::Ipv4) {
         return Ok(());
     }
