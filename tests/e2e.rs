@@ -53,6 +53,8 @@ mod takeover;
 mod takeover_options;
 #[path = "e2e/takeovers.rs"]
 mod takeovers;
+#[path = "e2e/tell.rs"]
+mod tell;
 #[path = "e2e/throughput.rs"]
 mod throughput;
 #[path = "e2e/topology.rs"]
@@ -91,6 +93,7 @@ fn main() -> ExitCode {
         keepalived::cases,
         virtual_address::cases,
         failures::cases,
+        tell::cases,
         removal::cases,
         passive::cases,
         announce::cases,

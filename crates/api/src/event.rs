@@ -33,6 +33,9 @@ pub struct Event {
     /// The server it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server: Option<SocketAddr>,
+    /// The virtual router it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vrrp: Option<RouterRef>,
     /// What changed.
     pub what: String,
     /// What brought it about.
@@ -65,6 +68,24 @@ pub enum EventKind {
     QuorumWon,
     /// A service has lost its quorum.
     QuorumLost,
+    /// A virtual router, or a group of them, has its addresses here.
+    VrrpMaster,
+    /// It leaves them to another director.
+    VrrpBackup,
+    /// Something it depends on is broken.
+    VrrpFault,
+    /// It has ended.
+    VrrpStopped,
+}
+
+/// A virtual router, or a group that moves together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouterRef {
+    /// The instance's name, or the group's.
+    pub name: String,
+    /// The instance's priority; a group has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<u8>,
 }
 
 /// After the events.

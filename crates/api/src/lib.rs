@@ -37,7 +37,7 @@ pub use command::{
     ServiceAdd, ServiceDelete, ServiceEdit, ServiceRef, SettingsEdit, TimeoutsEdit, Zero,
 };
 pub use error::{Error, ErrorCode};
-pub use event::{Differences, Event, EventFilter, EventKind, EventsEnd};
+pub use event::{Differences, Event, EventFilter, EventKind, EventsEnd, RouterRef};
 pub use explain::{
     CatchingService, CaughtBy, DecidingRule, DropNote, Explain, Explained, ExplainedServer, Sender,
     Template, Trace, TraceEnd, Traced,

@@ -1,5 +1,7 @@
 //! What differs between two configurations.
 
+mod tell;
+
 use crate::{
     Config, Cores, Director, HostTap, MarkRule, Port, Route, Server, Service, ServiceKey, Settings,
     Sync, Vlan, Vrrp, check_line,
@@ -50,6 +52,7 @@ pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
     changes.lists(Effect::Reload, "mark rule ", marks, by_text, |_, _, _| {});
     vrrp(&mut changes, &old.vrrp, &new.vrrp);
     sync(&mut changes, old.sync.as_ref(), new.sync.as_ref());
+    tell::notify(&mut changes, &old.notify, &new.notify);
     services(&mut changes, &old.services, &new.services);
     settings(&mut changes, &old.settings, &new.settings);
     changes.0

@@ -1,6 +1,6 @@
 //! What the configuration says, typed.
 
-use crate::{Settings, Sync, Vrrp};
+use crate::{Notify, Settings, Sync, Vrrp};
 use std::{
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -31,6 +31,8 @@ pub struct Config {
     pub vrrp: Vec<Vrrp>,
     /// Connection synchronisation.
     pub sync: Option<Sync>,
+    /// FIFOs and files that are told of changes.
+    pub notify: Vec<Notify>,
     /// Virtual services.
     pub services: Vec<Service>,
     /// Settings by their kernel names.

@@ -4,6 +4,7 @@ use crate::{
     Config, Cores, HostTap, MarkRule, Netmask, Port, PortRange, Server, Service, ServiceKey,
     Settings, Sync, Vrrp,
     write_health::{check, seconds},
+    write_tell::{NotifyTable, notify},
 };
 use serde::Serialize;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -29,11 +30,12 @@ impl Config {
         toml::to_string(&tables).unwrap_or_default()
     }
 
-    /// Its `[[vrrp]]` and `[[service]]` tables alone, to be put below what is of the machine.
+    /// Its `[[vrrp]]`, `[[notify]]` and `[[service]]` tables alone, to be put below what is of the machine.
     #[must_use]
     pub fn without_machine_to_toml(&self) -> String {
         let tables = WithoutMachine {
             vrrp: self.vrrp.iter().map(vrrp).collect(),
+            notify: self.notify.iter().map(notify).collect(),
             service: self.services.iter().map(service).collect(),
         };
         toml::to_string(&tables).unwrap_or_default()
@@ -50,6 +52,8 @@ struct Marks<'c> {
 struct WithoutMachine<'c> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     vrrp: Vec<VrrpTable<'c>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    notify: Vec<NotifyTable<'c>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     service: Vec<ServiceTable<'c>>,
 }
@@ -78,6 +82,8 @@ struct File<'c> {
     vrrp: Vec<VrrpTable<'c>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     sync: Option<SyncTable<'c>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    notify: Vec<NotifyTable<'c>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     service: Vec<ServiceTable<'c>>,
 }
@@ -366,6 +372,7 @@ fn file(config: &Config) -> File<'_> {
         mark: config.marks.iter().map(mark).collect(),
         vrrp: config.vrrp.iter().map(vrrp).collect(),
         sync: config.sync.as_ref().map(sync),
+        notify: config.notify.iter().map(notify).collect(),
         service: config.services.iter().map(service).collect(),
     }
 }

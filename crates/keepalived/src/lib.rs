@@ -14,6 +14,7 @@ mod group;
 pub mod lines;
 mod note;
 mod server;
+mod tell;
 pub mod tree;
 mod value;
 mod virtual_server;
@@ -24,7 +25,7 @@ pub use files::{Files, read_file};
 pub use lines::{Loader, NoIncludes};
 pub use note::{Class, Note, Place};
 
-use config::{Config, Service, Settings, Vrrp};
+use config::{Config, Notify, Service, Settings, Vrrp};
 use group::Group;
 use note::Notes;
 use std::{
@@ -40,6 +41,8 @@ pub struct Import {
     pub services: Vec<Service>,
     /// Its virtual routers, on interfaces by keepalived's names.
     pub vrrp: Vec<Vrrp>,
+    /// Its notify FIFOs.
+    pub notify: Vec<Notify>,
     /// Timeouts of connections it sets (`lvs_timeouts`).
     pub timeouts: Timeouts,
     /// What became of each word, in the order of the file.
@@ -79,7 +82,7 @@ pub fn is_its_name(file: &Path) -> bool {
 }
 
 impl Import {
-    /// Puts the services in the place of those of `config`, the virtual routers likewise if there are any, and sets the timeouts.
+    /// Puts the services in the place of those of `config`, virtual routers and FIFOs likewise if there are any, and sets the timeouts.
     pub fn apply(&self, config: &mut Config) {
         config.services.clone_from(&self.services);
         if !self.vrrp.is_empty() {
@@ -88,6 +91,9 @@ impl Import {
                 router.interface = interface(config, &router.interface);
             }
             config.vrrp = routers;
+        }
+        if !self.notify.is_empty() {
+            config.notify.clone_from(&self.notify);
         }
         self.timeouts.apply(&mut config.settings);
     }
@@ -179,9 +185,7 @@ pub fn read(text: &str, file: &str, id: &str, loader: &mut dyn Loader) -> Import
             "virtual_server_group" => group::read(statement, &mut context, &mut notes),
             "track_file" | "vrrp_track_file" => track_file(statement, &mut context, &mut notes),
             "SSL" => ssl(statement, &mut context, &mut notes),
-            "global_defs" => {
-                words::global(statement, &mut context, &mut import.timeouts, &mut notes)
-            }
+            "global_defs" => words::global(statement, &mut context, &mut import, &mut notes),
             _ => {}
         }
     }

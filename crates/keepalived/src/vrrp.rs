@@ -171,8 +171,6 @@ pub(crate) fn global(inner: &Statement, defaults: &mut Defaults, notes: &mut Not
         "vrrp_strict"
         | "vrrp_iptables"
         | "vrrp_ipsets"
-        | "vrrp_notify_fifo"
-        | "vrrp_notify_fifo_script"
         | "vrrp_lower_prio_no_advert"
         | "vrrp_higher_prio_send_advert"
         | "vrrp_startup_delay"

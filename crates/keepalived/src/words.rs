@@ -1,6 +1,6 @@
 //! Blocks other than virtual servers: what is made of global_defs, and the names of what is not mapped yet.
 
-use crate::{Context, Timeouts, note::Notes, tree::Statement, vrrp};
+use crate::{Context, Import, Timeouts, note::Notes, tell, tree::Statement, vrrp};
 
 /// How daemons of keepalived's run, of which there is one here.
 const PROCESS: &[&str] = &[
@@ -57,7 +57,7 @@ const PROCESS: &[&str] = &[
     "lvs_id",
 ];
 
-/// Mail, SNMP, D-Bus, pipes and the like.
+/// Mail, SNMP, D-Bus and the like.
 const TELLING: &[&str] = &[
     "notification_email",
     "notification_email_from",
@@ -78,23 +78,19 @@ const TELLING: &[&str] = &[
     "enable_snmp_keepalived",
     "enable_traps",
     "snmp_socket",
-    "notify_fifo",
-    "notify_fifo_script",
-    "lvs_notify_fifo",
-    "lvs_notify_fifo_script",
 ];
 
 pub(crate) fn global(
     statement: &Statement,
     context: &mut Context,
-    timeouts: &mut Timeouts,
+    import: &mut Import,
     notes: &mut Notes,
 ) {
     notes.exact(statement);
     for inner in statement.inner() {
         let word = inner.keyword();
         match word {
-            "lvs_timeouts" => lvs_timeouts(inner, timeouts, notes),
+            "lvs_timeouts" => lvs_timeouts(inner, &mut import.timeouts, notes),
             "script_user" => {
                 context.script_user = inner.argument(0).map(str::to_owned);
                 notes.exact(inner);
@@ -111,9 +107,13 @@ pub(crate) fn global(
                     "nothing is run then; systemd can (ExecStartPre=, ExecStopPost=)",
                 );
             }
+            _ if tell::WORDS.contains(&word) => tell::fifo(inner, &mut import.notify, notes),
             _ if TELLING.contains(&word) => {
                 // Addresses of mail are arguments, not words.
-                notes.unsupported(inner, "`tarpon events` and notify programs tell");
+                notes.unsupported(
+                    inner,
+                    "[[notify]], `tarpon events` and notify programs tell",
+                );
             }
             _ if PROCESS.contains(&word) => notes.harmless(inner, ""),
             _ if word.starts_with("vrrp_") => vrrp::global(inner, &mut context.vrrp, notes),
@@ -125,6 +125,7 @@ pub(crate) fn global(
                 let known: Vec<&str> = PROCESS
                     .iter()
                     .chain(TELLING)
+                    .chain(tell::WORDS)
                     .copied()
                     .chain(["lvs_timeouts", "script_user", "lvs_sync_daemon"])
                     .collect();

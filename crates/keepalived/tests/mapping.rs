@@ -334,3 +334,41 @@ proptest! {
         prop_assert!(import.coverage_percent() <= 100);
     }
 }
+
+#[test]
+fn notify_fifos_are_ours() {
+    let import = import(
+        "global_defs {\n notify_fifo /run/all\n lvs_notify_fifo /run/lvs monitor staff\n vrrp_notify_fifo /run/vrrp monitor\n \
+         vrrp_notify_fifo_script /usr/local/bin/reader\n}\n",
+    );
+    let told: Vec<_> = import
+        .notify
+        .iter()
+        .map(|n| {
+            let words: Vec<&str> = n.events.iter().map(|about| about.word()).collect();
+            let owner = (n.user.as_deref(), n.group.as_deref());
+            (n.to.to_string(), n.format.word(), words.join(" "), owner)
+        })
+        .collect();
+    let fifo = |path: &str, about: &str, owner| {
+        (
+            format!("fifo {path}"),
+            "keepalived",
+            about.to_owned(),
+            owner,
+        )
+    };
+    let expected = [
+        fifo("/run/all", "services vrrp", (None, None)),
+        fifo("/run/lvs", "services", (Some("monitor"), Some("staff"))),
+        fifo("/run/vrrp", "vrrp", (Some("monitor"), None)),
+    ];
+    assert_eq!(told, expected);
+    assert!(import.notify.iter().all(|n| n.mode == 0o600));
+    assert_eq!(lines(&import, Class::Unsupported).len(), 1);
+    let wrong = self::import(
+        "global_defs {\n notify_fifo /run/a\n lvs_notify_fifo /run/a\n vrrp_notify_fifo b\n}\n",
+    );
+    assert_eq!(lines(&wrong, Class::Wrong).len(), 2);
+    assert_eq!(wrong.notify.len(), 1);
+}

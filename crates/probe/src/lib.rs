@@ -12,6 +12,7 @@ mod tls;
 mod users;
 
 pub use program::{Finished, execute};
+pub use users::owner;
 
 use health::{Check, Kind, Outcome};
 use std::{io, net::SocketAddr, time::Duration};

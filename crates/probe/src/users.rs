@@ -23,6 +23,40 @@ pub fn to_become(name: &str) -> Result<Option<User>, String> {
     Ok(Some(user))
 }
 
+/// The numbers of a user and a group, as far as they are named; a user without a group brings its own.
+///
+/// # Errors
+/// Who is not known.
+pub fn owner(
+    user: Option<&str>,
+    group: Option<&str>,
+) -> Result<(Option<u32>, Option<u32>), String> {
+    let read = |file: &str| {
+        std::fs::read_to_string(file).map_err(|error| format!("{file}: {}", crate::worded(&error)))
+    };
+    let user = match user {
+        None => None,
+        Some(name) => Some(
+            find(&read("/etc/passwd")?, name)
+                .ok_or_else(|| format!("there is no user {name:?} in /etc/passwd"))?,
+        ),
+    };
+    let gid = match group {
+        None => user.map(|user| user.gid),
+        Some(name) => {
+            let groups = read("/etc/group")?;
+            let fields = groups.lines().map(|line| line.split(':'));
+            let mut numbers = fields.filter_map(|mut fields| {
+                (fields.next()? == name).then_some(())?;
+                fields.nth(1)?.parse::<u32>().ok()
+            });
+            let known = numbers.next();
+            Some(known.ok_or_else(|| format!("there is no group {name:?} in /etc/group"))?)
+        }
+    };
+    Ok((user.map(|user| user.uid), gid))
+}
+
 fn find(passwd: &str, name: &str) -> Option<User> {
     passwd.lines().find_map(|line| {
         let mut fields = line.split(':');

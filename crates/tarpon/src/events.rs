@@ -55,5 +55,8 @@ fn line(event: &Event) -> String {
     if let Some(server) = event.server {
         line += &format!("  {server}");
     }
+    if let Some(router) = &event.vrrp {
+        line += &format!("  vrrp {}", router.name);
+    }
     line + &format!("  {} ({})", event.what, event.cause)
 }

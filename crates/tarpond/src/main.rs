@@ -21,6 +21,7 @@ mod startup;
 mod sync;
 mod takeover;
 mod taps;
+mod tell;
 mod trace;
 mod worker;
 

@@ -164,6 +164,7 @@ pub fn run(config: Config, source: Source) -> Result<()> {
     drop(listener);
     // Releases what it has while the workers still send.
     control.end_takeover();
+    control.tell();
     drop(workers);
     drop(host);
     drop(rings);

@@ -10,6 +10,7 @@ mod reach;
 mod routes;
 mod services;
 mod sync;
+mod tell;
 mod vrrp;
 
 use crate::{Config, Problem};
@@ -43,6 +44,7 @@ impl Config {
         services::check(self, &reach, interfaces_known, &mut problems);
         health::check(self, &reach, interfaces_known, &mut problems);
         vrrp::check(self, &reach, interfaces_known, &mut problems);
+        tell::check(self, &mut problems);
         if interfaces_known {
             sync::check(self, &mut problems);
         }

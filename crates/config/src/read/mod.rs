@@ -11,6 +11,7 @@ mod section;
 mod service;
 mod settings;
 mod sync;
+mod tell;
 mod value;
 mod vrrp;
 
@@ -91,6 +92,7 @@ fn read(reader: &mut Reader, table: &DeTable<'_>) -> Config {
     let marks = root.tables(reader, "mark", mark::rule);
     let vrrp = root.tables(reader, "vrrp", vrrp::instance);
     let sync = root.table(reader, "sync", sync::read);
+    let notify = root.tables(reader, "notify", tell::notify);
     let services = root.tables(reader, "service", service::service);
     let settings = root.table(reader, "settings", |reader, section| {
         settings::read(reader, section, Settings::defaults(compat_ipvs))
@@ -105,6 +107,7 @@ fn read(reader: &mut Reader, table: &DeTable<'_>) -> Config {
         marks,
         vrrp,
         sync,
+        notify,
         services,
         settings,
     }
@@ -136,7 +139,7 @@ pub fn settings_over(text: &str, before: &Settings) -> Result<Settings, Vec<Prob
 /// Every key there is, as (table, key): `("port", "mtu")`; the table of top-level keys is `""`.
 #[must_use]
 pub fn known_keys() -> Vec<(&'static str, &'static str)> {
-    let skeleton = "[director]\n[[port]]\n[[vlan]]\n[[route]]\n[[mark]]\n[[vrrp]]\n[sync]\n[[service]]\n[[service.check]]\n[[service.server]]\n[settings]\n";
+    let skeleton = "[director]\n[[port]]\n[[vlan]]\n[[route]]\n[[mark]]\n[[vrrp]]\n[sync]\n[[notify]]\n[[service]]\n[[service.check]]\n[[service.server]]\n[settings]\n";
     let (table, _) = DeTable::parse_recoverable(skeleton);
     let mut reader = Reader::default();
     read(&mut reader, table.get_ref());

@@ -26,6 +26,7 @@ fn event(time_ms: u64, kind: EventKind, server: usize) -> Event {
         kind,
         service: Some(service([true; 2]).key),
         server: Some(address(server)),
+        vrrp: None,
         what: format!("{kind:?}"),
         cause: "a cause".into(),
     }

@@ -1,7 +1,8 @@
 //! The latest changes of state, each with its cause.
 
 use crate::clock::wall_ns;
-use api::{Event, EventKind};
+use crate::takeover::Transition;
+use api::{Event, EventKind, RouterRef};
 use std::{collections::VecDeque, net::SocketAddr};
 use types::ServiceKey;
 
@@ -30,19 +31,55 @@ impl Journal {
             _ => String::new(),
         };
         tracing::info!("{place}{what} ({cause})");
-        self.last += 1;
-        if self.events.len() == KEPT {
-            self.events.pop_front();
-        }
-        self.events.push_back(Event {
-            number: self.last,
+        self.keep(Event {
+            number: 0,
             time_ms: wall_ns() / 1_000_000,
             kind,
             service,
             server,
+            vrrp: None,
             what,
             cause,
         });
+    }
+
+    /// Adds a transition of virtual routers, which the takeover thread has logged: of each, and of the group as a whole, in
+    /// keepalived's order.
+    pub fn add_transition(&mut self, transition: &Transition) {
+        use vrrp::State;
+        let (kind, what) = match transition.state {
+            State::Master => (EventKind::VrrpMaster, "master"),
+            State::Backup => (EventKind::VrrpBackup, "backup"),
+            State::Fault => (EventKind::VrrpFault, "fault"),
+            State::Init => (EventKind::VrrpStopped, "stopped"),
+        };
+        let instances = transition.members.iter();
+        let instances = instances.map(|(name, priority)| (name, Some(*priority)));
+        let group = transition.group.iter().map(|name| (name, None));
+        for (name, priority) in instances.chain(group) {
+            self.keep(Event {
+                number: 0,
+                time_ms: wall_ns() / 1_000_000,
+                kind,
+                service: None,
+                server: None,
+                vrrp: Some(RouterRef {
+                    name: name.clone(),
+                    priority,
+                }),
+                what: what.to_owned(),
+                cause: transition.cause.clone(),
+            });
+        }
+    }
+
+    fn keep(&mut self, event: Event) {
+        self.last += 1;
+        if self.events.len() == KEPT {
+            self.events.pop_front();
+        }
+        let number = self.last;
+        self.events.push_back(Event { number, ..event });
     }
 
     /// The number of the latest.

@@ -55,6 +55,7 @@ pub fn run(
         };
         let wait = wait.min(control.estimate()).min(control.flush());
         let wait = wait.min(control.look_at_attempts());
+        control.tell();
         wait_for_something(control, listener, signals, &clients, wait);
 
         control.follow_health();
@@ -114,6 +115,7 @@ fn wait_for_something(
     let mut watched = vec![
         PollFd::from_borrowed_fd(listener.as_fd(), PollFlags::IN),
         PollFd::from_borrowed_fd(control.news_of_health(), PollFlags::IN),
+        PollFd::from_borrowed_fd(control.news_of_takeover(), PollFlags::IN),
     ];
     watched.extend(
         signals

@@ -6,12 +6,16 @@ use crate::{
     clock::Clock,
     desired::{PortFacts, desired},
     detour::Detours,
-    health::{Health, News, Program, Quorum, Standing, standing::Seen},
+    health::{
+        Health, News, Program, Quorum, Standing,
+        standing::{Seen, Verdicts as _},
+    },
     ports::{OpenPort, Pools},
     source::{Read, Source},
     sync::{self, Sync},
-    takeover::{self, Takeover},
+    takeover::{self, News as Transitions, Takeover},
     taps::Taps,
+    tell::Tellers,
     trace::Trace,
     worker::Gauge,
 };
@@ -60,10 +64,15 @@ pub struct Control {
     next_look: Instant,
     /// VRRP; `None` once it has ended.
     takeover: Option<Takeover>,
+    /// What virtual routers did.
+    transitions: Arc<Transitions>,
     sync: Option<Sync>,
     /// Ports that had a carrier once: of one that never had, nothing is known.
     carriers: HashSet<types::PortId>,
     pub(super) journal: Journal,
+    tellers: Tellers,
+    /// Servers as their checks found them when that was last acted on: of several checks the first that fails counts.
+    found: HashMap<(ServiceKey, SocketAddr), bool>,
     /// Whose command is being obeyed: the cause of what changes.
     pub(super) actor: String,
     facts: Vec<PortFacts>,
@@ -115,6 +124,7 @@ impl Control {
             draining: HashSet::new(),
             idle_edits: HashMap::new(),
             shutting_down: false,
+            transitions: takeover.news(),
             takeover: Some(takeover),
             sync: Some(sync),
             carriers: HashSet::new(),
@@ -127,6 +137,8 @@ impl Control {
             watch: Watch::default(),
             next_look: Instant::now(),
             journal: Journal::default(),
+            tellers: Tellers::default(),
+            found: HashMap::new(),
             actor: "start".into(),
         };
         let what = format!("forwarding by {}", control.source.file.display());
@@ -135,6 +147,7 @@ impl Control {
             .add(EventKind::Started, (None, None), what, "start".into());
         // News of the first judgement, which start-up has already enforced.
         control.judge();
+        control.choose_tellers();
         control
     }
 
@@ -210,6 +223,9 @@ impl Control {
             }
         }
         self.config = new;
+        if !changes.is_empty() {
+            self.choose_tellers();
+        }
         let texts: Vec<String> = changes.into_iter().map(|change| change.text).collect();
         for text in &texts {
             let service = None;
@@ -380,6 +396,42 @@ impl Control {
         self.judge();
     }
 
+    /// Becomes readable when a virtual router is in another state.
+    pub fn news_of_takeover(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.transitions.watched()
+    }
+
+    /// Tells whoever wants to know what has happened since the last call.
+    pub fn tell(&mut self) {
+        for transition in self.transitions.take() {
+            self.journal.add_transition(&transition);
+        }
+        let seen = Seen {
+            health: &self.health,
+            watch: &self.watch,
+        };
+        for event in self.journal.after(self.tellers.seen) {
+            self.tellers
+                .hear(event, |key, server| seen.is_up(key, server));
+        }
+        self.tellers.flush();
+    }
+
+    fn choose_tellers(&mut self) {
+        let (config, health) = (&self.config, &self.health);
+        self.found.retain(|(service, server), up| {
+            let service = config.services.iter().find(|s| s.key == *service);
+            let known = |s: &config::Service| s.servers.iter().any(|s| s.address == *server);
+            service.is_some_and(|s| known(s) && *up == health.is_up(s.key, *server))
+        });
+        let seen = Seen {
+            health: &self.health,
+            watch: &self.watch,
+        };
+        self.tellers
+            .follow(&self.config, |key, server| seen.is_up(key, server));
+    }
+
     /// What is known of servers now.
     pub(super) const fn seen(&self) -> Seen<'_> {
         Seen {
@@ -433,6 +485,12 @@ impl Control {
             }
             None => (EventKind::Weight, "asks for another weight", None),
         };
+        if let Some(change) = news.change {
+            let up = change == Change::Up;
+            if self.found.insert((service, server), up) == Some(up) {
+                return;
+            }
+        }
         let why = match &news.outcome {
             Outcome::Failed(why) | Outcome::Undecided(why) => format!("{} check: {why}", news.kind),
             Outcome::Passed {

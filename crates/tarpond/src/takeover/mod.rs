@@ -5,11 +5,13 @@
 //! sends through rings that workers empty before everything else.
 
 mod mail;
+mod news;
 mod plan;
 mod report;
 mod thread;
 
 pub use mail::{INCOMING, Mail, OUTGOING, Urgent, frames_held};
+pub use news::{News, Transition};
 pub use plan::{UnitPlan, floating, plans, stations};
 
 use crate::{clock::Clock, worker::Gauge};
@@ -67,6 +69,7 @@ pub struct Takeover {
     mail: Arc<Mail>,
     requests: Arc<Mutex<Vec<Request>>>,
     shown: Arc<Mutex<Vec<api::Vrrp>>>,
+    news: Arc<News>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -80,12 +83,14 @@ impl Takeover {
             mail: Arc::clone(&tools.mail),
             requests: Arc::default(),
             shown: Arc::default(),
+            news: News::new().context("cannot make the takeover thread's bell")?,
             thread: None,
         };
         if plans.is_empty() {
             return Ok(takeover);
         }
         let (requests, shown) = (Arc::clone(&takeover.requests), Arc::clone(&takeover.shown));
+        let news = Arc::clone(&takeover.news);
         let eal = eal.clone();
         takeover.thread = Some(
             std::thread::Builder::new()
@@ -99,7 +104,7 @@ impl Takeover {
                              for it; give the daemon CAP_SYS_NICE"
                         );
                     }
-                    Thread::new(plans, tools, requests, shown).run();
+                    Thread::new(plans, tools, requests, shown, news).run();
                 })
                 .context("cannot start the takeover thread")?,
         );
@@ -148,6 +153,11 @@ impl Takeover {
             .filter(|v| v.unit == instance.unit)
             .map(|v| format!("{}: given up", v.name))
             .collect())
+    }
+
+    /// Where transitions are told.
+    pub fn news(&self) -> Arc<News> {
+        Arc::clone(&self.news)
     }
 
     /// How the instances are, in the order of the file.

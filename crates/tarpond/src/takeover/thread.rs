@@ -1,7 +1,7 @@
 //! The thread itself: what was received, what is due, what follows from it.
 
 use super::{
-    NAP, Request, Tools, UnitPlan,
+    NAP, News, Request, Tools, Transition, UnitPlan,
     report::{Live, report},
 };
 use std::{
@@ -26,6 +26,7 @@ pub(super) struct Thread {
     tools: Tools,
     requests: Arc<Mutex<Vec<Request>>>,
     shown: Arc<Mutex<Vec<api::Vrrp>>>,
+    news: Arc<News>,
     next_show: Duration,
     /// Advertisements that could not be read, by the mistake's name.
     wrong: BTreeMap<&'static str, u64>,
@@ -45,6 +46,7 @@ impl Thread {
         tools: Tools,
         requests: Arc<Mutex<Vec<Request>>>,
         shown: Arc<Mutex<Vec<api::Vrrp>>>,
+        news: Arc<News>,
     ) -> Self {
         let now = tools.clock.precise();
         let units = plans
@@ -67,6 +69,7 @@ impl Thread {
             tools,
             requests,
             shown,
+            news,
             next_show: Duration::ZERO,
             wrong: BTreeMap::new(),
             down: Vec::new(),
@@ -308,6 +311,9 @@ impl Thread {
                 after.0.name(),
                 live.unit.cause()
             );
+            if before.0 != after.0 {
+                self.news.add(transition(live));
+            }
         }
     }
 
@@ -399,6 +405,18 @@ impl Thread {
             }
             std::thread::sleep(Duration::from_millis(1));
         }
+    }
+}
+
+fn transition(live: &Live) -> Transition {
+    let members = live.plan.members.iter().zip(live.unit.members());
+    Transition {
+        group: live.plan.members.iter().find_map(|m| m.sync_group.clone()),
+        members: members
+            .map(|(plan, member)| (plan.name.clone(), member.priority()))
+            .collect(),
+        state: live.unit.state(),
+        cause: live.unit.cause().to_string(),
     }
 }
 

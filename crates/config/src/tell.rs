@@ -1,0 +1,119 @@
+//! Who is told of changes: FIFOs and files of lines.
+
+use std::{fmt, path::PathBuf};
+
+/// `[[notify]]`: a FIFO or a file that gets a line for each change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notify {
+    /// Where lines go.
+    pub to: NotifyTo,
+    /// How they are written.
+    pub format: NotifyFormat,
+    /// What they are about; in the order of [`NotifyAbout::WORDS`].
+    pub events: Vec<NotifyAbout>,
+    /// Whose it is, if not the daemon's user.
+    pub user: Option<String>,
+    /// Its group, if not the user's.
+    pub group: Option<String>,
+    /// Permissions it is made with.
+    pub mode: u32,
+}
+
+impl Notify {
+    /// Permissions unless others are named: keepalived's.
+    pub const MODE: u32 = 0o600;
+
+    /// One of everything, with the defaults.
+    #[must_use]
+    pub fn new(to: NotifyTo, format: NotifyFormat) -> Self {
+        Self {
+            to,
+            format,
+            events: NotifyAbout::WORDS.iter().map(|(_, about)| *about).collect(),
+            user: None,
+            group: None,
+            mode: Self::MODE,
+        }
+    }
+}
+
+/// Where lines go.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum NotifyTo {
+    /// A FIFO; made if it is not there.
+    Fifo(PathBuf),
+    /// A file; lines are added to it.
+    File(PathBuf),
+}
+
+impl NotifyTo {
+    /// Its path.
+    #[must_use]
+    pub const fn path(&self) -> &PathBuf {
+        match self {
+            Self::Fifo(path) | Self::File(path) => path,
+        }
+    }
+}
+
+impl fmt::Display for NotifyTo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fifo(path) => write!(f, "fifo {}", path.display()),
+            Self::File(path) => write!(f, "file {}", path.display()),
+        }
+    }
+}
+
+/// How a line is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotifyFormat {
+    /// One JSON object, as `tarpon events --json` has them.
+    Json,
+    /// `RS [10.1.0.11]:tcp:80 [192.0.2.10]:tcp:80 DOWN`, as keepalived writes to its FIFOs.
+    Keepalived,
+}
+
+impl NotifyFormat {
+    /// As they are written.
+    pub const WORDS: &[(&str, Self)] = &[("json", Self::Json), ("keepalived", Self::Keepalived)];
+
+    /// As it is written.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Json => "json",
+            Self::Keepalived => "keepalived",
+        }
+    }
+}
+
+/// What changes are about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum NotifyAbout {
+    /// Servers and quorums.
+    Services,
+    /// Virtual routers.
+    Vrrp,
+    /// The configuration in force.
+    Configuration,
+}
+
+impl NotifyAbout {
+    /// As they are written.
+    pub const WORDS: &[(&str, Self)] = &[
+        ("services", Self::Services),
+        ("vrrp", Self::Vrrp),
+        ("configuration", Self::Configuration),
+    ];
+
+    /// As it is written.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Services => "services",
+            Self::Vrrp => "vrrp",
+            Self::Configuration => "configuration",
+        }
+    }
+}

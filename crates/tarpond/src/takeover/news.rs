@@ -1,0 +1,69 @@
+//! Transitions of virtual routers, told to the control thread.
+
+use rustix::event::{EventfdFlags, eventfd};
+use std::{
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+use vrrp::State;
+
+/// Transitions that may wait: a control thread that does not come round must not cost memory without bound.
+const KEPT: usize = 1000;
+
+/// A unit is in another state.
+#[derive(Clone, Debug)]
+pub struct Transition {
+    /// Its group, if it is one.
+    pub group: Option<String>,
+    /// Its instances, with their priorities.
+    pub members: Vec<(String, u8)>,
+    /// The state it is in now.
+    pub state: State,
+    /// What brought it there.
+    pub cause: String,
+}
+
+/// What waits for the control thread.
+pub struct News {
+    list: Mutex<Vec<Transition>>,
+    bell: OwnedFd,
+}
+
+impl News {
+    /// Nothing yet.
+    ///
+    /// # Errors
+    /// When the kernel has no event descriptor left.
+    pub fn new() -> std::io::Result<Arc<Self>> {
+        Ok(Arc::new(Self {
+            list: Mutex::default(),
+            bell: eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?,
+        }))
+    }
+
+    /// Adds one, and wakes whoever watches.
+    pub fn add(&self, transition: Transition) {
+        let mut list = self.list();
+        if list.len() < KEPT {
+            list.push(transition);
+        }
+        // The only failure is a counter that is full, and then it is readable.
+        let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
+    }
+
+    /// What has come since the last call.
+    pub fn take(&self) -> Vec<Transition> {
+        let mut count = [0; 8];
+        let _ = rustix::io::read(&self.bell, &mut count);
+        std::mem::take(&mut *self.list())
+    }
+
+    /// Becomes readable with news.
+    pub fn watched(&self) -> BorrowedFd<'_> {
+        self.bell.as_fd()
+    }
+
+    fn list(&self) -> MutexGuard<'_, Vec<Transition>> {
+        self.list.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

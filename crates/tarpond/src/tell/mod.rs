@@ -1,0 +1,105 @@
+//! Telling others what has changed: FIFOs and files of lines (`[[notify]]`).
+//!
+//! Everything is told from the journal, on the control thread, and nothing here waits for anybody: what a reader does not take is
+//! kept up to a bound, and beyond that lost and counted.
+
+mod lines;
+mod stream;
+
+use api::{Event, EventKind};
+use config::{Config, NotifyAbout};
+use std::{collections::HashMap, net::SocketAddr};
+use stream::Stream;
+use types::ServiceKey;
+
+/// Who is told.
+#[derive(Default)]
+pub struct Tellers {
+    streams: Vec<Stream>,
+    /// The number of the last event that was told.
+    pub seen: u64,
+    /// Servers as they were told of last, up or not.
+    told: HashMap<(ServiceKey, SocketAddr), bool>,
+}
+
+impl Tellers {
+    /// Tells those whom `config` names, from now on. Those who stay keep what waits for them.
+    pub fn follow(&mut self, config: &Config, is_up: impl Fn(ServiceKey, SocketAddr) -> bool) {
+        let mut before = std::mem::take(&mut self.streams);
+        for plan in &config.notify {
+            let same = before.iter().position(|stream| stream.plan == *plan);
+            let stream = match same {
+                Some(at) => before.swap_remove(at),
+                None => {
+                    // What was at this path goes before it is taken again.
+                    before.retain(|stream| stream.plan.to.path() != plan.to.path());
+                    Stream::new(plan.clone())
+                }
+            };
+            self.streams.push(stream);
+        }
+        self.told.retain(|(service, server), up| {
+            let service = config.services.iter().find(|s| s.key == *service);
+            let known = |s: &config::Service| s.servers.iter().any(|s| s.address == *server);
+            service.is_some_and(|s| known(s) && *up == is_up(s.key, *server))
+        });
+    }
+
+    /// Tells of an event. `is_up`: whether a server is, all in all.
+    pub fn hear(&mut self, event: &Event, is_up: impl Fn(ServiceKey, SocketAddr) -> bool) {
+        self.seen = event.number;
+        let about = about(event.kind);
+        let state = self.state(event, is_up);
+        for stream in &mut self.streams {
+            if stream.plan.events.contains(&about)
+                && let Some(line) = lines::line(stream.plan.format, event, state)
+            {
+                stream.push(line);
+            }
+        }
+    }
+
+    /// Writes what readers take.
+    pub fn flush(&mut self) {
+        for stream in &mut self.streams {
+            stream.flush();
+        }
+    }
+
+    /// What an event about a server means for it as a whole, if it is news: several checks, and clients' attempts, have a say.
+    fn state(
+        &mut self,
+        event: &Event,
+        is_up: impl Fn(ServiceKey, SocketAddr) -> bool,
+    ) -> Option<bool> {
+        let key = (event.service?, event.server?);
+        let up = match event.kind {
+            EventKind::ServerDown | EventKind::ServerEjected => false,
+            EventKind::ServerUp | EventKind::ServerReadmitted if is_up(key.0, key.1) => true,
+            _ => return None,
+        };
+        (self.told.insert(key, up) != Some(up)).then_some(up)
+    }
+}
+
+const fn about(kind: EventKind) -> NotifyAbout {
+    match kind {
+        EventKind::Started | EventKind::Configured => NotifyAbout::Configuration,
+        EventKind::VrrpMaster
+        | EventKind::VrrpBackup
+        | EventKind::VrrpFault
+        | EventKind::VrrpStopped => NotifyAbout::Vrrp,
+        EventKind::ServerUp
+        | EventKind::ServerDown
+        | EventKind::ServerSuspect
+        | EventKind::ServerAnswers
+        | EventKind::ServerEjected
+        | EventKind::ServerReadmitted
+        | EventKind::Weight
+        | EventKind::QuorumWon
+        | EventKind::QuorumLost => NotifyAbout::Services,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,135 @@
+//! Who is told of changes: the FIFO that users of keepalived read, and a file of JSON lines.
+
+use crate::{
+    health::{nginx, signal, until_up},
+    lab::{
+        Lab,
+        router::{Router, Setup},
+        run,
+        runner::Case,
+    },
+    service::{Family, Method, Service},
+};
+use anyhow::{Result, ensure};
+use std::fs;
+
+pub fn cases() -> Vec<Case> {
+    vec![Case::new("tell::servers_quorum_and_routers", told)]
+}
+
+const ROUTERS: &str = "\
+[[vrrp]]
+name = 'public'
+interface = 'wan'
+virtual_router_id = 10
+virtual_ipaddress = ['198.51.100.10']
+advert_int = '100ms'
+priority = 150
+sync_group = 'both'
+[[vrrp]]
+name = 'private'
+interface = 'lan'
+virtual_router_id = 11
+virtual_ipaddress = ['10.1.0.9']
+advert_int = '100ms'
+priority = 150
+sync_group = 'both'
+";
+
+const SERVICE: Service = Service {
+    weights: &[1, 1],
+    more: "quorum = 2\n[[service.check]]\ntype = \"tcp\"\ndelay_loop = 0.3\ntimeout = 2\nretry = 1\ndelay_before_retry = 0.1\nwarmup = 0.1\n\
+           [[service.check]]\ntype = \"http\"\ndelay_loop = 0.3\ntimeout = 2\nretry = 1\ndelay_before_retry = 0.1\nwarmup = 0.1\n",
+    ..Service::http(Method::Masq, Family::Ipv4)
+};
+
+fn told() -> Result<()> {
+    let lab = Lab::up(&[])?;
+    let place = |name: &str| lab.dir.join(name).display().to_string();
+    let (fifo, file, got) = (place("notify"), place("events.json"), place("got"));
+    let tables = format!(
+        "{ROUTERS}[[notify]]\nfifo = '{fifo}'\nformat = 'keepalived'\n[[notify]]\nfile = '{file}'\nmode = '0644'\n"
+    );
+    let setup = Setup {
+        host: true,
+        more: tables,
+        ..Setup::new(SERVICE.text())
+    };
+    let router = Router::start(&lab, &setup.text(&lab))?;
+    run::until("the director is master", 10, || {
+        let all: Vec<api::Vrrp> = router.ask("vrrp")?;
+        Ok(all.iter().all(|v| v.state == "master"))
+    })?;
+    until_up(&router, &["rs1", "rs2"])?;
+    // Nobody reads yet: what happens meanwhile is kept for who does.
+    signal(&lab, "rs2", "KILL")?;
+    until_up(&router, &["rs1"])?;
+    let reader = lab.start(
+        "router",
+        &format!("dd bs=4096 if={fifo} of={got} status=none"),
+    )?;
+    let after = |text: &str| {
+        let read = || Ok(fs::read_to_string(&got).is_ok_and(|all| all.contains(text)));
+        run::until(text, 5, read)
+    };
+    after("VS [198.51.100.10]:tcp:80 DOWN\n")?;
+    // The reader goes, and another comes.
+    drop(reader);
+    nginx(&lab, "rs2", "")?;
+    until_up(&router, &["rs1", "rs2"])?;
+    let more = format!("dd bs=4096 if={fifo} of={got} oflag=append conv=notrunc status=none");
+    let _reader = lab.start("router", &more)?;
+    after("VS [198.51.100.10]:tcp:80 UP\n")?;
+    router.stop()?;
+    after("GROUP \"both\" STOP 0\n")?;
+
+    let all = fs::read_to_string(&got)?;
+    let lines: Vec<&str> = all.lines().collect();
+    let expected = [
+        "INSTANCE \"public\" BACKUP 150",
+        "INSTANCE \"private\" BACKUP 150",
+        "GROUP \"both\" BACKUP 0",
+        "INSTANCE \"public\" MASTER 150",
+        "INSTANCE \"private\" MASTER 150",
+        "GROUP \"both\" MASTER 0",
+        "RS [10.1.0.12]:tcp:8080 [198.51.100.10]:tcp:80 DOWN",
+        "VS [198.51.100.10]:tcp:80 DOWN",
+        "RS [10.1.0.12]:tcp:8080 [198.51.100.10]:tcp:80 UP",
+        "VS [198.51.100.10]:tcp:80 UP",
+        "INSTANCE \"public\" STOP 150",
+        "INSTANCE \"private\" STOP 150",
+        "GROUP \"both\" STOP 0",
+    ];
+    // A busy machine may have lost a check more, and have told of it.
+    let mut rest = lines.iter();
+    for line in expected {
+        ensure!(
+            rest.any(|other| *other == line),
+            "no {line:?} at its place in\n{all}"
+        );
+    }
+    ensure!(
+        !lab.dir.join("notify").exists(),
+        "the FIFO goes with its maker"
+    );
+    let events: Vec<api::Event> = fs::read_to_string(&file)?
+        .lines()
+        .map(serde_json::from_str)
+        .collect::<Result<_, _>>()?;
+    let numbers = events.iter().map(|event| event.number);
+    ensure!(
+        numbers.eq(1..=events.len() as u64),
+        "none is missing: {events:?}"
+    );
+    let kinds: Vec<String> = events.iter().map(|e| format!("{:?}", e.kind)).collect();
+    for kind in [
+        "Started",
+        "VrrpMaster",
+        "ServerDown",
+        "QuorumLost",
+        "VrrpStopped",
+    ] {
+        ensure!(kinds.iter().any(|k| k == kind), "{kind} of {kinds:?}");
+    }
+    Ok(())
+}
