@@ -68,6 +68,12 @@ use lab::runner::{self, Case, Skip};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    let outcome = run();
+    lab::settle();
+    outcome
+}
+
+fn run() -> ExitCode {
     if std::env::args().nth(1).as_deref() == Some("decap") {
         return match lab::decap::serve() {
             Ok(()) => ExitCode::SUCCESS,

@@ -15,8 +15,11 @@ use std::{
     os::fd::AsFd,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::atomic::{AtomicU16, AtomicU32, Ordering},
-    thread,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU16, AtomicU32, Ordering},
+    },
+    thread::{self, JoinHandle},
 };
 
 /// The real servers of every lab.
@@ -28,7 +31,22 @@ pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// A lab of network namespaces; taken down when dropped.
+/// Labs being taken down: that takes two seconds, mostly of waiting, in which the next case may begin.
+static ENDING: Mutex<Vec<JoinHandle<()>>> = Mutex::new(Vec::new());
+
+/// Waits until every lab that was dropped is gone.
+pub fn settle() {
+    for ending in ENDING
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .drain(..)
+    {
+        // It has said itself what went wrong.
+        let _ = ending.join();
+    }
+}
+
+/// A lab of network namespaces; taken down when dropped, in the background ([`settle`]).
 pub struct Lab {
     /// Its name, unique on the machine.
     pub name: String,
@@ -148,9 +166,16 @@ impl Drop for Lab {
             eprintln!("kept: lab {} (end it with scripts/lab down {0})", self.name);
             return;
         }
-        if let Err(error) = run::text(&mut self.script("down"), 60) {
-            eprintln!("taking down lab {}: {error:#}", self.name);
-        }
+        let (name, mut down) = (self.name.clone(), self.script("down"));
+        let ending = thread::spawn(move || {
+            if let Err(error) = run::text(&mut down, 60) {
+                eprintln!("taking down lab {name}: {error:#}");
+            }
+        });
+        ENDING
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(ending);
     }
 }
 
