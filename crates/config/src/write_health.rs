@@ -51,6 +51,9 @@ fn kind(kind: &Kind, put: &mut impl FnMut(&str, Value)) {
             put("command", texts(&script.command));
             put("user", script.user.clone().into());
             put("dynamic", script.dynamic.into());
+            if let Some(pattern) = &script.expect {
+                put("expect", pattern.as_str().into());
+            }
         }
         Kind::Ping => {}
         Kind::Udp(udp) => {

@@ -35,7 +35,7 @@ fn checks() -> impl Strategy<Value = Vec<Check>> {
         ("https", "delay_loop = 0.25\nwarmup = 0\nretry = 7"),
         (
             "script",
-            "command = ['/bin/true', '%h', 'a \"b\"']\ndynamic = true\nuser = 'root'",
+            "command = ['/bin/true', '%h', 'a \"b\"']\ndynamic = true\nuser = 'root'\nexpect = '^OK'",
         ),
         (
             "ping",

@@ -189,6 +189,8 @@ pub struct Script {
     pub user: String,
     /// Exit status 2 to 255 asks for the weight that is 2 less.
     pub dynamic: bool,
+    /// What its output must match besides.
+    pub expect: Option<Pattern>,
 }
 
 /// A datagram, and what must come back.

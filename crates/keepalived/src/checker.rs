@@ -361,6 +361,7 @@ impl Words {
                     .or_else(|| context.script_user.clone())
                     .unwrap_or_else(|| UNPRIVILEGED.into()),
                 dynamic: self.dynamic,
+                expect: None,
             })],
         }
     }

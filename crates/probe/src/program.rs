@@ -4,7 +4,7 @@ use crate::{Failure, users, worded};
 use health::{Check, Script};
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::{net::SocketAddr, process::Stdio, time::Duration};
-use tokio::process::Command;
+use tokio::{io::AsyncReadExt as _, process::Command};
 
 /// How a program ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +17,9 @@ pub enum Finished {
     TooLong,
 }
 
+/// Of a program's output so many bytes are looked at.
+const OUTPUT: u64 = 64 * 1024;
+
 /// Runs `command` as `user` with `environment`, for `timeout` at most. It has no input, its output is dropped.
 ///
 /// # Errors
@@ -26,6 +29,17 @@ pub async fn execute(
     user: &str,
     environment: &[(&str, String)],
     timeout: Duration,
+) -> Result<Finished, String> {
+    run(command, user, environment, timeout, None).await
+}
+
+/// As [`execute`]; the beginning of what it prints goes to `output`, for which it must be closed as well.
+async fn run(
+    command: &[String],
+    user: &str,
+    environment: &[(&str, String)],
+    timeout: Duration,
+    output: Option<&mut Vec<u8>>,
 ) -> Result<Finished, String> {
     let (program, arguments) = command.split_first().ok_or("no program is named")?;
     let mut child = Command::new(program);
@@ -39,7 +53,10 @@ pub async fn execute(
         .envs(environment.iter().map(|(name, value)| (name, value)))
         .current_dir("/")
         .stdin(Stdio::null())
-        .stdout(Stdio::null())
+        .stdout(match output {
+            Some(_) => Stdio::piped(),
+            None => Stdio::null(),
+        })
         .stderr(Stdio::null())
         .process_group(0)
         .kill_on_drop(true);
@@ -52,7 +69,17 @@ pub async fn execute(
     let group = child
         .id()
         .and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
-    match tokio::time::timeout(timeout, child.wait()).await {
+    let stdout = child.stdout.take();
+    let ended = async {
+        if let (Some(stdout), Some(output)) = (stdout, output) {
+            let mut begin = stdout.take(OUTPUT);
+            // What cannot be read was not printed.
+            let _ = begin.read_to_end(output).await;
+            let _ = tokio::io::copy(&mut begin.into_inner(), &mut tokio::io::sink()).await;
+        }
+        child.wait().await
+    };
+    match tokio::time::timeout(timeout, ended).await {
         Ok(Ok(status)) => {
             use std::os::unix::process::ExitStatusExt as _;
             Ok(match (status.code(), status.signal()) {
@@ -72,7 +99,7 @@ pub async fn execute(
     }
 }
 
-/// Runs the program of a check: exit status 0 is well; with `dynamic`, 2 to 255 ask for a weight.
+/// Runs the program of a check: exit status 0 is well, if its output is as expected; with `dynamic`, 2 to 255 ask for a weight.
 pub async fn check(
     script: &Script,
     check: &Check,
@@ -93,9 +120,20 @@ pub async fn check(
         })
         .collect();
     let timeout = check.timing.timeout;
-    let finished = execute(&command, &script.user, &environment, timeout)
+    let mut printed = Vec::new();
+    let output = script.expect.is_some().then_some(&mut printed);
+    let finished = run(&command, &script.user, &environment, timeout, output)
         .await
         .map_err(Failure::Here)?;
+    if let (Finished::Status(0), Some(expect)) = (finished, &script.expect)
+        && !expect.is_in(&printed)
+    {
+        let begin = String::from_utf8_lossy(printed.get(..40).unwrap_or(&printed)).into_owned();
+        return Err(Failure::Server(format!(
+            "its output does not match {:?}: {begin:?}",
+            expect.as_str()
+        )));
+    }
     match finished {
         Finished::Status(0) => Ok(None),
         Finished::Status(code @ 2..) if script.dynamic => Ok(u32::try_from(code - 2).ok()),

@@ -364,6 +364,7 @@ fn a_program_decides_by_its_exit_status() {
                 command: vec!["/bin/sh".into(), "-c".into(), command.into()],
                 user: user.to_owned(),
                 dynamic,
+                expect: None,
             }))
         };
         assert_eq!(
@@ -394,6 +395,25 @@ fn a_program_decides_by_its_exit_status() {
         assert_eq!(
             failed(&run(&script("kill -9 $$", false), server).await),
             "ended by signal 9"
+        );
+        // nanny's programs: what they print decides as well.
+        let printing = |command: &str| {
+            let mut check = script(command, false);
+            if let Kind::Script(script) = &mut check.kind {
+                script.expect = Some("^OK".parse().expect("a pattern"));
+            }
+            check
+        };
+        assert_eq!(run(&printing("echo OK %h"), server).await, Outcome::PASSED);
+        let endless = printing("echo OK; exec head -c 200000 /dev/zero");
+        assert_eq!(run(&endless, server).await, Outcome::PASSED);
+        assert_eq!(
+            failed(&run(&printing("echo no"), server).await),
+            "its output does not match \"^OK\": \"no\\n\""
+        );
+        assert_eq!(
+            failed(&run(&printing("echo OK; exit 3"), server).await),
+            "exit status 3"
         );
         // What it started is ended with it.
         let outcome = run(&script("sleep 60 & sleep 60", false), server).await;

@@ -37,7 +37,7 @@ const OF_TYPES: &[(&str, &[&str])] = &[
         &["tcp", "http", "https", "ping", "udp", "dns", "smtp"],
     ),
     ("send", &["tcp"]),
-    ("expect", &["tcp"]),
+    ("expect", &["tcp", "script"]),
     ("path", &["http", "https", "file"]),
     ("host", &["http", "https"]),
     ("version", &["http", "https"]),
@@ -283,6 +283,7 @@ impl Keys {
                     command: self.command,
                     user: self.user.unwrap_or_else(|| UNPRIVILEGED.into()),
                     dynamic: self.dynamic.unwrap_or(false),
+                    expect: self.expect,
                 })
             }
             "ping" => Kind::Ping,
