@@ -46,6 +46,30 @@ pub struct Vrrp {
 }
 
 impl Vrrp {
+    /// Version 3 with priority 100, preempting, an advertisement a second, and no addresses yet: what is not written in the file.
+    #[must_use]
+    pub const fn new(name: String, interface: String, virtual_router_id: u8) -> Self {
+        Self {
+            name,
+            interface,
+            virtual_router_id,
+            version: 3,
+            priority: 100,
+            advert_int_ms: 1000,
+            preempt: true,
+            preempt_delay: 0,
+            virtual_ipaddress: Vec::new(),
+            virtual_ipaddress_excluded: Vec::new(),
+            unicast_peer: Vec::new(),
+            auth_pass: None,
+            v3_checksum_as_v2: false,
+            sync_group: None,
+            garp_master_repeat: 5,
+            garp_master_delay: 5,
+            garp_master_refresh: 60,
+        }
+    }
+
     /// All addresses that move with it.
     pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
         let excluded = self.virtual_ipaddress_excluded.iter();

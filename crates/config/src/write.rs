@@ -30,12 +30,21 @@ impl Config {
         toml::to_string(&tables).unwrap_or_default()
     }
 
-    /// Its `[[vrrp]]`, `[[notify]]` and `[[service]]` tables alone, to be put below what is of the machine.
+    /// Its `[[vrrp]]`, `[sync]`, `[[notify]]` and `[[service]]` tables and timeouts alone, to be put below what is of the machine.
     #[must_use]
     pub fn without_machine_to_toml(&self) -> String {
+        let (own, unsaid) = (&self.settings, Settings::default());
+        let said = |own: u32, unsaid: u32| (own != unsaid).then_some(own);
+        let timeouts = Timeouts {
+            tcp_timeout: said(own.tcp_timeout, unsaid.tcp_timeout),
+            tcp_fin_timeout: said(own.tcp_fin_timeout, unsaid.tcp_fin_timeout),
+            udp_timeout: said(own.udp_timeout, unsaid.udp_timeout),
+        };
         let tables = WithoutMachine {
+            settings: (timeouts != Timeouts::default()).then_some(timeouts),
             vrrp: self.vrrp.iter().map(vrrp).collect(),
             notify: self.notify.iter().map(notify).collect(),
+            sync: self.sync.as_ref().map(sync),
             service: self.services.iter().map(service).collect(),
         };
         toml::to_string(&tables).unwrap_or_default()
@@ -48,10 +57,25 @@ struct Marks<'c> {
     mark: Vec<MarkTable<'c>>,
 }
 
+/// Of the settings, what other programs' files say too.
+#[derive(Default, PartialEq, Eq, Serialize)]
+struct Timeouts {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tcp_timeout: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tcp_fin_timeout: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    udp_timeout: Option<u32>,
+}
+
 #[derive(Serialize)]
 struct WithoutMachine<'c> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    settings: Option<Timeouts>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     vrrp: Vec<VrrpTable<'c>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sync: Option<SyncTable<'c>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     notify: Vec<NotifyTable<'c>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]

@@ -4,6 +4,8 @@
 //! includes), [`tree`] makes blocks of words, and the rest turns `virtual_server` blocks into [`config::Service`]s. Nothing stops
 //! at the first thing it does not know: each word ends as a [`Note`] that is exact, mapped, harmless, unsupported or wrong.
 //!
+//! [`lvs_cf`] reads Piranha's file, which has other blocks of words, into the same.
+//!
 //! Learnt from the manual page and from what keepalived does with files; none of its code is here. [`read`] is pure, files are read
 //! through a [`Loader`]; [`read_file`] reads from disk.
 #![forbid(unsafe_code)]
@@ -12,6 +14,7 @@ mod checker;
 mod files;
 mod group;
 pub mod lines;
+pub mod lvs_cf;
 mod note;
 mod server;
 mod tell;
@@ -25,7 +28,7 @@ pub use files::{Files, read_file};
 pub use lines::{Loader, NoIncludes};
 pub use note::{Class, Note, Place};
 
-use config::{Config, Notify, Service, Settings, Vrrp};
+use config::{Config, Notify, Service, Settings, Sync, Vrrp};
 use group::Group;
 use note::Notes;
 use std::{
@@ -43,6 +46,8 @@ pub struct Import {
     pub vrrp: Vec<Vrrp>,
     /// Its notify FIFOs.
     pub notify: Vec<Notify>,
+    /// Synchronisation of connections, on an interface by the file's name for it.
+    pub sync: Option<Sync>,
     /// Timeouts of connections it sets (`lvs_timeouts`).
     pub timeouts: Timeouts,
     /// What became of each word, in the order of the file.
@@ -82,7 +87,8 @@ pub fn is_its_name(file: &Path) -> bool {
 }
 
 impl Import {
-    /// Puts the services in the place of those of `config`, virtual routers and FIFOs likewise if there are any, and sets the timeouts.
+    /// Puts the services in the place of those of `config`, virtual routers, FIFOs and synchronisation likewise if there are any, and
+    /// sets the timeouts.
     pub fn apply(&self, config: &mut Config) {
         config.services.clone_from(&self.services);
         if !self.vrrp.is_empty() {
@@ -94,6 +100,12 @@ impl Import {
         }
         if !self.notify.is_empty() {
             config.notify.clone_from(&self.notify);
+        }
+        if let Some(sync) = &self.sync {
+            config.sync = Some(Sync {
+                interface: interface(config, &sync.interface),
+                ..sync.clone()
+            });
         }
         self.timeouts.apply(&mut config.settings);
     }

@@ -10,7 +10,7 @@ use crate::{
 };
 use health::{OnFailure, ServerPolicy};
 use std::net::IpAddr;
-use types::{ForwardingMethod, Weight};
+use types::{ForwardingMethod, Tunnel, Weight};
 
 const WORDS: &[&str] = &[
     "weight",
@@ -39,6 +39,7 @@ pub(crate) struct Block {
     /// 0: the service's.
     pub port: u16,
     pub method: ForwardingMethod,
+    pub tunnel: Tunnel,
     pub weight: Weight,
     pub upper: u32,
     pub lower: u32,
@@ -48,7 +49,7 @@ pub(crate) struct Block {
 pub(crate) fn read(
     statement: &Statement,
     inherited: &Defaults,
-    (default_method, default_weight): (ForwardingMethod, u32),
+    (default_method, default_tunnel, default_weight): (ForwardingMethod, Tunnel, u32),
     context: &Context,
     notes: &mut Notes,
 ) -> Option<Block> {
@@ -66,6 +67,7 @@ pub(crate) fn read(
         ip,
         port,
         method: default_method,
+        tunnel: default_tunnel,
         weight: Weight(default_weight),
         upper: 0,
         lower: 0,
@@ -115,7 +117,7 @@ impl Block {
             "lthreshold" => self.lower = number(notes).unwrap_or(0),
             "lvs_method" | "lb_kind" => {
                 if let Some(method) = method(inner, notes) {
-                    self.method = method;
+                    (self.method, self.tunnel) = method;
                 }
             }
             "notify_up" => self.own.notify_up = script(inner, notes),

@@ -12,7 +12,9 @@ use crate::{
 use config::{Netmask, Persistence, Server, Service};
 use health::{OnFailure, SorryServer};
 use std::net::{IpAddr, SocketAddr};
-use types::{Family, ForwardingMethod, Mark, Protocol, Scheduler, SchedulerFlag, ServiceKey};
+use types::{
+    Family, ForwardingMethod, Mark, Protocol, Scheduler, SchedulerFlag, ServiceKey, Tunnel,
+};
 
 /// `persistence_timeout` without a number (keepalived.conf(5): 6 minutes).
 const PERSISTENCE_S: u32 = 360;
@@ -64,7 +66,9 @@ const WORDS: &[&str] = &[
 struct Block {
     scheduler: Scheduler,
     flags: Vec<SchedulerFlag>,
+    one_packet: bool,
     method: ForwardingMethod,
+    tunnel: Tunnel,
     protocol: Protocol,
     family: Option<Family>,
     persistent_s: Option<u32>,
@@ -93,7 +97,7 @@ pub(crate) fn read(statement: &Statement, context: &Context, notes: &mut Notes) 
             server::read(
                 inner,
                 &block.defaults,
-                (block.method, block.weight),
+                (block.method, block.tunnel, block.weight),
                 context,
                 notes,
             )
@@ -165,7 +169,9 @@ fn block(statement: &Statement, policy: &mut health::Policy, notes: &mut Notes) 
     let mut block = Block {
         scheduler: Scheduler::Wlc,
         flags: Vec::new(),
+        one_packet: false,
         method: ForwardingMethod::Masq,
+        tunnel: Tunnel::Ipip,
         protocol: Protocol::Tcp,
         family: None,
         persistent_s: None,
@@ -192,10 +198,17 @@ impl Block {
             "lb_algo" | "lvs_sched" => self.scheduler(inner, notes),
             "lb_kind" | "lvs_method" => {
                 if let Some(method) = method(inner, notes) {
-                    self.method = method;
+                    (self.method, self.tunnel) = method;
                 }
             }
-            "sorry_server_lvs_method" => self.sorry_method = method(inner, notes),
+            "sorry_server_lvs_method" => {
+                if let Some((method, tunnel)) = method(inner, notes) {
+                    self.sorry_method = Some(method);
+                    if tunnel != Tunnel::Ipip {
+                        notes.unsupported(inner, "to the sorry server tunnels are IP in IP");
+                    }
+                }
+            }
             "protocol" => {
                 let text = inner.argument(0).unwrap_or_default();
                 match text.to_ascii_lowercase().parse() {
@@ -282,7 +295,10 @@ impl Block {
                 "checks go on on a standby, so that it knows the servers when it takes over",
             ),
             "nat_mask" | "net_mask" => notes.harmless(inner, "keepalived ignores it too"),
-            "ops" => notes.unsupported(inner, "each packet of a flow goes to the same server"),
+            "ops" => {
+                self.one_packet = true;
+                notes.exact(inner);
+            }
             "persistence_engine" => notes.unsupported(inner, "persistence is by client address"),
             "flag-3" => notes.unsupported(inner, "no scheduler here has it"),
             _ => notes.unknown(inner, "virtual_server", WORDS),
@@ -295,9 +311,6 @@ impl Block {
             Ok(scheduler) => {
                 self.scheduler = scheduler;
                 notes.exact(inner);
-            }
-            Err(_) if matches!(text, "lblc" | "lblcr") => {
-                notes.unsupported(inner, format!("there is no {text} yet; wlc is used"));
             }
             Err(_) => notes.wrong(
                 inner,
@@ -338,8 +351,8 @@ fn script(inner: &Statement, policy: &mut health::Policy, notes: &mut Notes) -> 
     words
 }
 
-/// NAT, DR or TUN.
-pub(crate) fn method(inner: &Statement, notes: &mut Notes) -> Option<ForwardingMethod> {
+/// `NAT`, `DR` or `TUN [type {ipip|gue port NUM|gre} [nocsum|csum|remcsum]]`.
+pub(crate) fn method(inner: &Statement, notes: &mut Notes) -> Option<(ForwardingMethod, Tunnel)> {
     let text = inner.argument(0).unwrap_or_default();
     let method = match text.to_ascii_uppercase().as_str() {
         "NAT" => ForwardingMethod::Masq,
@@ -350,15 +363,33 @@ pub(crate) fn method(inner: &Statement, notes: &mut Notes) -> Option<ForwardingM
             return None;
         }
     };
-    let kind = inner.arguments().iter().position(|word| word == "type");
-    match kind.and_then(|at| inner.argument(at + 1)) {
-        Some("gue" | "gre") => notes.unsupported(inner, "tunnels are IP in IP"),
-        _ if text.chars().any(char::is_lowercase) => {
-            notes.mapped(inner, "keepalived takes it in capitals only")
+    let tunnel = match inner.arguments().get(1..).unwrap_or_default() {
+        [] => Tunnel::Ipip,
+        [word, kind @ ..] if word == "type" && method == ForwardingMethod::Tunnel => {
+            // Written here as `gue:6080:csum`.
+            let words: Vec<&str> = kind.iter().map(String::as_str).collect();
+            let words: Vec<&str> = words.into_iter().filter(|w| *w != "port").collect();
+            match words.join(":").parse() {
+                Ok(tunnel) => tunnel,
+                Err(why) => {
+                    notes.wrong(inner, why);
+                    return None;
+                }
+            }
         }
-        _ => notes.exact(inner),
+        _ => {
+            notes.wrong(
+                inner,
+                "behind TUN may stand: type ipip, type gre or type gue port NUMBER, then csum, nocsum or remcsum",
+            );
+            return None;
+        }
+    };
+    match text.chars().any(char::is_lowercase) {
+        true => notes.mapped(inner, "keepalived takes it in capitals only"),
+        false => notes.exact(inner),
     }
-    Some(method)
+    Some((method, tunnel))
 }
 
 fn service(
@@ -408,6 +439,7 @@ fn service(
             weight: server.weight,
             upper_threshold: server.upper,
             lower_threshold: server.lower,
+            tunnel: server.tunnel,
             ..Server::new(address, server.method)
         });
         if own != health::ServerPolicy::default() {
@@ -418,6 +450,7 @@ fn service(
     service.scheduler_flags.clone_from(&block.flags);
     service.scheduler_flags.sort_unstable();
     service.scheduler_flags.dedup();
+    service.one_packet = block.one_packet;
     service.method = block.method;
     policy.sorry_server = block.sorry.map(|(ip, own)| {
         let method = block.sorry_method.unwrap_or(block.method);

@@ -370,23 +370,11 @@ impl Routers {
 
 fn blank(name: String, defaults: &Defaults) -> Vrrp {
     Vrrp {
-        name,
-        interface: String::new(),
-        virtual_router_id: 0,
         version: 2,
-        priority: 100,
-        advert_int_ms: 1000,
-        preempt: true,
-        preempt_delay: 0,
-        virtual_ipaddress: Vec::new(),
-        virtual_ipaddress_excluded: Vec::new(),
-        unicast_peer: Vec::new(),
-        auth_pass: None,
-        v3_checksum_as_v2: false,
-        sync_group: None,
         garp_master_repeat: defaults.garp_repeat,
         garp_master_delay: defaults.garp_delay,
         garp_master_refresh: defaults.garp_refresh,
+        ..Vrrp::new(name, String::new(), 0)
     }
 }
 

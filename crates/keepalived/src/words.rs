@@ -1,6 +1,7 @@
 //! Blocks other than virtual servers: what is made of global_defs, and the names of what is not mapped yet.
 
 use crate::{Context, Import, Timeouts, note::Notes, tell, tree::Statement, vrrp};
+use config::{Sync, SyncRole};
 
 /// How daemons of keepalived's run, of which there is one here.
 const PROCESS: &[&str] = &[
@@ -96,7 +97,7 @@ pub(crate) fn global(
                 notes.exact(inner);
             }
             "lvs_sync_daemon" | "lvs_sync_daemon_inteface" | "lvs_sync_daemon_interface" => {
-                notes.unsupported_block(inner, "connections are not synchronised yet");
+                import.sync = sync_daemon(inner, notes);
             }
             "startup_script"
             | "startup_script_timeout"
@@ -133,6 +134,48 @@ pub(crate) fn global(
             }
         }
     }
+}
+
+/// `lvs_sync_daemon INTERFACE [[inst] INSTANCE] [id N] [maxlen N] [port N] [ttl N] [group ADDRESS]`
+fn sync_daemon(inner: &Statement, notes: &mut Notes) -> Option<Sync> {
+    let mut sync = Sync {
+        role: SyncRole::Vrrp,
+        interface: inner.argument(0)?.to_owned(),
+        ..Sync::default()
+    };
+    let mut words = inner.arguments().get(1..).unwrap_or_default().iter();
+    let mut instance = None;
+    while let Some(word) = words.next() {
+        let known = matches!(
+            word.as_str(),
+            "inst" | "id" | "maxlen" | "port" | "ttl" | "group"
+        );
+        // The instance may stand without its word.
+        let value = match known {
+            true => words.next().map_or("", String::as_str),
+            false => word,
+        };
+        let well = match word.as_str() {
+            "id" => value.parse().map(|id| sync.syncid = id).is_ok(),
+            "maxlen" => value.parse().map(|n| sync.sync_maxlen = Some(n)).is_ok(),
+            "port" => value.parse().map(|port| sync.mcast_port = port).is_ok(),
+            "ttl" => value.parse().map(|ttl| sync.mcast_ttl = ttl).is_ok(),
+            "group" => value.parse().map(|group| sync.mcast_group = group).is_ok(),
+            _ => instance.replace(value).is_none() && !value.is_empty(),
+        };
+        if !well {
+            notes.wrong(inner, format!("{word} {value}: write `lvs_sync_daemon INTERFACE [inst INSTANCE] [id N] [maxlen N] [port N] [ttl N] [group ADDRESS]`"));
+            return None;
+        }
+    }
+    match instance {
+        Some(_) => notes.mapped(
+            inner,
+            "this director tells while it is master of any virtual router, not of that one alone",
+        ),
+        None => notes.exact(inner),
+    }
+    Some(sync)
 }
 
 fn lvs_timeouts(inner: &Statement, timeouts: &mut Timeouts, notes: &mut Notes) {

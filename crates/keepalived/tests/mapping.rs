@@ -372,3 +372,40 @@ fn notify_fifos_are_ours() {
     assert_eq!(lines(&wrong, Class::Wrong).len(), 2);
     assert_eq!(wrong.notify.len(), 1);
 }
+
+#[test]
+fn tunnels_single_packets_and_synchronisation() {
+    let text = "global_defs {\nlvs_sync_daemon eth1 inst VI_1 id 7 maxlen 1000 port 8849 ttl 2 group 224.0.0.82\n}\n\
+                virtual_server 192.0.2.10 53 {\nprotocol UDP\nops\nlb_algo lblc\nlb_kind TUN type gue port 6080 csum\n\
+                real_server 10.0.0.11 53 {\n}\nreal_server 10.0.0.12 53 {\nlvs_method TUN type gre\n}\n\
+                real_server 10.0.0.13 53 {\nlvs_method TUN type vxlan\n}\n}\n";
+    let import = import(text);
+    let sync = import.sync.as_ref().expect("synchronisation");
+    assert_eq!(
+        (
+            sync.interface.as_str(),
+            sync.syncid,
+            sync.sync_maxlen,
+            sync.mcast_port,
+            sync.mcast_ttl
+        ),
+        ("eth1", 7, Some(1000), 8849, 2)
+    );
+    assert_eq!(sync.mcast_group.to_string(), "224.0.0.82");
+    let service = &import.services[0];
+    assert!(service.one_packet);
+    assert_eq!(service.scheduler, Scheduler::Lblc);
+    let tunnels: Vec<String> = service
+        .servers
+        .iter()
+        .map(|s| s.tunnel.to_string())
+        .collect();
+    assert_eq!(tunnels, ["gue:6080:csum", "gre", "gue:6080:csum"]);
+    let wrong = lines(&import, Class::Wrong);
+    assert_eq!(wrong.len(), 1, "{wrong:?}");
+    assert!(wrong[0].contains("vxlan"), "{wrong:?}");
+    for wrong in ["eth1 id x", "eth1 one two", "eth1 id"] {
+        let import = self::import(&format!("global_defs {{\nlvs_sync_daemon {wrong}\n}}\n"));
+        assert!(import.sync.is_none() && import.is_wrong(), "{wrong}");
+    }
+}

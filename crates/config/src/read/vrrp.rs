@@ -79,24 +79,23 @@ pub(super) fn instance(reader: &mut Reader, section: &mut Section<'_>) -> Option
         seconds,
         integer(0..=86_400u32),
     );
+    let unsaid = Vrrp::new(name?, interface?, virtual_router_id?);
     Some(Vrrp {
-        name: name?,
-        interface: interface?,
-        virtual_router_id: virtual_router_id?,
-        version: version.unwrap_or(3),
-        priority: priority.unwrap_or(100),
-        advert_int_ms: advert_int_ms.unwrap_or(1000),
-        preempt: preempt.unwrap_or(true),
-        preempt_delay: preempt_delay.unwrap_or(0),
+        version: version.unwrap_or(unsaid.version),
+        priority: priority.unwrap_or(unsaid.priority),
+        advert_int_ms: advert_int_ms.unwrap_or(unsaid.advert_int_ms),
+        preempt: preempt.unwrap_or(unsaid.preempt),
+        preempt_delay: preempt_delay.unwrap_or(unsaid.preempt_delay),
         virtual_ipaddress: virtual_ipaddress.unwrap_or_default(),
         virtual_ipaddress_excluded: excluded.unwrap_or_default(),
         unicast_peer: unicast_peer.unwrap_or_default(),
         auth_pass,
-        v3_checksum_as_v2: v3_checksum_as_v2.unwrap_or(false),
+        v3_checksum_as_v2: v3_checksum_as_v2.unwrap_or(unsaid.v3_checksum_as_v2),
         sync_group,
-        garp_master_repeat: repeat.unwrap_or(5),
-        garp_master_delay: delay.unwrap_or(5),
-        garp_master_refresh: refresh.unwrap_or(60),
+        garp_master_repeat: repeat.unwrap_or(unsaid.garp_master_repeat),
+        garp_master_delay: delay.unwrap_or(unsaid.garp_master_delay),
+        garp_master_refresh: refresh.unwrap_or(unsaid.garp_master_refresh),
+        ..unsaid
     })
 }
 
