@@ -431,6 +431,50 @@ Exit status 1 if anything is wrong, and with --strict if anything is unsupported
         options: KeepalivedArgs,
     },
 
+    /// Piranha's lvs.cf: its virtual servers with nanny's checks, pulse's takeover and synchronisation, to standard output
+    #[command(
+        name = "lvs.cf",
+        visible_alias = "piranha",
+        after_long_help = "\
+Example:
+  tarpon convert lvs.cf /etc/sysconfig/ha/lvs.cf --node primary --machine machine.toml > /etc/tarpon/tarpon.toml
+
+That file serves both directors; each has one of its own here: --node says which is meant. What pulse did by its heartbeat is done by
+virtual routers (VRRP), one for each device addresses are on, that move together. Every word that does not do here exactly what it
+does there is named on standard error, with FILE:LINE:COLUMN: mapped (what it is for, in another way), harmless, unsupported, or
+wrong. The last line says how many have their effect here.
+
+Exit status 1 if anything is wrong, and with --strict if anything is unsupported."
+    )]
+    LvsCf {
+        /// The file
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: PathBuf,
+        /// Which of the two directors
+        #[arg(long, value_enum, default_value = "primary")]
+        node: Node,
+        /// A tarpon.toml with this machine's ports and settings: the whole file is printed, not what is in lvs.cf alone
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        machine: Option<PathBuf>,
+        /// Unsupported words are mistakes
+        #[arg(long)]
+        strict: bool,
+    },
+
+    /// What ipvsadm-save wrote, or a script of ipvsadm commands: its services and servers, to standard output
+    #[command(after_long_help = "\
+Examples:
+  ipvsadm-save -n | tarpon convert ipvsadm -
+  tarpon convert ipvsadm /etc/sysconfig/ipvsadm > services.toml
+
+Taken over are -A and -a, in scripts also -C and --set. Any other line is named on standard error, with FILE:LINE, and so is every
+mistake; the exit status is 1 then. To load such a file into a running director: tarpon ipvsadm -R < FILE.")]
+    Ipvsadm {
+        /// The file; `-` is standard input
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: PathBuf,
+    },
+
     /// iptables: the MARK rules of its mangle table as [[mark]] rules, to standard output
     #[command(after_long_help = "\
 Examples:
@@ -447,6 +491,22 @@ Exit status 1 if anything is wrong or unsupported.")]
         #[arg(value_hint = ValueHint::FilePath)]
         file: PathBuf,
     },
+}
+
+/// The directors of an lvs.cf.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub enum Node {
+    Primary,
+    Backup,
+}
+
+impl From<Node> for keepalived::lvs_cf::Node {
+    fn from(node: Node) -> Self {
+        match node {
+            Node::Primary => Self::Primary,
+            Node::Backup => Self::Backup,
+        }
+    }
 }
 
 #[derive(Debug, Args)]

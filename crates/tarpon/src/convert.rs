@@ -1,9 +1,9 @@
-//! `tarpon convert`: keepalived, and `tarpon check` of a keepalived.conf.
+//! `tarpon convert`: keepalived.conf and lvs.cf, and `tarpon check` of a keepalived.conf.
 
 use crate::{
     args::{ConvertCommand, Global, KeepalivedArgs},
     failure::Failure,
-    iptables, output,
+    iptables, ipvsadm, output,
     units::plural,
 };
 use config::Config;
@@ -17,20 +17,36 @@ pub fn convert(global: &Global, command: &ConvertCommand) -> Result<(), Failure>
             file,
             machine,
             options,
-        } => keepalived(global, file, machine.as_deref(), options),
+        } => {
+            let import = read(file, options)?;
+            print(global, &import, file, machine.as_deref(), options.strict)
+        }
+        ConvertCommand::LvsCf {
+            file,
+            node,
+            machine,
+            strict,
+        } => {
+            let name = file.display().to_string();
+            let text = fs::read_to_string(file)
+                .map_err(|e| Failure::failed(format!("cannot read {name}: {e}")))?;
+            let import = keepalived::lvs_cf::read(&text, &name, (*node).into());
+            print(global, &import, file, machine.as_deref(), *strict)
+        }
+        ConvertCommand::Ipvsadm { file } => ipvsadm::import::convert(global, file),
         ConvertCommand::Iptables { file } => iptables::convert(global, file),
     }
 }
 
-fn keepalived(
+fn print(
     global: &Global,
+    import: &Import,
     file: &Path,
     machine: Option<&Path>,
-    options: &KeepalivedArgs,
+    strict: bool,
 ) -> Result<(), Failure> {
-    let import = read(file, options)?;
     if !global.json {
-        tell(&import, file);
+        tell(import, file);
     }
     let mut config = Config::default();
     if let Some(machine) = machine {
@@ -46,12 +62,12 @@ fn keepalived(
         None => config.without_machine_to_toml(),
     };
     if global.json {
-        let report = report(&import, file);
+        let report = report(import, file);
         output::text(&format!("{}\n", json!({ "toml": toml, "report": report })))?;
     } else {
         output::text(&toml)?;
     }
-    verdict(&import, &config, options)
+    verdict(import, &config, strict)
 }
 
 pub fn check(global: &Global, file: &Path, options: &KeepalivedArgs) -> Result<(), Failure> {
@@ -63,7 +79,7 @@ pub fn check(global: &Global, file: &Path, options: &KeepalivedArgs) -> Result<(
     } else {
         tell(&import, file);
     }
-    verdict(&import, &config, options)
+    verdict(&import, &config, options.strict)
 }
 
 fn read(file: &Path, options: &KeepalivedArgs) -> Result<Import, Failure> {
@@ -121,12 +137,12 @@ fn report(import: &Import, file: &Path) -> serde_json::Value {
 }
 
 /// What makes the exit status 1.
-fn verdict(import: &Import, config: &Config, options: &KeepalivedArgs) -> Result<(), Failure> {
+fn verdict(import: &Import, config: &Config, strict: bool) -> Result<(), Failure> {
     let problems = config.service_problems();
     for problem in &problems {
         eprintln!("{}: {problem}", problem.path);
     }
-    let strict = options.strict && import.notes.iter().any(|n| n.class == Class::Unsupported);
+    let strict = strict && import.notes.iter().any(|n| n.class == Class::Unsupported);
     if import.is_wrong() || strict || !problems.is_empty() {
         return Err(Failure::Said);
     }

@@ -604,7 +604,10 @@ fn the_documented_commands_exist() {
         };
         let words: Vec<&str> = command
             .split(' ')
-            .take_while(|word| word.chars().all(|c| c.is_ascii_lowercase()))
+            .take_while(|word| {
+                word.starts_with(|c: char| c.is_ascii_lowercase())
+                    && word.chars().all(|c| c.is_ascii_lowercase() || c == '.')
+            })
             .chain(["--help"])
             .collect();
         let help = tarpon(nowhere, &words);

@@ -4,6 +4,7 @@
 //! (`observed.txt`). Where the director cannot do what ipvsadm could, it says so and changes nothing.
 
 mod grammar;
+pub mod import;
 pub mod listing;
 mod names;
 mod options;

@@ -128,7 +128,7 @@ fn list(client: &mut Client, line: &Line) -> Done {
     let mut services: Vec<Service> = client.call(Command::Services)?;
     let mut text = String::new();
     if let Some(target) = line.target {
-        let wanted = reference(target)?;
+        let wanted = reference(target).map_err(Stop::Refused)?;
         services.retain(|s| s.key == wanted);
         if services.is_empty() {
             let message = "No such service".to_owned();
@@ -158,9 +158,13 @@ fn edit(client: &mut Client, line: &Line) -> Done {
         }),
         Verb::Clear => Command::Clear,
         Verb::Zero => Command::Zero(Zero {
-            service: line.target.map(reference).transpose()?,
+            service: line
+                .target
+                .map(reference)
+                .transpose()
+                .map_err(Stop::Refused)?,
         }),
-        _ => command(line)?,
+        _ => command(line).map_err(Stop::Refused)?,
     };
     let done: Result<Edited, ClientError> = client.call(command);
     match done {
@@ -189,15 +193,15 @@ fn is_there(client: &mut Client, line: &Line) -> Result<bool, Stop> {
     let Some(target) = line.target else {
         return Ok(false);
     };
-    let wanted = reference(target)?;
+    let wanted = reference(target).map_err(Stop::Refused)?;
     let services: Vec<Service> = client.call(Command::Services)?;
     Ok(services.iter().any(|s| s.key == wanted))
 }
 
 /// Edits of services and servers; what is not said takes ipvsadm's default, in edits as well.
-fn command(line: &Line) -> Result<Command, Stop> {
+fn command(line: &Line) -> Result<Command, Refusal> {
     let Some(target) = line.target else {
-        return refuse(Refusal::no_command());
+        return Err(Refusal::no_command());
     };
     let service = reference(target)?;
     Ok(match line.verb {
@@ -242,13 +246,13 @@ fn command(line: &Line) -> Result<Command, Stop> {
         }),
         Verb::DeleteServer => Command::ServerDelete(ServerDelete {
             service,
-            server: line.server.ok_or(Stop::Refused(Refusal::no_command()))?,
+            server: line.server.ok_or_else(Refusal::no_command)?,
         }),
-        _ => return refuse(Refusal::usage("this command has no place here")),
+        _ => return Err(Refusal::usage("this command has no place here")),
     })
 }
 
-fn reference(target: Target) -> Result<ServiceRef, Stop> {
+pub(super) fn reference(target: Target) -> Result<ServiceRef, Refusal> {
     match target {
         Target::Address { transport, address } => {
             let protocol = match transport {
@@ -265,13 +269,13 @@ fn reference(target: Target) -> Result<ServiceRef, Stop> {
     }
 }
 
-fn scheduler(line: &Line) -> Result<Scheduler, Stop> {
+pub(super) fn scheduler(line: &Line) -> Result<Scheduler, Refusal> {
     match line.engine.as_deref() {
         None => {}
-        Some("sip") => return refuse(Refusal::unsupported("the persistence engine sip")),
-        Some(_) => return refuse(no_scheduler()),
+        Some("sip") => return Err(Refusal::unsupported("the persistence engine sip")),
+        Some(_) => return Err(no_scheduler()),
     }
-    line.scheduler.parse().or_else(|_| refuse(no_scheduler()))
+    line.scheduler.parse().map_err(|_| no_scheduler())
 }
 
 fn no_scheduler() -> Refusal {
@@ -279,7 +283,7 @@ fn no_scheduler() -> Refusal {
 }
 
 /// Persistence without `-M` is by the whole address.
-fn netmask(line: &Line, service: ServiceRef) -> Option<String> {
+pub(super) fn netmask(line: &Line, service: ServiceRef) -> Option<String> {
     line.persistent?;
     let whole = match service.family() {
         Family::Ipv6 => "128",
@@ -288,10 +292,10 @@ fn netmask(line: &Line, service: ServiceRef) -> Option<String> {
     Some(line.netmask.clone().unwrap_or_else(|| whole.to_owned()))
 }
 
-fn server(line: &Line) -> Result<SocketAddr, Stop> {
-    let server = line.server.ok_or(Stop::Refused(Refusal::no_command()))?;
+pub(super) fn server(line: &Line) -> Result<SocketAddr, Refusal> {
+    let server = line.server.ok_or_else(Refusal::no_command)?;
     if line.lower_threshold > line.upper_threshold {
-        return refuse(Refusal::refused("Numerical result out of range"));
+        return Err(Refusal::refused("Numerical result out of range"));
     }
     Ok(server)
 }
