@@ -87,11 +87,12 @@ pub fn run(config: Config, source: Source) -> Result<()> {
     let rings = wiring.rings(&taps)?;
     let queue = |frames| Mail::new(frames).context("cannot make a queue towards a thread");
     let (mail, sync_mail) = (queue(takeover::INCOMING)?, queue(sync::QUEUE)?);
-    let ways = |frames| -> Vec<Arc<Urgent>> {
-        let way = |gauge: &Arc<Gauge>| Urgent::new(Arc::clone(gauge), frames);
+    let ways = |frames, bell: &Arc<Mail>| -> Vec<Arc<Urgent>> {
+        let way = |gauge: &Arc<Gauge>| Urgent::new(Arc::clone(gauge), frames, Arc::clone(bell));
         gauges.iter().map(way).collect()
     };
-    let (urgent, sync_out) = (ways(takeover::OUTGOING), ways(sync::QUEUE));
+    let urgent = ways(takeover::OUTGOING, &mail);
+    let sync_out = ways(sync::QUEUE, &sync_mail);
     let channels = Channels {
         rings: &rings,
         mail: &mail,

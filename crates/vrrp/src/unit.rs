@@ -293,7 +293,14 @@ impl Unit {
 
     /// A master that has slept this long may have been taken for dead.
     fn step_down_if_late(&mut self, now: Duration, actions: &mut Vec<Action>) {
-        if self.state == State::Master && now >= self.advertised + self.patience() {
+        if now >= self.advertised + self.patience() {
+            self.overslept(now, actions);
+        }
+    }
+
+    /// What a master last said has not left in time, and will not: it may have been taken for dead.
+    pub fn overslept(&mut self, now: Duration, actions: &mut Vec<Action>) {
+        if self.state == State::Master {
             self.late += 1;
             actions.push(Action::Leave);
             self.back_up(now, Cause::WokeLate);

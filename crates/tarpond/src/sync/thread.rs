@@ -1,7 +1,7 @@
 //! The thread itself: what was heard, what is to be told, and what two Tarpons say to each other beside.
 
 use super::{Desk, Plan, QUEUE, Tools};
-use crate::takeover::Urgent;
+use crate::takeover::{ALWAYS, Urgent};
 use config::SyncRole;
 use connsync::{
     Connection, Heard, Message, Note, Report, Route, Teller, Version, datagram, frame, group_mac,
@@ -409,7 +409,8 @@ impl Thread {
     fn emit(&mut self, plan: &Plan, route: &Route, message: &[u8]) {
         self.identification = self.identification.wrapping_add(1);
         let bytes = frame(route, self.identification, message);
-        let sent = Urgent::send(&self.tools.outgoing, &self.tools.pool, plan.port, &bytes);
+        let (rings, pool) = (&self.tools.outgoing, &self.tools.pool);
+        let sent = Urgent::send(rings, pool, plan.port, &bytes, ALWAYS);
         self.count(
             if sent {
                 "datagrams_sent"

@@ -9,11 +9,11 @@ use std::{
     os::fd::OwnedFd,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering, fence},
+        atomic::{AtomicBool, AtomicU64, Ordering, fence},
     },
     time::Duration,
 };
-use types::PortId;
+use types::{PortId, Tick};
 
 /// Advertisements that may wait for the thread: a flood of them costs no others anything.
 pub const INCOMING: usize = 256;
@@ -92,40 +92,58 @@ impl Mail {
     }
 }
 
-/// Frames of the thread for one worker to send, before everything else.
-pub struct Urgent {
-    queue: ArrayQueue<(PortId, Mbuf)>,
+/// Frames of the thread for one worker to send, before everything else, each until a tick of its own.
+pub struct Urgent<F = Mbuf> {
+    queue: ArrayQueue<(PortId, F, Tick)>,
     gauge: Arc<Gauge>,
+    /// Wakes the thread.
+    bell: Arc<Mail>,
+    /// How often the worker came too late, and how often as far as the thread has heard.
+    expired: AtomicU64,
+    heard: AtomicU64,
 }
 
+/// A frame that is right whenever it leaves.
+pub const ALWAYS: Tick = Tick(u64::MAX);
+
 impl Urgent {
-    /// An empty ring for so many frames, to the worker of that gauge.
+    /// Hands a frame of these bytes to the worker that sends on `port`, to leave by `until` or not at all. False if there is no buffer or no
+    /// room. [`Urgent::wake`] after the last.
     #[must_use]
-    pub fn new(gauge: Arc<Gauge>, frames: usize) -> Arc<Self> {
-        Arc::new(Self {
-            queue: ArrayQueue::new(frames),
-            gauge,
-        })
-    }
-
-    /// Puts a frame in. False, and the frame is gone, when the ring is full. [`Urgent::wake`] after the last.
-    #[must_use]
-    fn push(&self, port: PortId, frame: Mbuf) -> bool {
-        self.queue.push((port, frame)).is_ok()
-    }
-
-    /// Hands a frame of these bytes to the worker that sends on `port`. False if there is no buffer or no room.
-    #[must_use]
-    pub fn send(rings: &[Arc<Self>], pool: &Mempool, port: PortId, bytes: &[u8]) -> bool {
+    pub fn send(
+        rings: &[Arc<Self>],
+        pool: &Mempool,
+        port: PortId,
+        bytes: &[u8],
+        until: Tick,
+    ) -> bool {
         let ring = rings.get(port.index() % rings.len().max(1));
         let frame = || -> Option<Mbuf> {
             let mut frame = pool.alloc()?;
             frame.extend_from_slice(bytes).then_some(frame)
         };
         match (ring, frame()) {
-            (Some(ring), Some(frame)) => ring.push(port, frame),
+            (Some(ring), Some(frame)) => ring.push(port, frame, until),
             _ => false,
         }
+    }
+}
+
+impl<F> Urgent<F> {
+    /// An empty ring for so many frames, to the worker of that gauge, from the thread that `bell` wakes.
+    #[must_use]
+    pub fn new(gauge: Arc<Gauge>, frames: usize, bell: Arc<Mail>) -> Arc<Self> {
+        Arc::new(Self {
+            queue: ArrayQueue::new(frames),
+            gauge,
+            bell,
+            expired: AtomicU64::new(0),
+            heard: AtomicU64::new(0),
+        })
+    }
+
+    fn push(&self, port: PortId, frame: F, until: Tick) -> bool {
+        self.queue.push((port, frame, until)).is_ok()
     }
 
     /// Wakes the worker if it pauses.
@@ -133,15 +151,66 @@ impl Urgent {
         self.gauge.wake();
     }
 
-    /// The next frame, for the worker.
+    /// The next frame, for the worker. One that comes too late is left out, and so is all that follows until the thread has
+    /// [heard](Urgent::hear) of it: what it was to say may not be true any more.
     #[inline]
-    pub fn pop(&self) -> Option<(PortId, Mbuf)> {
-        self.queue.pop()
+    pub fn pop(&self, now: Tick) -> Option<(PortId, F)> {
+        loop {
+            // Before the frame is taken: see `hear`.
+            let heard = self.heard.load(Ordering::Acquire) == self.expired.load(Ordering::Relaxed);
+            let (port, frame, until) = self.queue.pop()?;
+            if until == ALWAYS || (heard && now <= until) {
+                return Some((port, frame));
+            }
+            if heard {
+                self.expired.fetch_add(1, Ordering::Release);
+                self.bell.ring();
+            }
+        }
+    }
+
+    /// How often the worker came too late.
+    #[must_use]
+    pub fn expired(&self) -> u64 {
+        self.expired.load(Ordering::Acquire)
+    }
+
+    /// The thread has drawn its conclusions from what it last saw of [`Urgent::expired`]: frames leave again, once none is left from before.
+    pub fn hear(&self, expired: u64) {
+        if self.heard.load(Ordering::Relaxed) != expired && self.queue.is_empty() {
+            self.heard.store(expired, Ordering::Release);
+        }
     }
 
     /// Whether nothing waits.
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.queue.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_too_late_is_left_out_with_all_that_follows_until_that_was_heard() {
+        let bell = Mail::new(1).unwrap();
+        let ring: Arc<Urgent<u8>> = Urgent::new(Arc::default(), 8, bell);
+        let push = |frame, until| assert!(ring.push(PortId(0), frame, until));
+        let pop = |now| ring.pop(Tick(now)).map(|(_, frame)| frame);
+        push(1, Tick(10));
+        assert_eq!(pop(10), Some(1), "that tick included");
+        push(2, Tick(10));
+        // Said later, and so good for longer; but the worker does not know whether it still holds.
+        push(3, Tick(20));
+        push(4, ALWAYS);
+        assert_eq!((pop(11), ring.expired()), (Some(4), 1));
+        push(5, Tick(20));
+        ring.hear(1);
+        assert_eq!(pop(12), None, "that one was there before");
+        ring.hear(1);
+        push(6, Tick(20));
+        assert_eq!((pop(13), ring.expired()), (Some(6), 1));
     }
 }

@@ -10,7 +10,7 @@ mod plan;
 mod report;
 mod thread;
 
-pub use mail::{INCOMING, Mail, OUTGOING, Urgent, frames_held};
+pub use mail::{ALWAYS, INCOMING, Mail, OUTGOING, Urgent, frames_held};
 pub use news::{News, Transition};
 pub use plan::{UnitPlan, floating, plans, stations};
 
@@ -58,9 +58,9 @@ pub struct Tools {
 }
 
 impl Tools {
-    /// Hands a frame to the worker that sends on `port`. False if it cannot be.
-    fn send(&self, port: types::PortId, bytes: &[u8]) -> bool {
-        Urgent::send(&self.urgent, &self.pool, port, bytes)
+    /// Hands a frame, good until then, to the worker that sends on `port`. False if it cannot be.
+    fn send(&self, port: types::PortId, bytes: &[u8], until: types::Tick) -> bool {
+        Urgent::send(&self.urgent, &self.pool, port, bytes, until)
     }
 }
 

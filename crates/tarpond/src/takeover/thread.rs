@@ -1,7 +1,7 @@
 //! The thread itself: what was received, what is due, what follows from it.
 
 use super::{
-    NAP, News, Request, Tools, Transition, UnitPlan,
+    ALWAYS, NAP, News, Request, Tools, Transition, UnitPlan, Urgent,
     report::{Live, report},
 };
 use std::{
@@ -11,7 +11,7 @@ use std::{
 };
 use types::{PortId, Tick};
 use vrrp::{
-    Action, Announcer, MemberSettings, Preemption, Received, State, Unit, advertisement,
+    Action, Announcer, MemberSettings, Preemption, RELEASE, Received, State, Unit, advertisement,
     announcements,
 };
 use wire::Frame as _;
@@ -36,6 +36,8 @@ pub(super) struct Thread {
     rounds: Vec<(u64, Duration)>,
     /// Connections are here, as last seen.
     ready: bool,
+    /// How often each worker came too late to send, as last seen.
+    expired: Vec<u64>,
     /// It was told to stop.
     stopping: bool,
 }
@@ -61,6 +63,7 @@ impl Thread {
             .collect();
         Self {
             units,
+            expired: vec![0; tools.urgent.len()],
             rounds: tools
                 .gauges
                 .iter()
@@ -88,6 +91,7 @@ impl Thread {
             self.become_ready();
             if !self.stopping {
                 self.watch_workers(now, &mut changed);
+                self.hear_of_expired(now, &mut changed);
                 for number in 0..self.units.len() {
                     self.step(number, now, &mut changed, |unit, actions| {
                         if unit.state() == State::Init {
@@ -242,6 +246,22 @@ impl Thread {
             .any(|(_, at)| now.saturating_sub(*at) > patience)
     }
 
+    /// A worker was held up and has not sent what a master had to say: whoever waited for it may be master by now.
+    fn hear_of_expired(&mut self, now: Duration, changed: &mut bool) {
+        let expired: Vec<u64> = self.tools.urgent.iter().map(|r| r.expired()).collect();
+        if expired != self.expired {
+            for number in 0..self.units.len() {
+                self.step(number, now, changed, |unit, actions| {
+                    unit.overslept(now, actions);
+                });
+            }
+        }
+        for (ring, expired) in self.tools.urgent.iter().zip(&expired) {
+            ring.hear(*expired);
+        }
+        self.expired = expired;
+    }
+
     fn judge_faults(&mut self, now: Duration, changed: &mut bool) {
         for number in 0..self.units.len() {
             let Some(live) = self.units.get(number) else {
@@ -275,10 +295,13 @@ impl Thread {
             return;
         };
         let before = (live.unit.state(), live.unit.since());
+        // Peers wait for what it says next as long as this, counted from what it said last.
+        let lease = live.unit.lease();
         let mut actions = Vec::new();
         f(&mut live.unit, &mut actions);
         let after = (live.unit.state(), live.unit.since());
         let role = u8::try_from(number).unwrap_or(u8::MAX);
+        let until = tick(&self.tools, lease.or(live.unit.lease()));
         for action in actions {
             match action {
                 Action::Take => {
@@ -292,7 +315,11 @@ impl Thread {
                         live.announcer.stop();
                     }
                 }
-                Action::Send { member, priority } => self.advertise(number, member, priority),
+                Action::Send { member, priority } => {
+                    // That it gives up is true whenever it is heard.
+                    let until = if priority == RELEASE { ALWAYS } else { until };
+                    self.advertise(number, member, priority, until);
+                }
                 Action::Announce => {
                     if let Some(live) = self.units.get_mut(number) {
                         live.announcer.start(now);
@@ -317,7 +344,7 @@ impl Thread {
         }
     }
 
-    fn advertise(&mut self, number: usize, member: usize, priority: u8) {
+    fn advertise(&mut self, number: usize, member: usize, priority: u8, until: Tick) {
         let Some(live) = self.units.get_mut(number) else {
             return;
         };
@@ -331,14 +358,14 @@ impl Thread {
         let source = state.settings().source;
         let send = |to| advertisement(plan.link, source, to, &message, plan.checksum);
         if plan.peers.is_empty() {
-            let sent = self.tools.send(plan.port, &send(None));
+            let sent = self.tools.send(plan.port, &send(None), until);
             live.losses.unsent += u64::from(!sent);
             return;
         }
         for peer in &plan.peers {
             match self.tools.neighbours.mac(plan.id, *peer) {
                 Some(mac) => {
-                    let sent = self.tools.send(plan.port, &send(Some((*peer, mac))));
+                    let sent = self.tools.send(plan.port, &send(Some((*peer, mac))), until);
                     live.losses.unsent += u64::from(!sent);
                 }
                 None => live.losses.unresolved += 1,
@@ -351,9 +378,10 @@ impl Thread {
             return;
         };
         let portion = live.announcer.poll(now);
+        let until = tick(&self.tools, live.unit.lease());
         for (port, link, address) in live.plan.announced.get(portion).unwrap_or_default() {
             for frame in announcements(*link, *address) {
-                let sent = self.tools.send(*port, &frame);
+                let sent = self.tools.send(*port, &frame, until);
                 live.losses.unsent += u64::from(!sent);
             }
         }
@@ -362,14 +390,7 @@ impl Thread {
     /// Until when roles are good: until the first master would have to have spoken again.
     fn lease(&self) {
         let leases = self.units.iter().filter_map(|live| live.unit.lease());
-        // The workers' clock is coarse: it may be late by its resolution.
-        let until = leases
-            .min()
-            .unwrap_or_default()
-            .saturating_sub(self.tools.clock.coarseness());
-        self.tools
-            .roles
-            .lease(Tick(u64::try_from(until.as_millis()).unwrap_or(u64::MAX)));
+        self.tools.roles.lease(tick(&self.tools, leases.min()));
     }
 
     fn show(&mut self, now: Duration) {
@@ -386,12 +407,11 @@ impl Thread {
         let due = dues.flatten().min();
         let now = self.tools.clock.precise();
         let wait = due.map_or(NAP, |due| due.saturating_sub(now).min(NAP));
-        let requests = &self.requests;
+        let in_time = |(ring, expired): (&Arc<Urgent>, &u64)| ring.expired() == *expired;
         self.tools.mail.wait(wait, || {
-            requests
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .is_empty()
+            let requests = self.requests.lock();
+            requests.unwrap_or_else(PoisonError::into_inner).is_empty()
+                && self.tools.urgent.iter().zip(&self.expired).all(in_time)
         });
     }
 
@@ -452,4 +472,11 @@ fn reconfigure(live: &mut Live, plan: UnitPlan, ready: bool, now: Duration) {
         }
     }
     live.plan = plan;
+}
+
+/// The workers' tick at which a lease is over: their clock is coarse, and may be late by its resolution.
+fn tick(tools: &Tools, lease: Option<Duration>) -> Tick {
+    let until = lease.unwrap_or_default();
+    let until = until.saturating_sub(tools.clock.coarseness());
+    Tick(u64::try_from(until.as_millis()).unwrap_or(u64::MAX))
 }

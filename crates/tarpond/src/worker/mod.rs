@@ -196,7 +196,7 @@ impl Duties {
         let mut burst: ArrayVec<Mbuf, BURST> = ArrayVec::new();
         // A look costs less than taking from an empty ring, and nearly always suffices.
         while !self.urgent.is_empty()
-            && let Some((port, frame)) = self.urgent.pop()
+            && let Some((port, frame)) = self.urgent.pop(now)
         {
             burst.push(frame);
             moved += 1;
@@ -230,7 +230,7 @@ impl Duties {
             if self.sync.is_empty() {
                 break;
             }
-            let Some((port, frame)) = self.sync.pop() else {
+            let Some((port, frame)) = self.sync.pop(now) else {
                 break;
             };
             burst.push(frame);

@@ -327,6 +327,19 @@ fn a_master_that_wakes_late_steps_down_without_a_word() {
 }
 
 #[test]
+fn a_master_whose_words_did_not_leave_in_time_steps_down_without_another() {
+    let mut this = Under::master(100);
+    this.actions.clear();
+    let now = this.unit.since() + ms(1);
+    this.unit.overslept(now, &mut this.actions);
+    assert_eq!(this.actions, [Action::Leave]);
+    assert_eq!((this.unit.state(), this.unit.late()), (State::Backup, 1));
+    // A backup has said nothing.
+    this.unit.overslept(now, &mut this.actions);
+    assert_eq!((this.actions.len(), this.unit.late()), (1, 1));
+}
+
+#[test]
 fn a_backup_that_wakes_late_listens_anew() {
     let mut this = Under::one(100);
     let due = this.unit.due().unwrap();
