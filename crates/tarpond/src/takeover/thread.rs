@@ -20,6 +20,8 @@ use wire::Frame as _;
 const SHOW: Duration = Duration::from_millis(200);
 /// Between two looks at a worker that has not come round in between: below this nothing is said of it.
 const SHORTEST_STALL: Duration = Duration::from_millis(30);
+/// For so long workers are left alone that have been asked to come round.
+const ROUND: Duration = Duration::from_micros(100);
 
 pub(super) struct Thread {
     units: Vec<Live>,
@@ -38,6 +40,8 @@ pub(super) struct Thread {
     ready: bool,
     /// How often each worker came too late to send, as last seen.
     expired: Vec<u64>,
+    /// When a backup's patience was over, and the rounds of each worker then.
+    asked: Option<(Duration, Vec<u64>)>,
     /// It was told to stop.
     stopping: bool,
 }
@@ -77,6 +81,7 @@ impl Thread {
             wrong: BTreeMap::new(),
             down: Vec::new(),
             ready: false,
+            asked: None,
             stopping: false,
         }
     }
@@ -84,6 +89,7 @@ impl Thread {
     pub fn run(mut self) {
         while !self.stopping {
             let mut changed = false;
+            let heard_out = self.heard_out();
             // What came in goes first, so that nothing is claimed while it waits.
             self.receive(&mut changed);
             self.obey(&mut changed);
@@ -97,7 +103,10 @@ impl Thread {
                         if unit.state() == State::Init {
                             unit.start(now, actions);
                         }
-                        unit.poll(now, actions);
+                        let over = unit.due().is_some_and(|due| Some(due) <= heard_out);
+                        if unit.state() != State::Backup || over {
+                            unit.poll(now, actions);
+                        }
                     });
                     self.announce(number, now);
                 }
@@ -114,6 +123,30 @@ impl Thread {
             }
         }
         self.drain();
+    }
+
+    /// When a backup's patience is over: until when workers have handed over what they received, once they have. A master whose words
+    /// a worker still holds has not fallen silent. To be called before what they handed over is received.
+    fn heard_out(&mut self) -> Option<Duration> {
+        let now = self.tools.clock.precise();
+        let waits = |live: &Live| {
+            live.unit.state() == State::Backup && live.unit.due().is_some_and(|due| due <= now)
+        };
+        if !self.units.iter().any(waits) {
+            self.asked = None;
+            return None;
+        }
+        let gauges = self.tools.gauges.iter();
+        let rounds: Vec<u64> = gauges.map(|gauge| gauge.read().rounds).collect();
+        let (at, before) = self.asked.get_or_insert_with(|| (now, rounds.clone()));
+        // The round under way may have looked before.
+        let mut both = rounds.iter().zip(before.iter());
+        if !both.all(|(round, before)| round.wrapping_sub(*before) >= 2) {
+            return None;
+        }
+        let at = *at;
+        self.asked = None;
+        Some(at)
     }
 
     fn receive(&mut self, changed: &mut bool) {
@@ -407,6 +440,10 @@ impl Thread {
         let due = dues.flatten().min();
         let now = self.tools.clock.precise();
         let wait = due.map_or(NAP, |due| due.saturating_sub(now).min(NAP));
+        let wait = match self.asked {
+            Some(_) => wait.max(ROUND),
+            None => wait,
+        };
         let in_time = |(ring, expired): (&Arc<Urgent>, &u64)| ring.expired() == *expired;
         self.tools.mail.wait(wait, || {
             let requests = self.requests.lock();

@@ -53,7 +53,8 @@ impl Gauge {
     #[inline]
     pub fn round(&self) {
         let rounds = self.rounds.load(Ordering::Relaxed);
-        self.rounds.store(rounds.wrapping_add(1), Ordering::Relaxed);
+        // Who sees the round sees what was handed over in it.
+        self.rounds.store(rounds.wrapping_add(1), Ordering::Release);
     }
 
     /// Says that a pause begins. The worker must look at its rings once more after this and before it sleeps: either it
@@ -84,7 +85,7 @@ impl Gauge {
     pub fn read(&self) -> Reading {
         Reading {
             busy: self.busy.load(Ordering::Relaxed),
-            rounds: self.rounds.load(Ordering::Relaxed),
+            rounds: self.rounds.load(Ordering::Acquire),
             packets: self.packets.load(Ordering::Relaxed),
             paused: self.paused.load(Ordering::Relaxed),
         }
