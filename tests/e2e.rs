@@ -6,6 +6,8 @@
 
 #[path = "e2e/announce.rs"]
 mod announce;
+#[path = "e2e/claims.rs"]
+mod claims;
 #[path = "e2e/control.rs"]
 mod control;
 #[path = "e2e/explain.rs"]
@@ -98,6 +100,7 @@ fn run() -> ExitCode {
         health::cases,
         keepalived::cases,
         virtual_address::cases,
+        claims::cases,
         failures::cases,
         tell::cases,
         removal::cases,

@@ -76,6 +76,10 @@ pub enum EventKind {
     VrrpFault,
     /// It has ended.
     VrrpStopped,
+    /// Somebody else says that a virtual address of this director's is theirs.
+    AddressClaimed,
+    /// They do not any more.
+    AddressUncontested,
 }
 
 /// A virtual router, or a group that moves together.

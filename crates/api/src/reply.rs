@@ -139,10 +139,31 @@ pub struct Status {
     /// Virtual routers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub vrrp: Vec<crate::Vrrp>,
+    /// Virtual addresses that are this director's, and that somebody else claims, too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub claims: Vec<Claim>,
     /// Runtime edits since the last apply, one line each; the next apply replaces them.
     pub edits: Vec<String>,
     /// What this machine or its ports cannot do, in plain words, with the remedy.
     pub limitations: Vec<String>,
+}
+
+/// Somebody else has said, by ARP or neighbour discovery, that a virtual address is theirs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claim {
+    /// The virtual address.
+    pub address: IpAddr,
+    /// Who says so.
+    pub mac: MacAddr,
+    /// Where that was heard.
+    pub interface: String,
+    /// The real servers with that MAC.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub servers: Vec<IpAddr>,
+    /// How often it was heard.
+    pub times: u64,
+    /// Milliseconds since it was heard last.
+    pub age_ms: u64,
 }
 
 /// Packet memory.

@@ -2,6 +2,7 @@
 
 use crate::{
     Capacity, CapacityError, ModelError, WorkerCounters,
+    claims::Claims,
     local::Local,
     lvs::{
         self, Estimator, Marks, Notes, Roll, Roster, Services, Synchronizer, Timeouts, TrafficCells,
@@ -93,6 +94,7 @@ impl Director {
             roster: Roster::new(capacity.services, capacity.servers)
                 .with_records(capacity.ftp_connections()),
             roles: Arc::default(),
+            claims: Claims::default(),
             defences: lvs::Defences::default(),
             resets: lvs::Resets::default(),
             domain,

@@ -9,6 +9,7 @@
 pub mod model;
 
 mod capacity;
+mod claims;
 mod context;
 mod counters;
 mod datagram;
@@ -44,6 +45,7 @@ mod waiting;
 mod worker;
 
 pub use capacity::{Capacity, CapacityError};
+pub use claims::Claim;
 pub use counters::{Conservation, DropReason, PortCounters, WorkerCounters};
 pub use director::{Director, Neighbourhood};
 pub use explain::{Caught, Explanation, Facts, Fate, Sender, SentFrame, ServerFacts};

@@ -135,7 +135,11 @@ fn from_ourselves<F: Frame, O: Output<F>>(
 ) {
     let net = &cx.snapshot.net;
     let destination = packet.addresses.destination();
-    let shown = match nd::kind(&frame, packet) {
+    let discovery = nd::kind(&frame, packet);
+    if discovery.is_some() {
+        nd::hear_claim(cx, &frame, packet);
+    }
+    let shown = match discovery {
         Some(nd::Kind::Advertisement) => true,
         Some(nd::Kind::Solicitation) => false,
         None => matches!(net.local(destination), Some(Local::Own(_))),
@@ -345,7 +349,7 @@ mod tests {
         "02000000010102000000011108060001080006040002020000000111 0a000064 020000000101 0a010001",
         "ffffffffffff02000000011108060001080006040001020000000111 0a000064 000000000000 0a01000b",
         "02000000010102000000011186dd6000000000203afffd000000000000000000000000000100 fd010000000000000000000000000001\
-         8800eb3960000000fd000000000000000000000000000100 0201020000000111",
+         8800198e60000000fd000000000000000000000000000100 0201020000000111",
     ];
 
     #[test]
@@ -366,6 +370,50 @@ mod tests {
                 .neighbours
                 .peek(types::InterfaceId(1), "10.0.0.100".parse().unwrap());
             assert_eq!(learned, None);
+        }
+    }
+
+    /// As [`CLAIMS`], and a question of another by IPv6, which is none of the host's business.
+    fn claims() -> impl Iterator<Item = VecFrame> {
+        let asks = "3333ff00000b02000000011186dd6000000000203afffd000000000000000000000000000100ff0200000000000000000001ff00000b\
+                    87007b7500000000 fd01000000000000000000000000000b 0101020000000111";
+        let all = CLAIMS.into_iter().chain([asks]);
+        all.map(|claim| VecFrame::new(&hex(&claim.replace(' ', ""))))
+    }
+
+    #[test]
+    fn who_claims_the_vip_is_noted_with_its_mac() {
+        for (frame, vip) in claims().zip(["10.0.0.100", "10.0.0.100", "fd00::100", "fd00::100"]) {
+            let mut world = World::of(&desired());
+            world.receive(1, frame);
+            let noted = world.shared.claims.all();
+            let [claim] = noted.as_slice() else {
+                panic!("{vip}: {noted:?}");
+            };
+            assert_eq!(claim.address, ip(vip));
+            assert_eq!(claim.mac, mac("02:00:00:00:01:11"));
+            assert_eq!((claim.interface.0, claim.times), (1, 1));
+            assert_eq!(claim.last, world.now);
+        }
+    }
+
+    #[test]
+    fn neither_the_other_director_nor_this_one_claims_its_own_address() {
+        for frame in claims() {
+            let mut world = World::of(&desired());
+            let floating = [(ip("10.0.0.100"), 3), (ip("fd00::100"), 3)];
+            world.snapshot.floating = crate::role::Floating::new(&floating);
+            world.receive(1, frame.clone());
+            assert_eq!(world.shared.claims.all(), [], "that one is master");
+            world.shared.roles.lease(world.now);
+            world.shared.roles.set(3, true);
+            world.receive(1, frame.clone());
+            assert_eq!(world.shared.claims.all().len(), 1);
+            let mut desired = desired();
+            desired.interfaces[0].mac = mac("02:00:00:00:01:11");
+            let mut world = World::of(&desired);
+            world.receive(1, frame);
+            assert_eq!(world.shared.claims.all(), [], "two ports on one link");
         }
     }
 

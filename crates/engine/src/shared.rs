@@ -1,6 +1,7 @@
 //! What outlives snapshots and is shared by all workers.
 
 use crate::{
+    claims::Claims,
     lvs::{Defences, Resets, Roster},
     neighbour::NeighbourTable,
     role::Roles,
@@ -25,6 +26,8 @@ pub(crate) struct Shared {
     pub connections6: Table<V6>,
     /// Which virtual addresses are the director's now.
     pub roles: Arc<Roles>,
+    /// Who else says that they are theirs.
+    pub claims: Claims,
     /// Counts and cursors of services and servers.
     pub roster: Roster,
     /// How the defences against floods stand.

@@ -2,6 +2,7 @@
 
 use crate::{
     Output, WorkerCounters,
+    claims::Claims,
     context::Context,
     forward,
     local::Local,
@@ -157,6 +158,7 @@ impl World {
             connections4: Table::new(64, [3, 5], Arc::clone(&domain)).unwrap(),
             connections6: Table::new(64, [3, 5], Arc::clone(&domain)).unwrap(),
             roles: Arc::default(),
+            claims: Claims::default(),
             roster: Roster::new(0, 0),
             defences: crate::lvs::Defences::default(),
             resets: crate::lvs::Resets::default(),

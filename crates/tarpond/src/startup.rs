@@ -5,7 +5,7 @@
 use crate::{
     capture::Switch,
     clock::Clock,
-    control::{self, Control, Listener},
+    control::{self, Claims, Control, Listener},
     cores::{self, Placement},
     desired::{PortFacts, desired},
     detour::Detours,
@@ -127,6 +127,7 @@ pub fn run(config: Config, source: Source) -> Result<()> {
         ready: Arc::clone(&ready),
     };
     let sync = Sync::start(&eal, sync::plan(&config, &facts), sync_tools)?;
+    let claims = Claims::new(urgent.clone(), pool.clone());
     let tools = Tools {
         ready,
         roles: director.roles(),
@@ -156,6 +157,7 @@ pub fn run(config: Config, source: Source) -> Result<()> {
         health,
         detours,
         (takeover, sync),
+        claims,
     );
     tracing::info!("director `{name}` is ready");
     manager.ready("forwarding");

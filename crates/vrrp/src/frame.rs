@@ -181,18 +181,47 @@ pub fn announcements(link: Link, address: IpAddr) -> Vec<Vec<u8>> {
             };
             message.extend(option.as_bytes());
             // From an address that is there only with the virtual one: itself.
-            let ends = (ip.to_bits(), ALL_NODES);
-            let len = u32::try_from(message.len()).unwrap_or(u32::MAX);
-            let mut sum = Sum::pseudo6(ends.0, ends.1, protocol::ICMPV6, len);
-            sum.add(&message);
-            let sum = sum.finish().to_be_bytes();
-            if let Some(field) = message.get_mut(2..4) {
-                field.copy_from_slice(&sum);
-            }
-            let mac = MacAddr(nd::multicast_mac(ALL_NODES));
-            vec![packet6(link, mac, ends, protocol::ICMPV6, &message)]
+            vec![discovery(link, (ip.to_bits(), ALL_NODES), message)]
         }
     }
+}
+
+/// What asks the segment whether anybody has `address`, as a host does before it takes one (RFC 5227 2.1.1, RFC 4862 5.4.2): from no
+/// address, so that nobody learns anything by it.
+#[must_use]
+pub fn probe(link: Link, address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(ip) => {
+            let mut frame = link_header(link, MacAddr::BROADCAST, ethernet::ARP);
+            let arp = Arp::new(arp::REQUEST, (link.mac.0, 0), ([0; 6], ip.to_bits()));
+            frame.extend(arp.as_bytes());
+            frame
+        }
+        IpAddr::V6(ip) => {
+            let message = nd::Neighbour {
+                kind: icmp::v6::NEIGHBOUR_SOLICITATION,
+                code: 0,
+                checksum: U16::new(0),
+                flags: U32::new(0),
+                target: ip.octets(),
+            };
+            let ends = (0, nd::solicited_node(ip.to_bits()));
+            discovery(link, ends, message.as_bytes().to_vec())
+        }
+    }
+}
+
+/// A message of neighbour discovery to a group, its checksum still to be computed.
+fn discovery(link: Link, ends: (u128, u128), mut message: Vec<u8>) -> Vec<u8> {
+    let len = u32::try_from(message.len()).unwrap_or(u32::MAX);
+    let mut sum = Sum::pseudo6(ends.0, ends.1, protocol::ICMPV6, len);
+    sum.add(&message);
+    let sum = sum.finish().to_be_bytes();
+    if let Some(field) = message.get_mut(2..4) {
+        field.copy_from_slice(&sum);
+    }
+    let mac = MacAddr(nd::multicast_mac(ends.1));
+    packet6(link, mac, ends, protocol::ICMPV6, &message)
 }
 
 fn link_header(link: Link, to: MacAddr, ethertype: u16) -> Vec<u8> {

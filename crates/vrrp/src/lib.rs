@@ -17,7 +17,7 @@ pub use announce::{Announcer, Repetition};
 pub use cause::Cause;
 pub use codec::{Advertisement, Authentication, Checksum, Version};
 pub use error::ParseError;
-pub use frame::{Link, Received, advertisement, announcements};
+pub use frame::{Link, Received, advertisement, announcements, probe};
 pub use timers::{Interval, master_down, skew};
 pub use unit::{Action, Counters, Member, MemberSettings, Preemption, State, Unit};
 

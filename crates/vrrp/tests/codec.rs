@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use types::{MacAddr, VlanId};
 use vrrp::{
     Advertisement, Authentication, Checksum, Interval, Link, ParseError, Received, Version,
-    advertisement, announcements,
+    advertisement, announcements, probe,
 };
 
 fn hex(text: &str) -> Vec<u8> {
@@ -268,4 +268,22 @@ fn an_ipv4_address_is_announced_both_ways_and_an_ipv6_one_as_rfc_4861_says() {
     let mut sum = wire::Sum::pseudo6(ends.0, ends.1, 58, len);
     sum.add(message);
     assert_eq!(sum.finish(), 0);
+}
+
+#[test]
+fn an_address_is_asked_for_from_no_address() {
+    assert_eq!(
+        probe(link(None), "192.0.2.100".parse().unwrap()),
+        hex(
+            "ffffffffffff 020000000001 0806 0001 0800 06 04 0001 020000000001 00000000 000000000000 c0000264"
+        )
+    );
+    // RFC 4862 5.4.2: to the solicited-node group, without an option.
+    assert_eq!(
+        probe(link(Some(7)), "2001:db8::100".parse().unwrap()),
+        hex(
+            "3333ff000100 020000000001 8100 c007 86dd 6c000000 0018 3a ff 00000000000000000000000000000000 \
+             ff0200000000000000000001ff000100 8700 4aef 00000000 20010db8000000000000000000000100"
+        )
+    );
 }

@@ -4,6 +4,7 @@
 use super::{Explanation, facts};
 use crate::{
     CapacityError, Director, Output, WorkerCounters,
+    claims::Claims,
     local::Local,
     lvs::{self, Ip, TrafficCells},
     packet::{self, Addresses, Packet, Parsed},
@@ -48,6 +49,7 @@ impl Director {
             connections6: Table::new(ROOM, key, Arc::clone(&domain))?,
             roster: live.roster.copy(),
             roles: Arc::clone(&live.roles),
+            claims: Claims::default(),
             defences: live.defences.copy(),
             resets: crate::lvs::Resets::default(),
             snapshot: Published::new(Arc::clone(&domain), snapshot),

@@ -1,8 +1,8 @@
 //! ARP: answers for own addresses and VIPs as Linux does with `arp_ignore=0`, on whichever interface it is asked; for
-//! nobody else. Learns from answers and announcements, and from those who ask for us.
+//! nobody else. Learns from answers and announcements, and from those who ask for us. Notes who claims a VIP.
 
 use super::pass_on;
-use crate::{DropReason, Output, context::Context, net::Local, transmit};
+use crate::{DropReason, Output, claims, context::Context, net::Local, transmit};
 use std::net::Ipv4Addr;
 use types::{InterfaceId, MacAddr, PortId};
 use wire::{Arp, Frame, FromBytes, IntoBytes, arp, ethernet};
@@ -39,7 +39,10 @@ pub(crate) fn receive<F: Frame, O: Output<F>>(
     // Somebody else claims an address of ours: nothing to learn, nothing to answer. Who claims a VIP is shown to the host, which has none.
     match net.local4(arp.sender()) {
         None => {}
-        Some(Local::Vip) => return pass_on(cx, frame, port, DropReason::ArpNotForUs),
+        Some(Local::Vip) => {
+            claims::hear(cx, (sender.into(), sender_mac), interface);
+            return pass_on(cx, frame, port, DropReason::ArpNotForUs);
+        }
         Some(_) => return cx.drop(frame, DropReason::ArpNotForUs),
     }
     let probe = sender.is_unspecified();

@@ -3,7 +3,7 @@
 
 use super::{icmp_checksum_is_right, icmp_kind, pass_on};
 use crate::{
-    DropReason, Output,
+    DropReason, Output, claims,
     context::Context,
     datagram::{self, Header},
     forward,
@@ -73,6 +73,29 @@ pub(super) fn receive<F: Frame, O: Output<F>>(
         solicitation(cx, frame, packet, &told);
     } else {
         advertisement(cx, frame, packet, port, &told);
+    }
+}
+
+/// Notes who says that a VIP is theirs: who asks with it as the source, or advertises it.
+pub(super) fn hear_claim<F: Frame, O: Output<F>>(
+    cx: &Context<'_, F, O>,
+    frame: &F,
+    packet: &Packet,
+) {
+    let (Some(message), Addresses::V6 { source, .. }) = (read(frame, packet), packet.addresses)
+    else {
+        return;
+    };
+    let address = if message.kind == v6::NEIGHBOUR_SOLICITATION {
+        source
+    } else {
+        message.target
+    };
+    if cx.snapshot.net.local6(address) == Some(Local::Vip)
+        && let Some(mac) = message.mac.or_else(|| sender(frame))
+    {
+        let address = Ipv6Addr::from_bits(address).into();
+        claims::hear(cx, (address, mac), packet.interface);
     }
 }
 
@@ -207,7 +230,10 @@ fn advertisement<F: Frame, O: Output<F>>(
     match cx.snapshot.net.local6(target) {
         None => {}
         // Somebody else claims an address of ours. Who claims a VIP is shown to the host, which has none.
-        Some(Local::Vip) => return pass_on(cx, frame, port, DropReason::IcmpIgnored),
+        Some(Local::Vip) => {
+            hear_claim(cx, &frame, packet);
+            return pass_on(cx, frame, port, DropReason::IcmpIgnored);
+        }
         Some(_) => return cx.drop(frame, DropReason::IcmpIgnored),
     }
     let address = Ipv6Addr::from_bits(target).into();

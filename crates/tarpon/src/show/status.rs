@@ -4,7 +4,7 @@ use crate::{
     table::Table,
     units::{bytes, count, duration, plural, share},
 };
-use api::{Fill, Status};
+use api::{Claim, Fill, Status};
 
 pub fn status(s: &Status) -> String {
     let mut out = format!(
@@ -89,6 +89,12 @@ pub fn status(s: &Status) -> String {
         ]);
     }
     out.push_str(&workers.to_string());
+    let claims: Vec<String> = s.claims.iter().map(claim).collect();
+    section(
+        &mut out,
+        "virtual addresses that somebody else claims, too:",
+        &claims,
+    );
     section(&mut out, "what this machine does not do:", &s.limitations);
     section(
         &mut out,
@@ -96,6 +102,20 @@ pub fn status(s: &Status) -> String {
         &s.edits,
     );
     out
+}
+
+/// `192.0.2.10 is at 02:00:00:00:01:11 on lan, real server 10.1.0.11 (heard 5 times, 12 s ago)`
+fn claim(claim: &Claim) -> String {
+    let servers = claim.servers.iter().map(|s| format!(", real server {s}"));
+    format!(
+        "{} is at {} on {}{} (heard {}, {} ago)",
+        claim.address,
+        claim.mac,
+        claim.interface,
+        servers.collect::<String>(),
+        plural(claim.times, "time"),
+        duration(claim.age_ms / 1000)
+    )
 }
 
 fn section(out: &mut String, title: &str, lines: &[String]) {

@@ -1,9 +1,9 @@
 //! A director as the fake daemon tells of it.
 
 use api::{
-    CapturedFrame, Connection, Counters, Direction, DropCount, Fill, Link, Memory, MemoryMode,
-    Neighbour, NeighbourState, Persistence, Port, PortAddress, PortStats, Route, RouteKind, Server,
-    Service, Status, Totals, Traffic, Worker, WorkerCounters,
+    CapturedFrame, Claim, Connection, Counters, Direction, DropCount, Fill, Link, Memory,
+    MemoryMode, Neighbour, NeighbourState, Persistence, Port, PortAddress, PortStats, Route,
+    RouteKind, Server, Service, Status, Totals, Traffic, Worker, WorkerCounters,
 };
 use types::{ForwardingMethod, Protocol, Scheduler, ServiceKey, VlanId, Weight};
 
@@ -60,6 +60,14 @@ pub fn status() -> Status {
         ports_up: 1,
         ports: 2,
         vrrp: Vec::new(),
+        claims: vec![Claim {
+            address: "192.0.2.10".parse().unwrap(),
+            mac: "02:00:00:00:01:11".parse().unwrap(),
+            interface: "lan".into(),
+            servers: vec!["10.1.0.11".parse().unwrap()],
+            times: 5,
+            age_ms: 12_345,
+        }],
         edits: vec!["service tcp 192.0.2.10:80: server 10.1.0.12:8080: weight 1 -> 0".into()],
         limitations: vec!["wan: no checksum offload, done in software".into()],
     }

@@ -119,6 +119,7 @@ pub fn status(control: &Control) -> Status {
         ports_up: control.ports.iter().filter(|p| p.port.link().up).count() as u64,
         ports: control.ports.len() as u64,
         vrrp: control.vrrp(),
+        claims: control.claims.shown(),
         edits: control.edits(),
         limitations,
     }

@@ -2,6 +2,7 @@
 //!
 //! One thread, one loop: signals, clients, and once a second the chores. Nothing here waits for a client or for a worker.
 
+mod claims;
 mod client;
 mod commands;
 mod edits;
@@ -26,6 +27,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub use claims::Claims;
 pub use listener::Listener;
 pub use signals::Signals;
 pub use state::Control;

@@ -1,6 +1,6 @@
 //! What the control thread owns: the desired state, the director it goes to, ports and TAPs.
 
-use super::{journal::Journal, listings::Rates, passive};
+use super::{Claims, claims, journal::Journal, listings::Rates, passive};
 use crate::{
     capture::{Session, Switch},
     clock::Clock,
@@ -69,6 +69,8 @@ pub struct Control {
     sync: Option<Sync>,
     /// Ports that had a carrier once: of one that never had, nothing is known.
     carriers: HashSet<types::PortId>,
+    /// Who else claims virtual addresses.
+    pub(super) claims: Claims,
     pub(super) journal: Journal,
     tellers: Tellers,
     /// Servers as their checks found them when that was last acted on: of several checks the first that fails counts.
@@ -104,6 +106,7 @@ impl Control {
         health: Health,
         detours: Detours,
         (takeover, sync): (Takeover, Sync),
+        claims: Claims,
     ) -> Self {
         let mut control = Self {
             applied: config.clone(),
@@ -136,6 +139,7 @@ impl Control {
             standing: Standing::default(),
             watch: Watch::default(),
             next_look: Instant::now(),
+            claims,
             journal: Journal::default(),
             tellers: Tellers::default(),
             found: HashMap::new(),
@@ -297,6 +301,7 @@ impl Control {
         }
         self.rates.sample(&self.gauges);
         self.look_at_carriers();
+        claims::look(self);
     }
 
     fn look_at_carriers(&mut self) {

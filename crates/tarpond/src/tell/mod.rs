@@ -97,7 +97,9 @@ const fn about(kind: EventKind) -> NotifyAbout {
         | EventKind::ServerReadmitted
         | EventKind::Weight
         | EventKind::QuorumWon
-        | EventKind::QuorumLost => NotifyAbout::Services,
+        | EventKind::QuorumLost
+        | EventKind::AddressClaimed
+        | EventKind::AddressUncontested => NotifyAbout::Services,
     }
 }
 
