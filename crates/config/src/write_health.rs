@@ -16,6 +16,8 @@ pub(crate) fn check(check: &Check) -> Table {
     put("timeout", seconds(timing.timeout));
     put("retry", i64::from(timing.retry).into());
     put("delay_before_retry", seconds(timing.delay_before_retry));
+    put("retry_when_down", timing.retry_when_down.into());
+    put("rise", i64::from(timing.rise).into());
     if let Some(warmup) = timing.warmup {
         put("warmup", seconds(warmup));
     }

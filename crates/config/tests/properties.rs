@@ -30,7 +30,7 @@ fn checks() -> impl Strategy<Value = Vec<Check>> {
         ),
         (
             "https",
-            "sni = 'a.b'\nca = '/ca'\ncertificate = '/c'\nkey = '/k'\nalpha = true",
+            "sni = 'a.b'\nca = '/ca'\ncertificate = '/c'\nkey = '/k'\nalpha = true\nrise = 3\nretry_when_down = true",
         ),
         ("https", "delay_loop = 0.25\nwarmup = 0\nretry = 7"),
         (

@@ -4,7 +4,7 @@ use crate::{Change, Check, Machine, Outcome};
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BinaryHeap},
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     time::Duration,
 };
 use types::ServiceKey;
@@ -61,8 +61,26 @@ struct Entry {
     round: u64,
     begun: Duration,
     last: Option<(Duration, Outcome)>,
+    /// The weight it asked for when it passed last.
+    wish: Option<u32>,
     took: Duration,
     since: Option<Duration>,
+}
+
+impl Entry {
+    fn view(&self, id: CheckId) -> View {
+        View {
+            id,
+            kind: self.check.kind.word(),
+            target: self.check.target(id.server),
+            up: self.machine.is_up(),
+            decided: self.machine.is_decided(),
+            failures: self.machine.failures(),
+            last: self.last.clone(),
+            took: self.took,
+            since: self.since,
+        }
+    }
 }
 
 /// All checks.
@@ -127,6 +145,7 @@ impl Checks {
                         check,
                         begun: now,
                         last: None,
+                        wish: None,
                         took: Duration::ZERO,
                         since: None,
                     }
@@ -205,6 +224,9 @@ impl Checks {
         self.rounds = next_round;
         entry.round = next_round;
         entry.took = now.saturating_sub(entry.begun);
+        if let Outcome::Passed { weight } = outcome {
+            entry.wish = weight;
+        }
         entry.last = Some((now, outcome));
         if change.is_some() {
             entry.since = Some(now);
@@ -221,30 +243,31 @@ impl Checks {
         self.of(service, server).all(|entry| entry.machine.is_up())
     }
 
-    /// The weight a script asked for last, the lowest of several.
+    /// The weight that scripts asked for when they passed last, the lowest of several: a failure alone does not change it.
     #[must_use]
     pub fn weight(&self, service: ServiceKey, server: SocketAddr) -> Option<u32> {
         self.of(service, server)
-            .filter_map(|entry| match &entry.last {
-                Some((_, Outcome::Passed { weight })) => *weight,
-                _ => None,
-            })
+            .filter_map(|entry| entry.wish)
             .min()
     }
 
     /// How each check is, by service, server and number.
     pub fn views(&self) -> impl Iterator<Item = View> + '_ {
-        self.entries.iter().map(|(id, entry)| View {
-            id: *id,
-            kind: entry.check.kind.word(),
-            target: entry.check.target(id.server),
-            up: entry.machine.is_up(),
-            decided: entry.machine.is_decided(),
-            failures: entry.machine.failures(),
-            last: entry.last.clone(),
-            took: entry.took,
-            since: entry.since,
-        })
+        self.entries.iter().map(|(id, entry)| entry.view(*id))
+    }
+
+    /// How each check of a service is, by server and number.
+    pub fn views_of(&self, service: ServiceKey) -> impl Iterator<Item = View> + '_ {
+        // No address comes before this one.
+        let first = CheckId {
+            service,
+            server: SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0),
+            number: 0,
+        };
+        self.entries
+            .range(first..)
+            .take_while(move |(id, _)| id.service == service)
+            .map(|(id, entry)| entry.view(*id))
     }
 
     fn of(&self, service: ServiceKey, server: SocketAddr) -> impl Iterator<Item = &Entry> {

@@ -13,6 +13,10 @@ pub struct Timing {
     pub retry: u32,
     /// From a failure to its repetition.
     pub delay_before_retry: Duration,
+    /// Whether failures are repeated while the server is down, too, as keepalived's TCP and SMTP checkers do.
+    pub retry_when_down: bool,
+    /// Successes in a row, at least 1, that bring a server back.
+    pub rise: u32,
     /// The first check comes at a random moment within this; absent: within `delay_loop`. Zero: at once.
     pub warmup: Option<Duration>,
     /// Down until the first success; else up until proved otherwise.
@@ -26,6 +30,8 @@ impl Default for Timing {
             timeout: Duration::from_secs(3),
             retry: 1,
             delay_before_retry: Duration::from_secs(1),
+            retry_when_down: false,
+            rise: 1,
             warmup: None,
             alpha: false,
         }
@@ -67,6 +73,8 @@ pub struct Machine {
     up: bool,
     /// Failures in a row, until they have made the server down.
     failures: u32,
+    /// Successes in a row of a server that is down.
+    successes: u32,
     /// When the next check starts; `None`: one is under way.
     next: Option<Duration>,
     /// Whether any check has had an outcome.
@@ -82,6 +90,7 @@ impl Machine {
             timing,
             up: !timing.alpha,
             failures: 0,
+            successes: 0,
             next: Some(now + warmup * u32::from(draw) / 65_536),
             decided: false,
         }
@@ -106,6 +115,7 @@ impl Machine {
     pub fn restart(&mut self, now: Duration) {
         self.next = Some(now);
         self.failures = 0;
+        self.successes = 0;
     }
 
     /// The server is known to be down already: it must answer first, and is asked at once.
@@ -141,7 +151,7 @@ impl Machine {
     /// Failures in a row that have not made the server down yet.
     #[must_use]
     pub const fn failures(&self) -> u32 {
-        self.failures
+        if self.up { self.failures } else { 0 }
     }
 
     /// Starts the check if it is due.
@@ -163,15 +173,21 @@ impl Machine {
             }
             Outcome::Passed { .. } => {
                 self.failures = 0;
-                (now + self.timing.delay_loop, true)
+                self.successes = if self.up { 0 } else { self.successes + 1 };
+                let back = self.up || self.successes >= self.timing.rise;
+                (now + self.timing.delay_loop, back)
             }
-            Outcome::Failed(_) if !self.up => (now + self.timing.delay_loop, false),
-            Outcome::Failed(_) if self.failures < self.timing.retry => {
+            Outcome::Failed(_)
+                if self.failures < self.timing.retry
+                    && (self.up || self.timing.retry_when_down) =>
+            {
                 self.failures += 1;
-                (soon, true)
+                self.successes = 0;
+                (soon, self.up)
             }
             Outcome::Failed(_) => {
                 self.failures = 0;
+                self.successes = 0;
                 (now + self.timing.delay_loop, false)
             }
         };

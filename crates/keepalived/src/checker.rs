@@ -80,6 +80,9 @@ impl Defaults {
                 .max(Duration::from_millis(10)),
             retry: self.retry.unwrap_or(retry),
             delay_before_retry: self.pause.unwrap_or(pause),
+            // As it does, observed side by side.
+            retry_when_down: matches!(kind, "TCP_CHECK" | "SMTP_CHECK"),
+            rise: 1,
             warmup: self.warmup,
             alpha: self.alpha.unwrap_or(false),
         }
@@ -107,6 +110,7 @@ struct Words {
     bind: Option<IpAddr>,
     urls: Vec<Http>,
     version_1_1: bool,
+    fast_recovery: bool,
     sni: bool,
     sni_name: Option<String>,
     helo: Option<String>,
@@ -161,7 +165,12 @@ pub(crate) fn read(
         timing.timeout = words.timeout.unwrap_or(timing.delay_loop);
     }
     let (address, port, bind) = (words.address, words.port, words.bind);
+    let fast_recovery = words.fast_recovery;
     let kinds = words.kinds(kind, statement, &defaults, context, notes);
+    if matches!(kind, "HTTP_GET" | "SSL_GET") && !fast_recovery {
+        // One page in turn, and after the last the first once more: only then is the server back.
+        timing.rise = u32::try_from(kinds.len()).map_or(1, |pages| pages + 1);
+    }
     kinds
         .into_iter()
         .map(|kind| Check {
@@ -204,9 +213,9 @@ impl Words {
                     _ => notes.wrong(inner, "it is 1.0, 1.0C or 1.1"),
                 };
             }
-            (_, "fast_recovery") if web => {
-                return notes.harmless(inner, "pages are checked at the same time, not in turn");
-            }
+            (_, "fast_recovery") if web => flag(inner, notes)
+                .map(|on| self.fast_recovery = on)
+                .is_some(),
             ("SSL_GET", "enable_sni") => flag(inner, notes).map(|on| self.sni = on).is_some(),
             ("SSL_GET", "sni_name") => put(&mut self.sni_name, text()),
             ("SMTP_CHECK", "helo_name") => put(&mut self.helo, text()),

@@ -135,6 +135,6 @@ fn script(inner: &Statement, notes: &mut Notes) -> Vec<String> {
         notes.wrong(inner, "it does not begin with the path of a program");
         return Vec::new();
     }
-    notes.mapped(inner, "runs as the user of the service's programs, `nobody` unless quorum_up or quorum_down name one");
+    notes.mapped(inner, "runs as the user of the service's programs: that of script_user, quorum_up or quorum_down, else `nobody`");
     words
 }

@@ -88,6 +88,9 @@ pub(crate) fn read(statement: &Statement, context: &Context, notes: &mut Notes) 
     };
     notes.exact(statement);
     let mut policy = health::Policy::new();
+    if let Some(user) = &context.script_user {
+        user.clone_into(&mut policy.notify_user);
+    }
     let block = block(statement, &mut policy, notes);
     let blocks: Vec<server::Block> = statement
         .inner()

@@ -116,6 +116,10 @@ fn a_group_becomes_a_service_for_each_of_its_members() {
         "10.0.0.99:8080"
     );
     assert_eq!(health.quorum_down, ["/usr/local/bin/tell", "no quorum"]);
+    // quorum_down names one; script_user counts where none is named.
+    assert_eq!(health.user(), "nobody");
+    let unnamed = self::import(&WEB.replace("'no quorum'\" nobody", "'no quorum'\""));
+    assert_eq!(unnamed.services[0].health.user(), "checker");
     assert_eq!(import.timeouts.tcp_fin, Some(60));
     let first = service.servers[0];
     assert_eq!(
@@ -147,6 +151,8 @@ fn checks_inherit_and_have_keepaliveds_defaults() {
             (s(6), s(3), 2, s(2))
         );
         assert!(t.alpha && t.warmup.is_none());
+        // Both pages, and the first once more.
+        assert_eq!((t.rise, t.retry_when_down), (3, false));
     }
     let (Kind::Http(first), Kind::Http(second)) = (&checks[0].kind, &checks[1].kind) else {
         panic!("pages");

@@ -117,6 +117,9 @@ fn timing(reader: &mut Reader, section: &mut Section<'_>) -> Timing {
         from_zero,
         seconds(Duration::ZERO..=HOUR),
     );
+    let repeated = section.get(reader, "retry_when_down", "true or false", flag);
+    let rise = "a whole number from 1 to 1000, like 1";
+    let rise = section.get(reader, "rise", rise, integer(1..=1000));
     let warmup = section.get(reader, "warmup", from_zero, seconds(Duration::ZERO..=HOUR));
     let alpha = section.get(reader, "alpha", "true or false", flag);
     Timing {
@@ -124,6 +127,8 @@ fn timing(reader: &mut Reader, section: &mut Section<'_>) -> Timing {
         timeout: timeout.unwrap_or(default.timeout),
         retry: retry.unwrap_or(default.retry),
         delay_before_retry: pause.unwrap_or(default.delay_before_retry),
+        retry_when_down: repeated.unwrap_or(default.retry_when_down),
+        rise: rise.unwrap_or(default.rise),
         warmup,
         alpha: alpha.unwrap_or(default.alpha),
     }

@@ -173,4 +173,35 @@ fn a_server_is_up_if_all_its_checks_are() {
     assert!(checks.is_up(service, id(3, 0).server), "it has none");
     assert_eq!(checks.weight(service, id(2, 0).server), Some(7));
     assert_eq!(checks.weight(service, id(3, 0).server), None);
+    let ids = |views: Vec<View>| views.iter().map(|view| view.id).collect::<Vec<_>>();
+    let all = ids(checks.views().collect());
+    assert_eq!(all, [id(1, 0), id(1, 1), id(2, 0)]);
+    assert_eq!(ids(checks.views_of(service).collect()), all);
+    let other = ServiceKey::Address {
+        protocol: Protocol::Tcp,
+        address: ([192, 0, 2, 9], 80).into(),
+    };
+    assert!(checks.views_of(other).next().is_none());
+}
+
+#[test]
+fn a_weight_asked_for_stays_through_a_failure_that_does_not_count_yet() {
+    let mut checks = Checks::new(1);
+    let timing = Timing {
+        retry: 1,
+        ..at_once()
+    };
+    checks.follow(s(0), vec![(id(1, 0), tcp(timing))]);
+    let (service, server) = (id(1, 0).service, id(1, 0).server);
+    let wished = |weight| Outcome::Passed {
+        weight: Some(weight),
+    };
+    run(&mut checks, s(0), &wished(7));
+    run(&mut checks, s(5), &failed());
+    assert!(checks.is_up(service, server));
+    assert_eq!(checks.weight(service, server), Some(7));
+    run(&mut checks, s(6), &wished(9));
+    assert_eq!(checks.weight(service, server), Some(9));
+    run(&mut checks, s(11), &Outcome::PASSED);
+    assert_eq!(checks.weight(service, server), None);
 }

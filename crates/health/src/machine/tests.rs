@@ -10,6 +10,8 @@ const TIMING: Timing = Timing {
     timeout: s(3),
     retry: 2,
     delay_before_retry: s(1),
+    retry_when_down: false,
+    rise: 1,
     warmup: Some(Duration::ZERO),
     alpha: false,
 };
@@ -46,6 +48,44 @@ fn a_server_is_down_after_the_retries_and_up_at_the_first_success() {
         play(TIMING, &[(0, 15), (40, 100)], Duration::ZERO, s(90)),
         [(s(22), Change::Down), (s(42), Change::Up)]
     );
+}
+
+#[test]
+fn a_server_comes_back_after_as_many_successes_as_asked_for() {
+    let timing = Timing { rise: 3, ..TIMING };
+    // Down at 22; checks at 32, 42 (well), 52 (not), 62, 72, 82 (well). Being up it needs none of this.
+    assert_eq!(
+        play(
+            timing,
+            &[(0, 15), (40, 50), (60, 100)],
+            Duration::ZERO,
+            s(95)
+        ),
+        [(s(22), Change::Down), (s(82), Change::Up)]
+    );
+    let alpha = Timing {
+        alpha: true,
+        ..timing
+    };
+    assert_eq!(
+        play(alpha, &[(0, 100)], Duration::ZERO, s(95)),
+        [(s(20), Change::Up)]
+    );
+}
+
+#[test]
+fn failures_are_repeated_while_down_if_asked_for() {
+    let timing = Timing {
+        retry_when_down: true,
+        ..TIMING
+    };
+    // Down at 22; fails at 32, 33, 34, 44, 45, 46; up at 56, and not at 52 as without.
+    for (back, up) in [(33, 33), (34, 34), (35, 44), (50, 56)] {
+        assert_eq!(
+            play(timing, &[(0, 15), (back, 100)], Duration::ZERO, s(90)),
+            [(s(22), Change::Down), (s(up), Change::Up)]
+        );
+    }
 }
 
 #[test]
