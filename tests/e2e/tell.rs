@@ -1,4 +1,4 @@
-//! Who is told of changes: the FIFO that users of keepalived read, and a file of JSON lines.
+//! Who is told of changes: the FIFO that users of keepalived read, a file of JSON lines, and people by mail.
 
 use crate::{
     health::{nginx, signal, until_up},
@@ -48,13 +48,19 @@ fn told() -> Result<()> {
     let place = |name: &str| lab.dir.join(name).display().to_string();
     let (fifo, file, got) = (place("notify"), place("events.json"), place("got"));
     let tables = format!(
-        "{ROUTERS}[[notify]]\nfifo = '{fifo}'\nformat = 'keepalived'\n[[notify]]\nfile = '{file}'\nmode = '0644'\n"
+        "{ROUTERS}[[notify]]\nfifo = '{fifo}'\nformat = 'keepalived'\n[[notify]]\nfile = '{file}'\nmode = '0644'\n\
+         [mail]\nsmtp_server = '127.0.0.1:2525'\nfrom = 'lvs@lab.example'\nto = ['a@lab.example', 'b@lab.example']\ninterval = 1\nconnect_timeout = 5\n"
     );
     let setup = Setup {
         host: true,
         more: tables,
         ..Setup::new(SERVICE.text())
     };
+    let mails = place("mails");
+    let script = place("mail.sh");
+    let line = "exec python3 -u -W ignore -m smtpd -n -c DebuggingServer 127.0.0.1:2525";
+    fs::write(&script, format!("{line} > {mails} 2>&1\n"))?;
+    let _server = lab.start("router", &format!("sh {script}"))?;
     let router = Router::start(&lab, &setup.text(&lab))?;
     run::until("the director is master", 10, || {
         let all: Vec<api::Vrrp> = router.ask("vrrp")?;
@@ -80,7 +86,21 @@ fn told() -> Result<()> {
     let more = format!("dd bs=4096 if={fifo} of={got} oflag=append conv=notrunc status=none");
     let _reader = lab.start("router", &more)?;
     after("VS [198.51.100.10]:tcp:80 UP\n")?;
+    let mailed = |what: &str| {
+        run::until(what, 10, || {
+            Ok(fs::read_to_string(&mails).is_ok_and(|all| all.contains(what)))
+        })
+    };
+    mailed("server 10.1.0.12:8080 of tcp 198.51.100.10:80 is down")?;
+    mailed("virtual router public is master")?;
+    mailed("server 10.1.0.12:8080 of tcp 198.51.100.10:80 is up")?;
+    let status: api::Status = router.ask("status")?;
+    let counts = status.mail.unwrap_or_default();
+    ensure!(counts.sent > 0 && counts.given_up == 0, "{counts:?}");
     router.stop()?;
+    // What happens at the very end is mailed, too.
+    mailed("sync group both is stopped")?;
+    mailed("To: a@lab.example, b@lab.example")?;
     after("GROUP \"both\" STOP 0\n")?;
 
     let all = fs::read_to_string(&got)?;

@@ -45,10 +45,10 @@ pub use explain::{
 pub use health::{CheckOutcome, CheckRun, CheckState, CheckedServer, ServerHealth, ServiceHealth};
 pub use reply::{
     Applied, CaptureEnd, CapturedFrame, Change, Claim, Connection, ConnectionsEnd, Counters,
-    Direction, DrainEnd, DrainProgress, DropCount, Edited, Effect, Fill, Item, Link, MarkRule,
-    Memory, MemoryMode, Neighbour, NeighbourState, Persistence, Port, PortAddress, PortStats,
-    Reply, Route, RouteKind, Server, Service, Setting, Status, Timeouts, Totals, Traffic, Worker,
-    WorkerCounters,
+    Direction, DrainEnd, DrainProgress, DropCount, Edited, Effect, Fill, Item, Link, MailStatus,
+    MarkRule, Memory, MemoryMode, Neighbour, NeighbourState, Persistence, Port, PortAddress,
+    PortStats, Reply, Route, RouteKind, Server, Service, Setting, Status, Timeouts, Totals,
+    Traffic, Worker, WorkerCounters,
 };
 
 /// The protocol's version. It rises when a change would make an older peer misread a message; added fields do not count.

@@ -142,6 +142,9 @@ pub struct Status {
     /// Virtual addresses that are this director's, and that somebody else claims, too.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub claims: Vec<Claim>,
+    /// What became of mail, if any is sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mail: Option<MailStatus>,
     /// Runtime edits since the last apply, one line each; the next apply replaces them.
     pub edits: Vec<String>,
     /// What this machine or its ports cannot do, in plain words, with the remedy.
@@ -164,6 +167,19 @@ pub struct Claim {
     pub times: u64,
     /// Milliseconds since it was heard last.
     pub age_ms: u64,
+}
+
+/// What became of mail about changes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MailStatus {
+    /// Mails a server took.
+    pub sent: u64,
+    /// Attempts that failed.
+    pub failed: u64,
+    /// Changes that nobody was told of.
+    pub given_up: u64,
+    /// Changes that wait.
+    pub waiting: u64,
 }
 
 /// Packet memory.

@@ -53,6 +53,7 @@ pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
     vrrp(&mut changes, &old.vrrp, &new.vrrp);
     sync(&mut changes, old.sync.as_ref(), new.sync.as_ref());
     tell::notify(&mut changes, &old.notify, &new.notify);
+    tell::mail(&mut changes, old.mail.as_ref(), new.mail.as_ref());
     services(&mut changes, &old.services, &new.services);
     settings(&mut changes, &old.settings, &new.settings);
     changes.0

@@ -35,7 +35,7 @@ pub use read::{MAX_TIMEOUT_S, known_keys};
 pub use report::{Located, Problem, Report};
 pub use settings::Settings;
 pub use sync::{Sync, SyncRole};
-pub use tell::{Notify, NotifyAbout, NotifyFormat, NotifyTo};
+pub use tell::{Mail, Notify, NotifyAbout, NotifyFormat, NotifyTo};
 pub use types::ServiceKey;
 pub use vrrp::{MAX_UNITS as MAX_VRRP_UNITS, Vrrp};
 pub use write_health::line as check_line;

@@ -1,6 +1,6 @@
 //! What the configuration says, typed.
 
-use crate::{Notify, Settings, Sync, Vrrp};
+use crate::{Mail, Notify, Settings, Sync, Vrrp};
 use std::{
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -33,6 +33,8 @@ pub struct Config {
     pub sync: Option<Sync>,
     /// FIFOs and files that are told of changes.
     pub notify: Vec<Notify>,
+    /// Who is mailed.
+    pub mail: Option<Mail>,
     /// Virtual services.
     pub services: Vec<Service>,
     /// Settings by their kernel names.

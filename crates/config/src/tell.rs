@@ -1,6 +1,6 @@
-//! Who is told of changes: FIFOs and files of lines.
+//! Who is told of changes: FIFOs and files of lines, and people by mail.
 
-use std::{fmt, path::PathBuf};
+use std::{fmt, path::PathBuf, time::Duration};
 
 /// `[[notify]]`: a FIFO or a file that gets a line for each change.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,5 +115,60 @@ impl NotifyAbout {
             Self::Vrrp => "vrrp",
             Self::Configuration => "configuration",
         }
+    }
+}
+
+/// `[mail]`: changes of state by mail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mail {
+    /// Who takes mails: a name or an address.
+    pub smtp_server: String,
+    /// Its port.
+    pub smtp_port: u16,
+    /// The sender's address.
+    pub from: String,
+    /// The recipients' addresses.
+    pub to: Vec<String>,
+    /// How long the server may take for each step.
+    pub connect_timeout: Duration,
+    /// The name it is greeted with, if not the host's.
+    pub helo_name: Option<String>,
+    /// What they are about; in the order of [`NotifyAbout::WORDS`], never the configuration.
+    pub events: Vec<NotifyAbout>,
+    /// Between two mails at least.
+    pub interval: Duration,
+}
+
+impl Mail {
+    /// SMTP's port.
+    pub const PORT: u16 = 25;
+    /// As keepalived has it.
+    pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+    /// Between two mails unless it is said otherwise.
+    pub const INTERVAL: Duration = Duration::from_secs(10);
+
+    /// The server with its port, as it is written.
+    #[must_use]
+    pub fn server(&self) -> String {
+        let Self {
+            smtp_server: host,
+            smtp_port: port,
+            ..
+        } = self;
+        match host.contains(':') {
+            true => format!("[{host}]:{port}"),
+            false => format!("{host}:{port}"),
+        }
+    }
+
+    /// Whether a text can be an address of mail: something on both sides of one `@`.
+    #[must_use]
+    pub fn is_address(text: &str) -> bool {
+        let fits = |part: &str| {
+            let known = |c: char| c.is_ascii_graphic() && !"<>()[],;:\\\"@".contains(c);
+            !part.is_empty() && part.chars().all(known)
+        };
+        let parts = text.split_once('@');
+        parts.is_some_and(|(user, host)| fits(user) && fits(host))
     }
 }

@@ -4,7 +4,7 @@ use crate::{
     Config, Cores, HostTap, MarkRule, Netmask, Port, PortRange, Server, Service, ServiceKey,
     Settings, Sync, Vrrp,
     write_health::{check, seconds},
-    write_tell::{NotifyTable, notify},
+    write_tell::{MailTable, NotifyTable, mail, notify},
 };
 use serde::Serialize;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -30,7 +30,7 @@ impl Config {
         toml::to_string(&tables).unwrap_or_default()
     }
 
-    /// Its `[[vrrp]]`, `[sync]`, `[[notify]]` and `[[service]]` tables and timeouts alone, to be put below what is of the machine.
+    /// Its `[[vrrp]]`, `[sync]`, `[[notify]]`, `[mail]` and `[[service]]` tables and timeouts alone, to be put below what is of the machine.
     #[must_use]
     pub fn without_machine_to_toml(&self) -> String {
         let (own, unsaid) = (&self.settings, Settings::default());
@@ -45,6 +45,7 @@ impl Config {
             vrrp: self.vrrp.iter().map(vrrp).collect(),
             notify: self.notify.iter().map(notify).collect(),
             sync: self.sync.as_ref().map(sync),
+            mail: self.mail.as_ref().map(mail),
             service: self.services.iter().map(service).collect(),
         };
         toml::to_string(&tables).unwrap_or_default()
@@ -78,6 +79,8 @@ struct WithoutMachine<'c> {
     sync: Option<SyncTable<'c>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     notify: Vec<NotifyTable<'c>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mail: Option<MailTable<'c>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     service: Vec<ServiceTable<'c>>,
 }
@@ -108,6 +111,8 @@ struct File<'c> {
     sync: Option<SyncTable<'c>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     notify: Vec<NotifyTable<'c>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mail: Option<MailTable<'c>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     service: Vec<ServiceTable<'c>>,
 }
@@ -397,6 +402,7 @@ fn file(config: &Config) -> File<'_> {
         vrrp: config.vrrp.iter().map(vrrp).collect(),
         sync: config.sync.as_ref().map(sync),
         notify: config.notify.iter().map(notify).collect(),
+        mail: config.mail.as_ref().map(mail),
         service: config.services.iter().map(service).collect(),
     }
 }

@@ -1,6 +1,6 @@
-//! `[[notify]]`, to be read again.
+//! `[[notify]]` and `[mail]`, to be read again.
 
-use crate::{Notify, NotifyAbout, NotifyTo};
+use crate::{Mail, Notify, NotifyAbout, NotifyTo};
 use serde::Serialize;
 use std::path::Path;
 
@@ -28,14 +28,37 @@ pub(crate) fn notify(notify: &Notify) -> NotifyTable<'_> {
         fifo,
         file,
         format: notify.format.word(),
-        events: notify
-            .events
-            .iter()
-            .copied()
-            .map(NotifyAbout::word)
-            .collect(),
+        events: words(&notify.events),
         user: notify.user.as_deref(),
         group: notify.group.as_deref(),
         mode: format!("{:04o}", notify.mode),
     }
+}
+
+#[derive(Serialize)]
+pub(crate) struct MailTable<'c> {
+    smtp_server: String,
+    from: &'c str,
+    to: &'c [String],
+    connect_timeout: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    helo_name: Option<&'c str>,
+    events: Vec<&'static str>,
+    interval: f64,
+}
+
+pub(crate) fn mail(mail: &Mail) -> MailTable<'_> {
+    MailTable {
+        smtp_server: mail.server(),
+        from: &mail.from,
+        to: &mail.to,
+        connect_timeout: mail.connect_timeout.as_secs_f64(),
+        helo_name: mail.helo_name.as_deref(),
+        events: words(&mail.events),
+        interval: mail.interval.as_secs_f64(),
+    }
+}
+
+fn words(events: &[NotifyAbout]) -> Vec<&'static str> {
+    events.iter().copied().map(NotifyAbout::word).collect()
 }

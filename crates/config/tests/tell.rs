@@ -1,6 +1,6 @@
 //! Who is told: read, written and compared.
 
-use config::{Config, Effect, Notify, NotifyAbout, NotifyFormat, NotifyTo, diff};
+use config::{Config, Effect, Mail, Notify, NotifyAbout, NotifyFormat, NotifyTo, diff};
 
 fn parsed(text: &str) -> Config {
     let port = "[[port]]\nname = 'lan'\ndevice = 'net_null0'\n";
@@ -44,4 +44,45 @@ fn all_of_notify_is_written_as_it_was_read_and_each_key_is_a_difference() {
     let changes = diff(&plain, &all);
     assert!(changes.iter().all(|c| c.effect == Effect::Reload));
     assert_eq!(diff(&all, &all), []);
+}
+
+#[test]
+fn all_of_mail_is_written_as_it_was_read_and_each_key_is_a_difference() {
+    let needed = "from = 'lvs@a.example'\nto = ['me@b.example']\n";
+    let plain = parsed(&format!("[mail]\nsmtp_server = 'relay'\n{needed}"));
+    let mail = plain.mail.as_ref().expect("a mail");
+    assert_eq!(mail.server(), "relay:25");
+    assert_eq!(
+        (mail.connect_timeout, mail.interval),
+        (Mail::CONNECT_TIMEOUT, Mail::INTERVAL)
+    );
+    assert_eq!(mail.events, [NotifyAbout::Services, NotifyAbout::Vrrp]);
+    let all = parsed(
+        "[mail]\nsmtp_server = '[2001:db8::25]:587'\nfrom = 'x@a.example'\nto = ['me@b.example', 'you@b.example']\nconnect_timeout = 2.5\n\
+         helo_name = 'lb1'\nevents = ['vrrp']\ninterval = 0\n",
+    );
+    for config in [&plain, &all] {
+        let text = config.to_toml();
+        let again = Config::parse(&text, "t.toml").unwrap_or_else(|report| panic!("{report}"));
+        assert_eq!(again, *config, "{text}");
+    }
+    let texts: Vec<String> = diff(&plain, &all).into_iter().map(|c| c.text).collect();
+    let expected = [
+        "mail: smtp_server relay:25 -> [2001:db8::25]:587",
+        "mail: from lvs@a.example -> x@a.example",
+        "mail: to me@b.example -> me@b.example you@b.example",
+        "mail: connect_timeout 30 s -> 2.5 s",
+        "mail: helo_name none -> lb1",
+        "mail: events [services, vrrp] -> [vrrp]",
+        "mail: interval 10 s -> 0 s",
+    ];
+    assert_eq!(texts, expected);
+    assert_eq!(diff(&parsed(""), &all).len(), 1);
+    let server = |text: &str| {
+        let config = parsed(&format!("[mail]\nsmtp_server = '{text}'\n{needed}"));
+        config.mail.expect("a mail").server()
+    };
+    assert_eq!(server("192.0.2.25"), "192.0.2.25:25");
+    assert_eq!(server("2001:db8::25"), "[2001:db8::25]:25");
+    assert_eq!(server("mail.example:587"), "mail.example:587");
 }

@@ -28,7 +28,7 @@ pub use files::{Files, read_file};
 pub use lines::{Loader, NoIncludes};
 pub use note::{Class, Note, Place};
 
-use config::{Config, Notify, Service, Settings, Sync, Vrrp};
+use config::{Config, Mail, Notify, Service, Settings, Sync, Vrrp};
 use group::Group;
 use note::Notes;
 use std::{
@@ -48,6 +48,8 @@ pub struct Import {
     pub notify: Vec<Notify>,
     /// Synchronisation of connections, on an interface by the file's name for it.
     pub sync: Option<Sync>,
+    /// Who is mailed.
+    pub mail: Option<Mail>,
     /// Timeouts of connections it sets (`lvs_timeouts`).
     pub timeouts: Timeouts,
     /// What became of each word, in the order of the file.
@@ -87,8 +89,8 @@ pub fn is_its_name(file: &Path) -> bool {
 }
 
 impl Import {
-    /// Puts the services in the place of those of `config`, virtual routers, FIFOs and synchronisation likewise if there are any, and
-    /// sets the timeouts.
+    /// Puts the services in the place of those of `config`, virtual routers, FIFOs, mail and synchronisation likewise if there are any,
+    /// and sets the timeouts.
     pub fn apply(&self, config: &mut Config) {
         config.services.clone_from(&self.services);
         if !self.vrrp.is_empty() {
@@ -106,6 +108,9 @@ impl Import {
                 interface: interface(config, &sync.interface),
                 ..sync.clone()
             });
+        }
+        if self.mail.is_some() {
+            config.mail.clone_from(&self.mail);
         }
         self.timeouts.apply(&mut config.settings);
     }
@@ -179,6 +184,8 @@ struct Context {
     script_user: Option<String>,
     /// Of virtual routers.
     vrrp: vrrp::Defaults,
+    /// Of mail.
+    post: tell::Post,
     /// `certificate` and `key` of the SSL block.
     identity: (Option<PathBuf>, Option<PathBuf>),
 }
@@ -193,6 +200,7 @@ pub fn read(text: &str, file: &str, id: &str, loader: &mut dyn Loader) -> Import
     let mut import = Import::default();
     // What others refer to may stand behind them.
     for statement in &statements {
+        context.post.asked(statement);
         match statement.keyword() {
             "virtual_server_group" => group::read(statement, &mut context, &mut notes),
             "track_file" | "vrrp_track_file" => track_file(statement, &mut context, &mut notes),
@@ -216,6 +224,7 @@ pub fn read(text: &str, file: &str, id: &str, loader: &mut dyn Loader) -> Import
         }
     }
     import.vrrp = routers.finish(&mut notes);
+    import.mail = context.post.finish();
     import.notes = notes.in_order();
     import
 }

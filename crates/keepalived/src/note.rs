@@ -72,7 +72,7 @@ pub struct Note {
 }
 
 impl fmt::Display for Note {
-    /// `keepalived.conf:3:5: unsupported: smtp_alert: no mail is sent`
+    /// `keepalived.conf:3:5: unsupported: use_vmac: addresses move by gratuitous ARP`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}: {}", self.place, self.class.word(), self.word)?;
         if !self.text.is_empty() {

@@ -4,6 +4,7 @@ use crate::{
     Context,
     checker::{self, Defaults},
     note::Notes,
+    tell,
     tree::Statement,
     value::{command, parsed},
     virtual_server::method,
@@ -122,7 +123,7 @@ impl Block {
             }
             "notify_up" => self.own.notify_up = script(inner, notes),
             "notify_down" => self.own.notify_down = script(inner, notes),
-            "smtp_alert" => notes.unsupported(inner, "no mail is sent; `tarpon events` tells"),
+            "smtp_alert" => tell::alert(inner, notes),
             "snmp_name" => notes.harmless(inner, "there is no SNMP"),
             _ => notes.unknown(inner, "real_server", &[WORDS, checker::BLOCKS].concat()),
         }

@@ -5,7 +5,7 @@ use crate::{
     checker::Defaults,
     group::Member,
     note::Notes,
-    server,
+    server, tell,
     tree::Statement,
     value::{command, parsed},
 };
@@ -291,7 +291,7 @@ impl Block {
             }
             "quorum_up" => policy.quorum_up = script(inner, policy, notes),
             "quorum_down" => policy.quorum_down = script(inner, policy, notes),
-            "smtp_alert" => notes.unsupported(inner, "no mail is sent; `tarpon events` tells"),
+            "smtp_alert" => tell::alert(inner, notes),
             "snmp_name" => notes.harmless(inner, "there is no SNMP"),
             "ha_suspend" => notes.harmless(
                 inner,

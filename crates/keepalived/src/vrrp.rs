@@ -4,6 +4,7 @@
 
 use crate::{
     note::Notes,
+    tell,
     tree::Statement,
     value::{flag, parsed},
 };
@@ -13,7 +14,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 /// Bytes of a password that count (RFC 2338).
 const PASSWORD: usize = 8;
 
-/// Words of both blocks that call programs, send mail, or only matter to a Linux host.
+/// Words of both blocks that call programs, or only matter to a Linux host.
 const PROGRAMS: &[&str] = &[
     "notify",
     "notify_backup",
@@ -23,7 +24,6 @@ const PROGRAMS: &[&str] = &[
     "notify_master_rx_lower_pri",
     "notify_priority_changes",
     "notify_stop",
-    "smtp_alert",
 ];
 const TRACKED: &[&str] = &["track_bfd", "track_file", "track_process", "track_script"];
 const HARMLESS: &[&str] = &[
@@ -498,10 +498,12 @@ fn other(inner: &Statement, block: &str, known: &[&str], notes: &mut Notes) {
             true => notes.exact(inner),
             false => notes.unsupported_block(inner, why),
         }
+    } else if word == "smtp_alert" {
+        tell::alert(inner, notes);
     } else if PROGRAMS.contains(&word) {
         notes.unsupported(
             inner,
-            "no programs are run and no mail is sent; `tarpon events --follow` tells",
+            "no programs are run; [[notify]] and `tarpon events --follow` tell",
         );
     } else if TRACKED.contains(&word) {
         notes.unsupported_block(inner, "priorities do not change");

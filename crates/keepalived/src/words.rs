@@ -58,18 +58,8 @@ const PROCESS: &[&str] = &[
     "lvs_id",
 ];
 
-/// Mail, SNMP, D-Bus and the like.
+/// SNMP and D-Bus.
 const TELLING: &[&str] = &[
-    "notification_email",
-    "notification_email_from",
-    "smtp_server",
-    "smtp_connect_timeout",
-    "smtp_helo_name",
-    "smtp_alert",
-    "smtp_alert_checker",
-    "smtp_alert_vrrp",
-    "no_checker_emails",
-    "no_email_faults",
     "enable_dbus",
     "enable_snmp_checker",
     "enable_snmp_rfc",
@@ -109,11 +99,11 @@ pub(crate) fn global(
                 );
             }
             _ if tell::WORDS.contains(&word) => tell::fifo(inner, &mut import.notify, notes),
+            _ if tell::Post::WORDS.contains(&word) => context.post.word(inner, notes),
             _ if TELLING.contains(&word) => {
-                // Addresses of mail are arguments, not words.
                 notes.unsupported(
                     inner,
-                    "[[notify]], `tarpon events` and notify programs tell",
+                    "[[notify]], [mail], `tarpon events` and notify programs tell",
                 );
             }
             _ if PROCESS.contains(&word) => notes.harmless(inner, ""),
@@ -127,6 +117,7 @@ pub(crate) fn global(
                     .iter()
                     .chain(TELLING)
                     .chain(tell::WORDS)
+                    .chain(tell::Post::WORDS)
                     .copied()
                     .chain(["lvs_timeouts", "script_user", "lvs_sync_daemon"])
                     .collect();

@@ -182,19 +182,15 @@ fn checks_inherit_and_have_keepaliveds_defaults() {
 fn what_is_not_done_is_named_with_its_place() {
     let import = import(WEB);
     let unsupported = lines(&import, Class::Unsupported);
-    for wanted in [
-        "k.conf:6:5: unsupported: smtp_server",
-        "k.conf:16:5: unsupported: track_script: priorities do not change",
-    ] {
-        assert!(
-            unsupported.iter().any(|line| line.starts_with(wanted)),
-            "{wanted} in {unsupported:#?}"
-        );
-    }
+    let wanted = "k.conf:16:5: unsupported: track_script: priorities do not change";
+    assert!(
+        unsupported.iter().any(|line| line.starts_with(wanted)),
+        "{wanted} in {unsupported:#?}"
+    );
     let counts = import.counts();
     assert_eq!(counts.values().sum::<usize>(), import.notes.len());
-    // smtp_server, track_script and the script.
-    assert_eq!(counts[&Class::Unsupported], 3, "{unsupported:#?}");
+    // track_script and the script.
+    assert_eq!(counts[&Class::Unsupported], 2, "{unsupported:#?}");
     assert!(import.coverage_percent() > 90 && import.coverage_percent() < 100);
 }
 
@@ -414,4 +410,50 @@ fn tunnels_single_packets_and_synchronisation() {
         let import = self::import(&format!("global_defs {{\nlvs_sync_daemon {wrong}\n}}\n"));
         assert!(import.sync.is_none() && import.is_wrong(), "{wrong}");
     }
+}
+
+#[test]
+fn mail_is_sent_where_somebody_asks_for_it() {
+    const GLOBAL: &str = "notification_email {\n a@example.org\n b@example.org\n }\n notification_email_from lvs@example.org\n \
+                          smtp_server 192.0.2.25 587\n smtp_connect_timeout 7\n smtp_helo_name lb1\n";
+    let server = |alert: &str| {
+        format!(
+            "virtual_server 192.0.2.10 80 {{\n {alert}\n real_server 10.1.0.11 80 {{\n {alert}\n }}\n}}\n"
+        )
+    };
+    let of = |global: &str, rest: &str| {
+        let import = import(&format!("global_defs {{\n {GLOBAL} {global}\n}}\n{rest}"));
+        assert_eq!(lines(&import, Class::Wrong), Vec::<String>::new());
+        import.mail
+    };
+    let about = |global: &str, rest: &str| {
+        let mail = of(global, rest)?;
+        Some(
+            mail.events
+                .iter()
+                .map(|about| about.word())
+                .collect::<Vec<_>>()
+                .join(" "),
+        )
+    };
+    assert_eq!(about("", &server("")), None, "nobody asks");
+    assert_eq!(
+        about("", &server("smtp_alert")).as_deref(),
+        Some("services")
+    );
+    assert_eq!(about("", &server("smtp_alert off")), None);
+    assert_eq!(about("smtp_alert on", "").as_deref(), Some("services vrrp"));
+    assert_eq!(about("smtp_alert_vrrp on", "").as_deref(), Some("vrrp"));
+    assert_eq!(
+        about("smtp_alert\n no_checker_emails", "").as_deref(),
+        Some("vrrp")
+    );
+    let mail = of("smtp_alert", "").expect("a mail");
+    assert_eq!(mail.server(), "192.0.2.25:587");
+    assert_eq!(mail.to, ["a@example.org", "b@example.org"]);
+    assert_eq!(
+        (mail.from.as_str(), mail.connect_timeout),
+        ("lvs@example.org", s(7))
+    );
+    assert_eq!(mail.helo_name.as_deref(), Some("lb1"));
 }

@@ -93,6 +93,7 @@ fn read(reader: &mut Reader, table: &DeTable<'_>) -> Config {
     let vrrp = root.tables(reader, "vrrp", vrrp::instance);
     let sync = root.table(reader, "sync", sync::read);
     let notify = root.tables(reader, "notify", tell::notify);
+    let mail = root.table(reader, "mail", tell::mail);
     let services = root.tables(reader, "service", service::service);
     let settings = root.table(reader, "settings", |reader, section| {
         settings::read(reader, section, Settings::defaults(compat_ipvs))
@@ -108,6 +109,7 @@ fn read(reader: &mut Reader, table: &DeTable<'_>) -> Config {
         vrrp,
         sync,
         notify,
+        mail,
         services,
         settings,
     }
@@ -139,7 +141,7 @@ pub fn settings_over(text: &str, before: &Settings) -> Result<Settings, Vec<Prob
 /// Every key there is, as (table, key): `("port", "mtu")`; the table of top-level keys is `""`.
 #[must_use]
 pub fn known_keys() -> Vec<(&'static str, &'static str)> {
-    let skeleton = "[director]\n[[port]]\n[[vlan]]\n[[route]]\n[[mark]]\n[[vrrp]]\n[sync]\n[[notify]]\n[[service]]\n[[service.check]]\n[[service.server]]\n[settings]\n";
+    let skeleton = "[director]\n[[port]]\n[[vlan]]\n[[route]]\n[[mark]]\n[[vrrp]]\n[sync]\n[[notify]]\n[mail]\n[[service]]\n[[service.check]]\n[[service.server]]\n[settings]\n";
     let (table, _) = DeTable::parse_recoverable(skeleton);
     let mut reader = Reader::default();
     read(&mut reader, table.get_ref());

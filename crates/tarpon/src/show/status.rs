@@ -45,6 +45,19 @@ pub fn status(s: &Status) -> String {
     if !s.vrrp.is_empty() {
         line("vrrp", super::vrrp::summary(&s.vrrp));
     }
+    if let Some(mail) = &s.mail {
+        let mut text = format!("{} sent", count(mail.sent));
+        for (n, what) in [
+            (mail.waiting, "changes waiting"),
+            (mail.failed, "attempts failed"),
+            (mail.given_up, "changes given up"),
+        ] {
+            if n > 0 {
+                text += &format!(", {} {what}", count(n));
+            }
+        }
+        line("mail", text);
+    }
     let rate = &s.rate;
     line(
         "rate",

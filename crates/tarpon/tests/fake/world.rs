@@ -69,6 +69,7 @@ pub fn status() -> Status {
             age_ms: 12_345,
         }],
         edits: vec!["service tcp 192.0.2.10:80: server 10.1.0.12:8080: weight 1 -> 0".into()],
+        mail: None,
         limitations: vec!["wan: no checksum offload, done in software".into()],
     }
 }

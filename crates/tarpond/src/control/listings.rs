@@ -120,6 +120,7 @@ pub fn status(control: &Control) -> Status {
         ports: control.ports.len() as u64,
         vrrp: control.vrrp(),
         claims: control.claims.shown(),
+        mail: control.mail(),
         edits: control.edits(),
         limitations,
     }

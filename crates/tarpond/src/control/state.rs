@@ -422,6 +422,11 @@ impl Control {
         self.tellers.flush();
     }
 
+    /// What became of mail.
+    pub fn mail(&self) -> Option<api::MailStatus> {
+        self.tellers.mail()
+    }
+
     fn choose_tellers(&mut self) {
         let (config, health) = (&self.config, &self.health);
         self.found.retain(|(service, server), up| {

@@ -1,13 +1,16 @@
-//! Telling others what has changed: FIFOs and files of lines (`[[notify]]`).
+//! Telling others what has changed: FIFOs and files of lines (`[[notify]]`), and mail (`[mail]`).
 //!
 //! Everything is told from the journal, on the control thread, and nothing here waits for anybody: what a reader does not take is
 //! kept up to a bound, and beyond that lost and counted.
 
 mod lines;
+mod mail;
+mod outbox;
 mod stream;
 
 use api::{Event, EventKind};
 use config::{Config, NotifyAbout};
+use mail::Mailer;
 use std::{collections::HashMap, net::SocketAddr};
 use stream::Stream;
 use types::ServiceKey;
@@ -16,6 +19,8 @@ use types::ServiceKey;
 #[derive(Default)]
 pub struct Tellers {
     streams: Vec<Stream>,
+    /// The thread that mails, and what is mailed.
+    mail: Option<(Mailer, Vec<NotifyAbout>)>,
     /// The number of the last event that was told.
     pub seen: u64,
     /// Servers as they were told of last, up or not.
@@ -38,6 +43,7 @@ impl Tellers {
             };
             self.streams.push(stream);
         }
+        self.follow_mail(config);
         self.told.retain(|(service, server), up| {
             let service = config.services.iter().find(|s| s.key == *service);
             let known = |s: &config::Service| s.servers.iter().any(|s| s.address == *server);
@@ -50,6 +56,11 @@ impl Tellers {
         self.seen = event.number;
         let about = about(event.kind);
         let state = self.state(event, is_up);
+        if let Some((mailer, events)) = &self.mail
+            && events.contains(&about)
+        {
+            mailer.hear(event, state);
+        }
         for stream in &mut self.streams {
             if stream.plan.events.contains(&about)
                 && let Some(line) = lines::line(stream.plan.format, event, state)
@@ -57,6 +68,34 @@ impl Tellers {
                 stream.push(line);
             }
         }
+    }
+
+    fn follow_mail(&mut self, config: &Config) {
+        let Some(wanted) = &config.mail else {
+            self.mail = None;
+            return;
+        };
+        match &mut self.mail {
+            Some((mailer, events)) => {
+                mailer.follow(wanted.clone());
+                events.clone_from(&wanted.events);
+            }
+            None => match Mailer::start(&config.director.name, wanted.clone()) {
+                Ok(mailer) => self.mail = Some((mailer, wanted.events.clone())),
+                Err(error) => tracing::error!("there will be no mail: {error}"),
+            },
+        }
+    }
+
+    /// What became of mail.
+    pub fn mail(&self) -> Option<api::MailStatus> {
+        let (counts, waiting) = self.mail.as_ref()?.0.counts();
+        Some(api::MailStatus {
+            sent: counts.sent,
+            failed: counts.failed,
+            given_up: counts.lost,
+            waiting: waiting as u64,
+        })
     }
 
     /// Writes what readers take.
@@ -79,6 +118,14 @@ impl Tellers {
             _ => return None,
         };
         (self.told.insert(key, up) != Some(up)).then_some(up)
+    }
+}
+
+impl Drop for Tellers {
+    fn drop(&mut self) {
+        if let Some((mailer, _)) = self.mail.take() {
+            mailer.finish();
+        }
     }
 }
 
