@@ -79,7 +79,7 @@ fn follow(lab: &Lab, router: &Router<'_>, service: &Service) -> Result<()> {
             && checked.stderr.contains("1 service (")
             && checked
                 .stderr
-                .contains("keepalived.conf:5:5: unsupported: smtp_server"),
+                .contains("keepalived.conf:14:5: mapped: quorum_down"),
         "{}",
         checked.stderr
     );
