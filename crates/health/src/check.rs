@@ -207,6 +207,14 @@ pub struct Udp {
 pub struct Pattern(Regex);
 
 impl Pattern {
+    /// Answers that begin with `text`, character by character.
+    ///
+    /// # Errors
+    /// When it is too long to be looked for.
+    pub fn beginning_with(text: &str) -> Result<Self, String> {
+        format!("^{}", regex::escape(text)).parse()
+    }
+
     /// Whether it is found in `text`.
     #[must_use]
     pub fn is_in(&self, text: &[u8]) -> bool {

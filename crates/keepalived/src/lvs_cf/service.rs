@@ -315,11 +315,11 @@ impl Block {
     ) -> Option<Check> {
         let expect = match self.expect.as_deref().map(unescape).as_deref() {
             None => None,
-            Some("*") => Some("(?s).".to_owned()),
-            Some(text) if self.regex => Some(text.to_owned()),
-            Some(text) => Some(regex_of(text)),
+            Some("*") => Some("(?s).".parse()),
+            Some(text) if self.regex => Some(text.parse()),
+            Some(text) => Some(Pattern::beginning_with(text)),
         };
-        let expect: Option<Pattern> = match expect.map(|text| text.parse()).transpose() {
+        let expect = match expect.transpose() {
             Ok(pattern) => pattern,
             Err(why) => {
                 notes.unsupported(statement, format!("expect is not looked for: {why}"));
@@ -373,18 +373,6 @@ impl Block {
             kind,
         })
     }
-}
-
-/// The regular expression that finds `text` at the beginning of an answer.
-fn regex_of(text: &str) -> String {
-    let mut pattern = String::from("^");
-    for c in text.chars() {
-        if r"\.+*?()|[]{}^$#&-~".contains(c) {
-            pattern.push('\\');
-        }
-        pattern.push(c);
-    }
-    pattern
 }
 
 fn set<T>(slot: &mut T, value: Option<T>, inner: &Statement, notes: &mut Notes) {
