@@ -1,23 +1,14 @@
 //! `tarpon check`, and reading the files it and `apply` are given.
 
-use crate::{args::Global, failure::Failure, output, query, show, units::plural};
+use crate::{args::Global, failure::Failure, input, output, query, show, units::plural};
 use api::{Applied, Client, ClientError, Command, Document};
 use config::{Config, Report};
 use serde_json::json;
-use std::{fs, io::Read, path::Path};
+use std::path::Path;
 
 /// The file's text; `-` is standard input.
 pub fn document(path: &Path) -> Result<Document, Failure> {
-    let (file, text) = if path.as_os_str() == "-" {
-        let mut text = String::new();
-        (
-            String::from("stdin"),
-            std::io::stdin().read_to_string(&mut text).map(|_| text),
-        )
-    } else {
-        (path.display().to_string(), fs::read_to_string(path))
-    };
-    let toml = text.map_err(|e| Failure::failed(format!("cannot read {file}: {e}")))?;
+    let (file, toml) = input::text(path)?;
     Ok(Document { file, toml })
 }
 

@@ -3,13 +3,13 @@
 use crate::{
     args::{ConvertCommand, Global, KeepalivedArgs},
     failure::Failure,
-    iptables, ipvsadm, output,
+    input, iptables, ipvsadm, output,
     units::plural,
 };
 use config::Config;
 use keepalived::{Class, Import};
 use serde_json::json;
-use std::{fs, path::Path};
+use std::path::Path;
 
 pub fn convert(global: &Global, command: &ConvertCommand) -> Result<(), Failure> {
     match command {
@@ -27,9 +27,7 @@ pub fn convert(global: &Global, command: &ConvertCommand) -> Result<(), Failure>
             machine,
             strict,
         } => {
-            let name = file.display().to_string();
-            let text = fs::read_to_string(file)
-                .map_err(|e| Failure::failed(format!("cannot read {name}: {e}")))?;
+            let (name, text) = input::text(file)?;
             let import = keepalived::lvs_cf::read(&text, &name, (*node).into());
             print(global, &import, file, machine.as_deref(), *strict)
         }
@@ -50,9 +48,7 @@ fn print(
     }
     let mut config = Config::default();
     if let Some(machine) = machine {
-        let name = machine.display().to_string();
-        let text = fs::read_to_string(machine)
-            .map_err(|e| Failure::failed(format!("cannot read {name}: {e}")))?;
+        let (name, text) = input::text(machine)?;
         config =
             Config::parse(&text, &name).map_err(|report| Failure::failed(report.to_string()))?;
     }

@@ -1,20 +1,13 @@
 //! `tarpon convert iptables`: mark rules of another program as our own.
 
-use crate::{args::Global, failure::Failure, output, units::plural};
+use crate::{args::Global, failure::Failure, input, output, units::plural};
 use config::{Config, iptables};
 use serde_json::json;
-use std::{
-    fs,
-    io::{self, Read as _},
-    path::Path,
-};
+use std::path::Path;
 
 pub fn convert(global: &Global, file: &Path) -> Result<(), Failure> {
-    let name = match file.to_str() {
-        Some("-") => "standard input".to_owned(),
-        _ => file.display().to_string(),
-    };
-    let import = iptables::read(&text(file, &name)?);
+    let (name, text) = input::text(file)?;
+    let import = iptables::read(&text);
     let mut config = Config::default();
     import.apply(&mut config);
     if global.json {
@@ -34,14 +27,4 @@ pub fn convert(global: &Global, file: &Path) -> Result<(), Failure> {
     }
     let lost = import.worst() >= Some(iptables::Class::Unsupported);
     if lost { Err(Failure::Said) } else { Ok(()) }
-}
-
-fn text(file: &Path, name: &str) -> Result<String, Failure> {
-    let read = if file.to_str() == Some("-") {
-        let mut text = String::new();
-        io::stdin().read_to_string(&mut text).map(|_| text)
-    } else {
-        fs::read_to_string(file)
-    };
-    read.map_err(|error| Failure::failed(format!("cannot read {name}: {error}")))
 }

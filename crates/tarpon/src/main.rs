@@ -10,6 +10,7 @@ mod edit;
 mod events;
 mod explain;
 mod failure;
+mod input;
 mod iptables;
 mod ipvsadm;
 mod output;

@@ -6,27 +6,15 @@ use super::{
     options::{Opt, Verb},
     perform::{netmask, reference, scheduler, server},
 };
-use crate::{args::Global, failure::Failure, output, units::plural};
+use crate::{args::Global, failure::Failure, input, output, units::plural};
 use config::{Config, EditError, Server, Service};
 use serde_json::json;
-use std::{
-    fs,
-    io::{self, Read as _},
-    path::Path,
-};
+use std::path::Path;
 use types::Weight;
 
 /// Prints the services of `file` as tables of a configuration file.
 pub fn convert(global: &Global, file: &Path) -> Result<(), Failure> {
-    let (name, text) = match file.to_str() {
-        Some("-") => {
-            let mut text = String::new();
-            let read = io::stdin().read_to_string(&mut text);
-            ("standard input".to_owned(), read.map(|_| text))
-        }
-        _ => (file.display().to_string(), fs::read_to_string(file)),
-    };
-    let text = text.map_err(|error| Failure::failed(format!("cannot read {name}: {error}")))?;
+    let (name, text) = input::text(file)?;
     let (config, mistakes) = read(&text);
     let toml = config.without_machine_to_toml();
     if global.json {
