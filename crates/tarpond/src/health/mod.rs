@@ -167,6 +167,11 @@ impl Health {
         self.checks().views().collect()
     }
 
+    /// Every check of a service, by server and number.
+    pub fn views_of(&self, service: ServiceKey) -> Vec<View> {
+        self.checks().views_of(service).collect()
+    }
+
     /// The time of [`View`]s.
     pub fn now(&self) -> Duration {
         self.shared.begun.elapsed()
