@@ -53,14 +53,31 @@ pub fn nginx(lab: &Lab, server: &str, argument: &str) -> Result<()> {
     Ok(())
 }
 
-/// Sends a signal to a real server's nginx, its worker first.
+/// Sends a signal to a real server's nginx, and waits until KILL or STOP has taken effect: a process that is being killed
+/// may still accept connections.
 pub fn signal(lab: &Lab, server: &str, name: &str) -> Result<()> {
     let master = fs::read_to_string(lab.dir.join(server).join("nginx.pid"))?;
     let master = master.trim();
     let children = fs::read_to_string(format!("/proc/{master}/task/{master}/children"))?;
     // The master first: it would replace a worker that ends before it.
     lab.text(server, &format!("kill -{name} {master} {children}"), 5)?;
+    let done: &[char] = match name {
+        "KILL" => &['Z', 'X'],
+        "STOP" => &['T'],
+        _ => return Ok(()),
+    };
+    for pid in children.split_whitespace().chain([master]) {
+        run::until("a signal's effect", 10, || {
+            Ok(state(pid).is_none_or(|state| done.contains(&state)))
+        })?;
+    }
     Ok(())
+}
+
+/// A process's state as `/proc` gives it (proc_pid_stat(5)), unless it is gone.
+fn state(pid: &str) -> Option<char> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.trim_start().chars().next()
 }
 
 /// Waits until exactly these servers are up; how long that took.

@@ -1,5 +1,8 @@
 //! Runs named cases one after the other and prints libtest's lines, so that whatever reads those reads these; a case may
 //! say at run time that it is skipped, and why.
+//!
+//! These cases watch real programs on a machine that others use, too. One that fails is run once more at the end, unless
+//! many have failed: if it passes then it counts as passed, and is named as unsteady with what it failed by.
 
 use anyhow::Result;
 use std::{
@@ -43,6 +46,39 @@ impl fmt::Display for Skip {
 
 impl std::error::Error for Skip {}
 
+/// If more cases than this fail, none gets a second chance: it is not the machine.
+const UNSTEADY_AT_MOST: usize = 2;
+
+/// How a case ended.
+enum Outcome {
+    Passed,
+    Skipped,
+    Failed,
+}
+
+impl Case {
+    /// Runs it, and prints its line of libtest's; `failing` is the word for an outcome that is not final.
+    fn run(&self, failing: &str) -> Outcome {
+        let started = Instant::now();
+        // The name is known before the outcome: a case that hangs is named by the last line.
+        print!("test {} ... ", self.name);
+        let _ = std::io::stdout().flush();
+        let outcome = catch_unwind(AssertUnwindSafe(|| (self.body)()))
+            .unwrap_or_else(|_| Err(anyhow::anyhow!("panicked (see above)")));
+        let seconds = started.elapsed().as_secs_f64();
+        let Err(error) = outcome else {
+            println!("ok ({seconds:.1} s)");
+            return Outcome::Passed;
+        };
+        if let Some(Skip(reason)) = error.downcast_ref::<Skip>() {
+            println!("skipped: {reason}");
+            return Outcome::Skipped;
+        }
+        println!("{failing} ({seconds:.1} s)\n{error:#}\n");
+        Outcome::Failed
+    }
+}
+
 /// Runs the cases whose name contains one of the arguments (all without arguments); `--list` names them, `--exact`
 /// wants whole names, `--skip NAME` leaves some out.
 pub fn main(cases: Vec<Case>) -> ExitCode {
@@ -75,31 +111,30 @@ pub fn main(cases: Vec<Case>) -> ExitCode {
     }
     println!("\nrunning {} tests", chosen.len());
     let begun = Instant::now();
-    let (mut passed, mut skipped, mut failures) = (0, 0, Vec::new());
+    let (mut passed, mut skipped, mut failed) = (0, 0, Vec::new());
     for case in &chosen {
-        let started = Instant::now();
-        // The name is known before the outcome: a case that hangs is named by the last line.
-        print!("test {} ... ", case.name);
-        let _ = std::io::stdout().flush();
-        let outcome = catch_unwind(AssertUnwindSafe(|| (case.body)()))
-            .unwrap_or_else(|_| Err(anyhow::anyhow!("panicked (see above)")));
-        let seconds = started.elapsed().as_secs_f64();
-        match outcome {
-            Ok(()) => {
-                passed += 1;
-                println!("ok ({seconds:.1} s)");
-            }
-            Err(error) => match error.downcast_ref::<Skip>() {
-                Some(Skip(reason)) => {
-                    skipped += 1;
-                    println!("skipped: {reason}");
-                }
-                None => {
-                    println!("FAILED ({seconds:.1} s)\n{error:#}\n");
-                    failures.push(case.name.clone());
-                }
-            },
+        match case.run("failed") {
+            Outcome::Passed => passed += 1,
+            Outcome::Skipped => skipped += 1,
+            Outcome::Failed => failed.push(case),
         }
+    }
+    let again = failed.len() <= UNSTEADY_AT_MOST;
+    let (mut failures, mut unsteady) = (Vec::new(), Vec::new());
+    for case in failed {
+        let name = case.name.as_str();
+        if !again {
+            println!("test {name} ... FAILED (see above)");
+            failures.push(name);
+        } else if matches!(case.run("FAILED again"), Outcome::Passed) {
+            passed += 1;
+            unsteady.push(name);
+        } else {
+            failures.push(name);
+        }
+    }
+    for name in &unsteady {
+        println!("unsteady: {name}: failed at first (see above), passed when run again");
     }
     if !failures.is_empty() {
         println!("\nfailures:\n    {}", failures.join("\n    "));
