@@ -129,9 +129,26 @@ fn files(service: Service) -> Result<()> {
         };
         match service.method {
             Method::Masq => hidden(lab, transfers),
-            _ => transfers(),
+            _ => {
+                transfers()?;
+                why_tells_of_the_mark(router, &service)
+            }
         }
     })
+}
+
+/// A passive data connection belongs to the service that catches it by its mark, whatever port it has.
+fn why_tells_of_the_mark(router: &Router<'_>, service: &Service) -> Result<()> {
+    let (client, vip) = match service.family {
+        Family::Ipv4 => ("198.51.100.100:40000", service.vip().to_owned()),
+        Family::Ipv6 => ("[2001:db8:1::100]:40000", format!("[{}]", service.vip())),
+    };
+    for port in ["", " on wan"] {
+        let flow = format!("tcp {client} > {vip}:10050{port}");
+        let why = run::text(router.command("why").arg(&flow), 10)?;
+        ensure!(why.contains("\nservice mark 21"), "{why}");
+    }
+    Ok(())
 }
 
 /// Several commands on one control connection: a listing, which server it is, a file there and back.

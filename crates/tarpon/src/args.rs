@@ -149,7 +149,8 @@ Examples:
   tarpon why 'tcp 198.51.100.7:4000 > 192.0.2.10:443' --at '2026-11-21 18:22:10'
 
 From the events that the daemon keeps (`tarpon events`): which servers took new connections then, since when and why the others did not, and
-what happened to the service in the quarter of an hour before. Which server a connection had is known as long as it is in the table.")]
+what happened to the service in the quarter of an hour before. Which server a connection had is known as long as it is in the table.
+The service is the one that has such packets now, by their address or by the mark that the rules give them.")]
     Why(WhyArgs),
 
     /// Tell ExaBGP which virtual addresses are served here, as long as they are

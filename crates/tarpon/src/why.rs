@@ -10,7 +10,7 @@ use crate::{
 };
 use api::{
     Client, Command, Connection, ConnectionFilter, ConnectionsEnd, Event, EventFilter, EventKind,
-    EventsEnd, Service,
+    EventsEnd, Explain, Explained, Service,
     packet::{self, PacketKind, PacketSpec},
 };
 use serde::Serialize;
@@ -18,7 +18,7 @@ use std::{
     net::SocketAddr,
     time::{SystemTime, UNIX_EPOCH},
 };
-use types::{IpNet, Protocol, ServiceKey};
+use types::{Family, IpNet, Mark, Protocol, ServiceKey};
 
 /// Events this long before the moment may be why a connection ended: an established one's default timeout.
 const WINDOW_MS: u64 = 900_000;
@@ -73,9 +73,10 @@ pub fn why(global: &Global, args: &WhyArgs) -> Result<(), Failure> {
     };
     let mut client = query::connect(global)?;
     let services: Vec<Service> = client.call(Command::Services)?;
-    let service = catching(&services, protocol, flow.destination).ok_or_else(|| {
+    let mark = mark_of(&mut client, &services, text)?;
+    let service = catching(&services, mark, protocol, flow.destination).ok_or_else(|| {
         Failure::failed(format!(
-            "no service has the address {protocol} {} now (services by mark are not looked at); `tarpon events` lists every change",
+            "no service has {protocol} {} now, by its address or by a mark; `tarpon events` lists every change",
             flow.destination
         ))
     })?;
@@ -98,14 +99,43 @@ pub fn why(global: &Global, args: &WhyArgs) -> Result<(), Failure> {
     output::text(&rendered(&flow, &answer))
 }
 
-/// The service that catches packets to this address: of its port, or of every port.
-fn catching(services: &[Service], protocol: Protocol, to: SocketAddr) -> Option<&Service> {
+/// The mark that the rules give the flow's packets now; 0 if it counts for nothing, or no service is by mark.
+fn mark_of(client: &mut Client, services: &[Service], packet: String) -> Result<Mark, Failure> {
+    let by_mark = |service: &Service| matches!(service.key, ServiceKey::Mark { .. });
+    if !services.iter().any(by_mark) {
+        return Ok(Mark(0));
+    }
+    let ask = Command::Explain(Explain {
+        packet,
+        connection: false,
+    });
+    let explained: Explained = client.call(ask)?;
+    Ok(if explained.mark_counts {
+        explained.mark
+    } else {
+        Mark(0)
+    })
+}
+
+/// The service that catches packets to this address: by their mark, else of its port, or of every port.
+fn catching(
+    services: &[Service],
+    mark: Mark,
+    protocol: Protocol,
+    to: SocketAddr,
+) -> Option<&Service> {
+    let of = |key| services.iter().find(|service| service.key == key);
     let on = |port| {
         let address = SocketAddr::new(to.ip(), port);
-        let key = ServiceKey::Address { protocol, address };
-        services.iter().find(|service| service.key == key)
+        of(ServiceKey::Address { protocol, address })
     };
-    on(to.port()).or_else(|| on(0))
+    let family = match to {
+        SocketAddr::V4(_) => Family::Ipv4,
+        SocketAddr::V6(_) => Family::Ipv6,
+    };
+    of(ServiceKey::Mark { mark, family })
+        .or_else(|| on(to.port()))
+        .or_else(|| on(0))
 }
 
 fn connection(

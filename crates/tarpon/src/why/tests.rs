@@ -122,17 +122,24 @@ fn of_a_time_before_the_daemon_nothing_is_said_to_be_known() {
 }
 
 #[test]
-fn a_service_of_every_port_catches_what_none_of_its_own_does() {
+fn a_mark_catches_first_then_the_port_then_every_port() {
     let mut every = service([true; 2]);
     every.key = from_value(json!({ "protocol": "tcp", "address": "192.0.2.10:0" })).expect("a key");
-    let all = [every, service([true; 2])];
-    let key = |to: &str| {
+    let mut marked = service([true; 2]);
+    marked.key = from_value(json!({ "mark": 7 })).expect("a key");
+    let all = [every, service([true; 2]), marked];
+    let key = |to: &str, mark| {
         let to = to.parse().expect("an address");
-        catching(&all, Protocol::Tcp, to).map(|s| s.key)
+        catching(&all, Mark(mark), Protocol::Tcp, to).map(|s| s.key)
     };
-    assert_eq!(key("192.0.2.10:80"), Some(all[1].key));
-    assert_eq!(key("192.0.2.10:81"), Some(all[0].key));
-    assert_eq!(key("192.0.2.11:80"), None);
+    assert_eq!(key("192.0.2.10:80", 0), Some(all[1].key));
+    assert_eq!(key("192.0.2.10:81", 0), Some(all[0].key));
+    assert_eq!(key("192.0.2.11:80", 0), None);
+    // The mark comes first; one without a service is none, and so is one of the other family.
+    assert_eq!(key("192.0.2.10:80", 7), Some(all[2].key));
+    assert_eq!(key("192.0.2.11:80", 7), Some(all[2].key));
+    assert_eq!(key("192.0.2.10:80", 8), Some(all[1].key));
+    assert_eq!(key("[2001:db8::1]:80", 7), None);
 }
 
 #[test]
