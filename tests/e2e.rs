@@ -45,6 +45,8 @@ mod programs;
 mod removal;
 #[path = "e2e/service.rs"]
 mod service;
+#[path = "e2e/side_by_side.rs"]
+mod side_by_side;
 #[path = "e2e/start.rs"]
 mod start;
 #[path = "e2e/sync.rs"]
@@ -99,6 +101,7 @@ fn run() -> ExitCode {
         host::cases,
         health::cases,
         keepalived::cases,
+        side_by_side::cases,
         virtual_address::cases,
         claims::cases,
         failures::cases,
