@@ -63,6 +63,8 @@ mod tell;
 mod throughput;
 #[path = "e2e/topology.rs"]
 mod topology;
+#[path = "e2e/tracking.rs"]
+mod tracking;
 #[path = "e2e/virtual_address.rs"]
 mod virtual_address;
 #[path = "e2e/watch.rs"]
@@ -115,6 +117,7 @@ fn run() -> ExitCode {
         sync::cases,
         takeover::cases,
         takeovers::cases,
+        tracking::cases,
         throughput::cases,
         pktgen::cases,
         pci::cases,

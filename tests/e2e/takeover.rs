@@ -266,7 +266,7 @@ fn between_tarponds() -> Result<()> {
 
 /// How keepalived is to speak.
 #[derive(Clone, Copy)]
-struct Peer {
+pub struct Peer {
     version: u8,
     unicast: bool,
     six: bool,
@@ -274,7 +274,7 @@ struct Peer {
 }
 
 impl Peer {
-    const V3: Self = Self {
+    pub const V3: Self = Self {
         version: 3,
         unicast: false,
         six: false,
@@ -286,7 +286,7 @@ impl Peer {
     }
 
     /// The director's file, one arm and no services: what moves is an address that answers echo requests.
-    fn tarpon(self, lab: &Lab, priority: u8) -> String {
+    pub fn tarpon(self, lab: &Lab, priority: u8) -> String {
         let name = NODES[0];
         let more = [
             (self.unicast, "unicast_peer = [\"198.51.100.3\"]\n"),
@@ -338,7 +338,7 @@ impl Peer {
 }
 
 /// The real keepalived on the twin's node, in the foreground.
-fn start_keepalived(lab: &Lab, peer: Peer, priority: u8) -> Result<Background> {
+pub fn start_keepalived(lab: &Lab, peer: Peer, priority: u8) -> Result<Background> {
     let path = lab.dir.join("peer-keepalived.conf");
     fs::write(&path, peer.keepalived(priority))?;
     // Files of its own for each start: one that was killed leaves its child for a second, and keepalived would not start beside it.
@@ -358,14 +358,14 @@ fn start_keepalived(lab: &Lab, peer: Peer, priority: u8) -> Result<Background> {
 }
 
 /// Whether the twin's kernel has the address.
-fn twin_has(lab: &Lab, peer: Peer) -> Result<bool> {
+pub fn twin_has(lab: &Lab, peer: Peer) -> Result<bool> {
     let text = lab.text("twin", "ip -o addr show dev wan", 5)?;
     Ok(text.contains(&format!("{}/", peer.address())))
 }
 
-fn with_keepalived(peer: Peer) -> Result<()> {
+/// A lab whose twin is an ordinary host.
+pub fn lab_with_a_host() -> Result<Lab> {
     let lab = Lab::up(&["--twin"])?;
-    // The twin is an ordinary host here.
     for line in [
         "sysctl -qw net.ipv6.conf.wan.disable_ipv6=0",
         "ip addr add 198.51.100.3/24 dev wan",
@@ -374,6 +374,12 @@ fn with_keepalived(peer: Peer) -> Result<()> {
     ] {
         lab.text("twin", line, 5)?;
     }
+    Ok(lab)
+}
+
+fn with_keepalived(peer: Peer) -> Result<()> {
+    let lab = lab_with_a_host()?;
+
     let ping = |what: &str| {
         let line = format!("ping -c 1 -W 2 {}", peer.address());
         lab.text("client", &line, 5)

@@ -76,6 +76,8 @@ pub enum EventKind {
     VrrpFault,
     /// It has ended.
     VrrpStopped,
+    /// Something that a virtual router tracks is found to be otherwise.
+    VrrpTracked,
     /// Somebody else says that a virtual address of this director's is theirs.
     AddressClaimed,
     /// They do not any more.

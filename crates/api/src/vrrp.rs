@@ -35,6 +35,9 @@ pub struct Vrrp {
     pub source: IpAddr,
     /// The virtual addresses.
     pub addresses: Vec<IpAddr>,
+    /// What it tracks; the same for all instances that move together.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tracked: Vec<Tracked>,
     /// Whom it heard last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub heard: Option<Heard>,
@@ -44,6 +47,31 @@ pub struct Vrrp {
     pub woke_late: u64,
     /// What it sent and received, by name. Names with `wrong_` count what all instances could not read.
     pub counters: BTreeMap<String, u64>,
+}
+
+/// Something that counts for the priority.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Tracked {
+    /// `interface`, `script` or `file`.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// 0: a fault while it is down. Else what is added while it is up (above 0) or taken while it is down (below 0); a file's
+    /// number is multiplied by it.
+    pub weight: i32,
+    /// The other way round.
+    pub reverse: bool,
+    /// `up`, `down`, a file's number, or `not known yet`.
+    pub finding: String,
+    /// Why it is down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// Since when, in seconds.
+    pub since_s: f64,
+    /// What it adds to the priority now.
+    pub adds: i32,
+    /// Whether it is a fault now.
+    pub fault: bool,
 }
 
 /// Another director, as it advertises.

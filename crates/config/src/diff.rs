@@ -1,6 +1,7 @@
 //! What differs between two configurations.
 
 mod tell;
+mod track;
 
 use crate::{
     Config, Cores, Director, HostTap, MarkRule, Port, Route, Server, Service, ServiceKey, Settings,
@@ -51,6 +52,8 @@ pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
     let by_text = |rule: &MarkRule| rule.to_string();
     changes.lists(Effect::Reload, "mark rule ", marks, by_text, |_, _, _| {});
     vrrp(&mut changes, &old.vrrp, &new.vrrp);
+    track::scripts(&mut changes, &old.vrrp_scripts, &new.vrrp_scripts);
+    track::files(&mut changes, &old.track_files, &new.track_files);
     sync(&mut changes, old.sync.as_ref(), new.sync.as_ref());
     tell::notify(&mut changes, &old.notify, &new.notify);
     tell::mail(&mut changes, old.mail.as_ref(), new.mail.as_ref());
@@ -286,6 +289,13 @@ fn vrrp(changes: &mut Changes, old: &[Vrrp], new: &[Vrrp]) {
             changes.value(e, &of("advert_int (ms)"), a.advert_int_ms, b.advert_int_ms);
             changes.value(e, &of("preempt"), a.preempt, b.preempt);
             changes.value(e, &of("preempt_delay"), a.preempt_delay, b.preempt_delay);
+            for (what, a, b) in [
+                ("track_interface", &a.track_interface, &b.track_interface),
+                ("track_script", &a.track_script, &b.track_script),
+                ("track_file", &a.track_file, &b.track_file),
+            ] {
+                track::tracks(changes, &of(what), a, b);
+            }
             let mut addresses = |what: &str, a: &[IpAddr], b: &[IpAddr]| {
                 changes.lists(e, &of(what), (a, b), |ip| *ip, |_, _, _| {});
             };

@@ -19,10 +19,12 @@ mod report;
 mod settings;
 mod sync;
 mod tell;
+mod track;
 mod vrrp;
 mod write;
 mod write_health;
 mod write_tell;
+mod write_track;
 
 pub use diff::{Change, Effect, diff};
 pub use edit::EditError;
@@ -36,6 +38,9 @@ pub use report::{Located, Problem, Report};
 pub use settings::Settings;
 pub use sync::{Sync, SyncRole};
 pub use tell::{Mail, Notify, NotifyAbout, NotifyFormat, NotifyTo};
+pub use track::{
+    MOST_FILE_WEIGHT, MOST_WEIGHT, Track, TrackFile, TrackWeight, TrackedBy, VrrpScript,
+};
 pub use types::ServiceKey;
 pub use vrrp::{MAX_UNITS as MAX_VRRP_UNITS, Vrrp};
 pub use write_health::line as check_line;

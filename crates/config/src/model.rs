@@ -1,6 +1,6 @@
 //! What the configuration says, typed.
 
-use crate::{Mail, Notify, Settings, Sync, Vrrp};
+use crate::{Mail, Notify, Settings, Sync, TrackFile, Vrrp, VrrpScript};
 use std::{
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -29,6 +29,10 @@ pub struct Config {
     pub marks: Vec<MarkRule>,
     /// Virtual routers: addresses that move between directors.
     pub vrrp: Vec<Vrrp>,
+    /// Scripts that virtual routers track.
+    pub vrrp_scripts: Vec<VrrpScript>,
+    /// Files that virtual routers track.
+    pub track_files: Vec<TrackFile>,
     /// Connection synchronisation.
     pub sync: Option<Sync>,
     /// FIFOs and files that are told of changes.

@@ -1,6 +1,6 @@
 //! Virtual routers: which addresses move between directors, and by which rules. Keys are named as keepalived names them.
 
-use crate::Config;
+use crate::{Config, Track};
 use std::net::IpAddr;
 
 /// Groups and instances by themselves there can be, together.
@@ -37,6 +37,12 @@ pub struct Vrrp {
     pub v3_checksum_as_v2: bool,
     /// Instances of one group move together.
     pub sync_group: Option<String>,
+    /// Interfaces whose carriers count, beside its own.
+    pub track_interface: Vec<Track>,
+    /// Scripts whose exit statuses count.
+    pub track_script: Vec<Track>,
+    /// Files whose numbers count.
+    pub track_file: Vec<Track>,
     /// Announcements on becoming master.
     pub garp_master_repeat: u32,
     /// Seconds until they are repeated; 0: not.
@@ -64,6 +70,9 @@ impl Vrrp {
             auth_pass: None,
             v3_checksum_as_v2: false,
             sync_group: None,
+            track_interface: Vec::new(),
+            track_script: Vec::new(),
+            track_file: Vec::new(),
             garp_master_repeat: 5,
             garp_master_delay: 5,
             garp_master_refresh: 60,

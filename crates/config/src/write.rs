@@ -2,9 +2,10 @@
 
 use crate::{
     Config, Cores, HostTap, MarkRule, Netmask, Port, PortRange, Server, Service, ServiceKey,
-    Settings, Sync, Vrrp,
+    Settings, Sync, Track, Vrrp,
     write_health::{check, seconds},
     write_tell::{MailTable, NotifyTable, mail, notify},
+    write_track::{self, FileTable, ScriptTable},
 };
 use serde::Serialize;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -43,6 +44,8 @@ impl Config {
         let tables = WithoutMachine {
             settings: (timeouts != Timeouts::default()).then_some(timeouts),
             vrrp: self.vrrp.iter().map(vrrp).collect(),
+            vrrp_script: self.vrrp_scripts.iter().map(write_track::script).collect(),
+            track_file: self.track_files.iter().map(write_track::file).collect(),
             notify: self.notify.iter().map(notify).collect(),
             sync: self.sync.as_ref().map(sync),
             mail: self.mail.as_ref().map(mail),
@@ -75,6 +78,10 @@ struct WithoutMachine<'c> {
     settings: Option<Timeouts>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     vrrp: Vec<VrrpTable<'c>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    vrrp_script: Vec<ScriptTable<'c>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    track_file: Vec<FileTable<'c>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     sync: Option<SyncTable<'c>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -107,6 +114,10 @@ struct File<'c> {
     mark: Vec<MarkTable<'c>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     vrrp: Vec<VrrpTable<'c>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    vrrp_script: Vec<ScriptTable<'c>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    track_file: Vec<FileTable<'c>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     sync: Option<SyncTable<'c>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -218,6 +229,12 @@ struct VrrpTable<'c> {
     v3_checksum_as_v2: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     sync_group: Option<&'c str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    track_interface: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    track_script: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    track_file: Vec<String>,
     garp_master_repeat: u32,
     garp_master_delay: u32,
     garp_master_refresh: u32,
@@ -400,6 +417,12 @@ fn file(config: &Config) -> File<'_> {
             .collect(),
         mark: config.marks.iter().map(mark).collect(),
         vrrp: config.vrrp.iter().map(vrrp).collect(),
+        vrrp_script: config
+            .vrrp_scripts
+            .iter()
+            .map(write_track::script)
+            .collect(),
+        track_file: config.track_files.iter().map(write_track::file).collect(),
         sync: config.sync.as_ref().map(sync),
         notify: config.notify.iter().map(notify).collect(),
         mail: config.mail.as_ref().map(mail),
@@ -449,6 +472,7 @@ fn mark(rule: &MarkRule) -> MarkTable<'_> {
 }
 
 fn vrrp(v: &Vrrp) -> VrrpTable<'_> {
+    let texts = |list: &[Track]| list.iter().map(ToString::to_string).collect();
     VrrpTable {
         name: &v.name,
         interface: &v.interface,
@@ -464,6 +488,9 @@ fn vrrp(v: &Vrrp) -> VrrpTable<'_> {
         auth_pass: v.auth_pass.as_deref(),
         v3_checksum_as_v2: v.v3_checksum_as_v2,
         sync_group: v.sync_group.as_deref(),
+        track_interface: texts(&v.track_interface),
+        track_script: texts(&v.track_script),
+        track_file: texts(&v.track_file),
         garp_master_repeat: v.garp_master_repeat,
         garp_master_delay: v.garp_master_delay,
         garp_master_refresh: v.garp_master_refresh,

@@ -142,3 +142,58 @@ fn what_needs_a_restart_says_so_and_passwords_are_not_told() {
         );
     }
 }
+
+#[test]
+fn what_is_tracked_is_read_written_and_resolved() {
+    use config::{TrackWeight, TrackedBy};
+    let text = PAIR.replacen(
+        "sync_group = 'lvs'\n",
+        "sync_group = 'lvs'\ntrack_interface = ['lan weight -20 reverse']\ntrack_script = ['gate']\n\
+         track_file = ['note', 'other weight 0']\n",
+        1,
+    ) + "[[vrrp_script]]\nname = 'gate'\nscript = ['/bin/gate', 'x']\ninterval = 0.5\nweight = -30\nfall = 3\n\
+         [[track_file]]\nname = 'note'\nfile = '/run/note'\n[[track_file]]\nname = 'other'\nfile = '/run/other'\nweight = 2\n";
+    let config = parsed(&text);
+    let again = Config::parse(&config.to_toml(), "again").unwrap();
+    assert_eq!(again, config);
+    let script = &config.vrrp_scripts[0];
+    assert_eq!(
+        (script.timeout, script.interval.as_millis()),
+        (script.interval, 500)
+    );
+    assert_eq!(script.user, "nobody");
+    let of = |by, reverse| TrackWeight { by, reverse };
+    let (_, members) = config.vrrp_units()[0].clone();
+    let tracked: Vec<_> = config.tracked(&members).into_iter().collect();
+    assert_eq!(
+        tracked,
+        [
+            TrackedBy::Interface("lan", of(-20, true)),
+            TrackedBy::Script("gate", of(-30, false)),
+            TrackedBy::File("note", of(1, false)),
+            TrackedBy::File("other", of(0, false)),
+        ]
+    );
+    let changes = diff(
+        &config,
+        &parsed(
+            &text
+                .replace("fall = 3", "fall = 2")
+                .replace("['gate']", "['gate weight 5']"),
+        ),
+    );
+    let texts: Vec<_> = changes
+        .iter()
+        .map(|c| (c.text.as_str(), c.effect))
+        .collect();
+    assert_eq!(
+        texts,
+        [
+            (
+                "vrrp public: track_script gate -> gate weight 5",
+                Effect::Reload
+            ),
+            ("vrrp_script gate: fall 3 -> 2", Effect::Reload),
+        ]
+    );
+}

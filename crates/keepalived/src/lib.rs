@@ -18,6 +18,7 @@ pub mod lvs_cf;
 mod note;
 mod server;
 mod tell;
+mod track;
 pub mod tree;
 mod value;
 mod virtual_server;
@@ -28,7 +29,7 @@ pub use files::{Files, read_file};
 pub use lines::{Loader, NoIncludes};
 pub use note::{Class, Note, Place};
 
-use config::{Config, Mail, Notify, Service, Settings, Sync, Vrrp};
+use config::{Config, Mail, Notify, Service, Settings, Sync, TrackFile, Vrrp, VrrpScript};
 use group::Group;
 use note::Notes;
 use std::{
@@ -44,6 +45,10 @@ pub struct Import {
     pub services: Vec<Service>,
     /// Its virtual routers, on interfaces by keepalived's names.
     pub vrrp: Vec<Vrrp>,
+    /// Scripts they track.
+    pub scripts: Vec<VrrpScript>,
+    /// Files they track.
+    pub files: Vec<TrackFile>,
     /// Its notify FIFOs.
     pub notify: Vec<Notify>,
     /// Synchronisation of connections, on an interface by the file's name for it.
@@ -97,7 +102,12 @@ impl Import {
             let mut routers = self.vrrp.clone();
             for router in &mut routers {
                 router.interface = interface(config, &router.interface);
+                for track in &mut router.track_interface {
+                    track.name = interface(config, &track.name);
+                }
             }
+            config.vrrp_scripts.clone_from(&self.scripts);
+            config.track_files.clone_from(&self.files);
             config.vrrp = routers;
         }
         if !self.notify.is_empty() {
@@ -203,10 +213,17 @@ pub fn read(text: &str, file: &str, id: &str, loader: &mut dyn Loader) -> Import
         context.post.asked(statement);
         match statement.keyword() {
             "virtual_server_group" => group::read(statement, &mut context, &mut notes),
-            "track_file" | "vrrp_track_file" => track_file(statement, &mut context, &mut notes),
+            "track_file" | "vrrp_track_file" => {
+                track::file(statement, &mut context, &mut import, &mut notes);
+            }
             "SSL" => ssl(statement, &mut context, &mut notes),
             "global_defs" => words::global(statement, &mut context, &mut import, &mut notes),
             _ => {}
+        }
+    }
+    for statement in &statements {
+        if statement.keyword() == "vrrp_script" {
+            track::script(statement, &context, &mut import, &mut notes);
         }
     }
     let mut routers = vrrp::Routers::default();
@@ -219,31 +236,19 @@ pub fn read(text: &str, file: &str, id: &str, loader: &mut dyn Loader) -> Import
                     .services
                     .extend(virtual_server::read(statement, &context, &mut notes));
             }
-            "virtual_server_group" | "track_file" | "vrrp_track_file" | "SSL" | "global_defs" => {}
+            "virtual_server_group"
+            | "track_file"
+            | "vrrp_track_file"
+            | "vrrp_script"
+            | "SSL"
+            | "global_defs" => {}
             _ => words::top(statement, &mut notes),
         }
     }
-    import.vrrp = routers.finish(&mut notes);
+    import.vrrp = routers.finish(&import, &mut notes);
     import.mail = context.post.finish();
     import.notes = notes.in_order();
     import
-}
-
-fn track_file(statement: &Statement, context: &mut Context, notes: &mut Notes) {
-    notes.exact(statement);
-    for inner in statement.inner() {
-        match (inner.keyword(), inner.argument(0)) {
-            ("file", Some(path)) => {
-                notes.exact(inner);
-                let name = statement.argument(0).unwrap_or_default().to_owned();
-                context.files.insert(name, path.into());
-            }
-            ("weight" | "init_file", _) => {
-                notes.unsupported(inner, "only whether the number is 0 counts here");
-            }
-            _ => notes.unknown(inner, "track_file", &["file", "weight", "init_file"]),
-        }
-    }
 }
 
 fn ssl(statement: &Statement, context: &mut Context, notes: &mut Notes) {

@@ -3,8 +3,10 @@
 //! keepalived's names of interfaces are kept here; [`crate::Import::apply`] finds the ports behind them.
 
 use crate::{
+    Import,
     note::Notes,
     tell,
+    track::{Lines, What},
     tree::Statement,
     value::{flag, parsed},
 };
@@ -25,7 +27,7 @@ const PROGRAMS: &[&str] = &[
     "notify_priority_changes",
     "notify_stop",
 ];
-const TRACKED: &[&str] = &["track_bfd", "track_file", "track_process", "track_script"];
+const TRACKED: &[&str] = &["track_bfd", "track_process"];
 const HARMLESS: &[&str] = &[
     "debug",
     "dont_track_primary",
@@ -113,7 +115,9 @@ const INSTANCE: &[&str] = &[
     "preempt_delay",
     "priority",
     "state",
+    "track_file",
     "track_interface",
+    "track_script",
     "track_src_ip",
     "unicast_peer",
     "unicast_src_ip",
@@ -127,7 +131,9 @@ const GROUP: &[&str] = &[
     "group",
     "global_tracking",
     "sync_group_tracking_weight",
+    "track_file",
     "track_interface",
+    "track_script",
 ];
 
 /// What `global_defs` says for all instances.
@@ -191,8 +197,8 @@ pub(crate) struct Routers {
     instances: Vec<Vrrp>,
     /// Instances' names to their group's.
     groups: BTreeMap<String, String>,
-    /// `track_interface` of instances and groups: whose, and which interface.
-    tracked: Vec<(String, Statement)>,
+    /// What instances and groups track.
+    tracked: Lines,
     /// Other words of groups: old files name members without `group { }`.
     loose: Vec<(String, Statement)>,
 }
@@ -291,15 +297,10 @@ impl Routers {
             "garp_master_repeat" => number(inner, &mut made.garp_master_repeat, notes),
             "garp_master_delay" => number(inner, &mut made.garp_master_delay, notes),
             "garp_master_refresh" => number(inner, &mut made.garp_master_refresh, notes),
-            "track_interface" => self.track(&made.name, inner, notes),
-            _ => other(inner, "vrrp_instance", INSTANCE, notes),
-        }
-    }
-
-    fn track(&mut self, whose: &str, inner: &Statement, notes: &mut Notes) {
-        notes.exact(inner);
-        for interface in inner.inner() {
-            self.tracked.push((whose.to_owned(), interface.clone()));
+            _ => match What::of(word) {
+                Some(what) => self.tracked.add(&made.name, what, inner, notes),
+                None => other(inner, "vrrp_instance", INSTANCE, notes),
+            },
         }
     }
 
@@ -317,17 +318,20 @@ impl Routers {
                         notes.exact(member);
                     }
                 }
-                "track_interface" => self.track(&name, inner, notes),
                 "global_tracking" | "sync_group_tracking_weight" => {
-                    notes.harmless(inner, "");
+                    self.tracked.weighted.push(name.clone());
+                    notes.exact(inner);
                 }
-                _ => self.loose.push((name.clone(), inner.clone())),
+                word => match What::of(word) {
+                    Some(what) => self.tracked.add(&name, what, inner, notes),
+                    None => self.loose.push((name.clone(), inner.clone())),
+                },
             }
         }
     }
 
     /// The virtual routers, when the whole file is read.
-    pub fn finish(mut self, notes: &mut Notes) -> Vec<Vrrp> {
+    pub fn finish(mut self, import: &Import, notes: &mut Notes) -> Vec<Vrrp> {
         for (group, inner) in std::mem::take(&mut self.loose) {
             let member = fitting(inner.keyword());
             if self.instances.iter().any(|v| v.name == member) {
@@ -340,30 +344,7 @@ impl Routers {
         for instance in &mut self.instances {
             instance.sync_group = self.groups.get(&instance.name).cloned();
         }
-        for (whose, statement) in &self.tracked {
-            let weighted = statement.arguments().iter().any(|word| word == "weight");
-            let own = |v: &Vrrp| v.name == *whose || v.sync_group.as_ref() == Some(whose);
-            let units: Vec<&str> = self
-                .instances
-                .iter()
-                .filter(|v| own(v))
-                .map(Vrrp::unit)
-                .collect();
-            let watched = self
-                .instances
-                .iter()
-                .any(|v| units.contains(&v.unit()) && v.interface == statement.keyword());
-            match (weighted, watched) {
-                (true, _) => notes.unsupported(statement, "priorities do not change"),
-                (false, true) => notes.mapped(
-                    statement,
-                    "the ports of all instances of a group are watched",
-                ),
-                (false, false) => {
-                    notes.unsupported(statement, "watched are the ports instances are on")
-                }
-            }
-        }
+        self.tracked.finish(&mut self.instances, import, notes);
         self.instances
     }
 }
@@ -391,7 +372,7 @@ fn name(statement: &Statement, notes: &mut Notes) -> Option<String> {
     Some(fitting)
 }
 
-fn fitting(name: &str) -> String {
+pub(crate) fn fitting(name: &str) -> String {
     let letter = |c: char| match c.is_ascii_alphanumeric() || "-_.".contains(c) {
         true => c,
         false => '_',
@@ -506,7 +487,7 @@ fn other(inner: &Statement, block: &str, known: &[&str], notes: &mut Notes) {
             "no programs are run; [[notify]] and `tarpon events --follow` tell",
         );
     } else if TRACKED.contains(&word) {
-        notes.unsupported_block(inner, "priorities do not change");
+        notes.unsupported_block(inner, untracked(word));
     } else if HARMLESS.contains(&word) {
         notes.harmless(inner, "");
     } else {
@@ -524,4 +505,12 @@ fn other(inner: &Statement, block: &str, known: &[&str], notes: &mut Notes) {
 
 fn flag_says_no(inner: &Statement) -> bool {
     flag(inner, &mut Notes::default()) == Some(false)
+}
+
+/// Why a block of that name is none here.
+pub(crate) fn untracked(word: &str) -> &'static str {
+    match word {
+        "track_bfd" => "there are no BFD sessions of virtual routers",
+        _ => "processes are not watched; a [[vrrp_script]] can look for one",
+    }
 }

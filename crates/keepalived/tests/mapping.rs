@@ -21,7 +21,7 @@ vrrp_instance VI_1 {
     virtual_ipaddress {
         192.0.2.10/24
     }
-    track_script {
+    track_process {
         chk
     }
 }
@@ -182,14 +182,14 @@ fn checks_inherit_and_have_keepaliveds_defaults() {
 fn what_is_not_done_is_named_with_its_place() {
     let import = import(WEB);
     let unsupported = lines(&import, Class::Unsupported);
-    let wanted = "k.conf:16:5: unsupported: track_script: priorities do not change";
+    let wanted = "k.conf:16:5: unsupported: track_process: processes are not watched";
     assert!(
         unsupported.iter().any(|line| line.starts_with(wanted)),
         "{wanted} in {unsupported:#?}"
     );
     let counts = import.counts();
     assert_eq!(counts.values().sum::<usize>(), import.notes.len());
-    // track_script and the script.
+    // track_process and the process.
     assert_eq!(counts[&Class::Unsupported], 2, "{unsupported:#?}");
     assert!(import.coverage_percent() > 90 && import.coverage_percent() < 100);
 }
@@ -238,14 +238,150 @@ fn virtual_routers_have_keepaliveds_defaults() {
     );
     assert_eq!(b.unicast_peer, [ip("10.0.0.3")]);
     assert_eq!((a.unit(), b.unit()), ("G", "G"));
+    let tracked: Vec<String> = a.track_interface.iter().map(ToString::to_string).collect();
+    assert_eq!(tracked, ["eth0", "eth1", "eth2"]);
     let unsupported = lines(&import, Class::Unsupported);
     assert_eq!(
         unsupported,
+        ["k.conf:41:2: unsupported: no_accept: a virtual address always answers echo requests",]
+    );
+}
+
+/// A file after the manual page's.
+const TRACKING: &str = r#"
+global_defs {
+    script_user checker
+}
+vrrp_script chk_haproxy {
+    script "killall -0 haproxy"
+    interval 2
+    weight 2
+}
+vrrp_script gate {
+    script "/usr/local/bin/gate 'a b'"
+    timeout 5
+    weight -10 reverse
+    rise 2
+    fall 3
+    init_fail
+    user root
+}
+track_file note {
+    file /run/note
+    weight 2
+    init_file 0
+}
+vrrp_instance A {
+    interface eth0
+    virtual_router_id 1
+    virtual_ipaddress {
+        192.0.2.10
+    }
+    track_interface {
+        eth1 weight -20
+    }
+    track_script {
+        chk_haproxy
+        gate weight 5 noreverse
+        nothing
+    }
+    track_file {
+        note weight 0 reverse
+    }
+}
+vrrp_sync_group G {
+    group {
+        B
+    }
+    track_file {
+        note
+    }
+}
+vrrp_instance B {
+    interface eth0
+    virtual_router_id 2
+    virtual_ipaddress {
+        192.0.2.11
+    }
+    track_script {
+        gate
+    }
+}
+vrrp_instance C {
+    interface eth0
+    virtual_router_id 3
+    priority 255
+    virtual_ipaddress {
+        192.0.2.12
+    }
+    track_script {
+        gate
+        gate weight 254
+    }
+}
+"#;
+
+#[test]
+fn what_instances_track_is_tracked() {
+    let import = import(TRACKING);
+    let [haproxy, gate] = import.scripts.as_slice() else {
+        panic!("two scripts: {:?}", import.scripts);
+    };
+    assert_eq!(haproxy.script, ["/usr/bin/env", "killall", "-0", "haproxy"]);
+    assert_eq!(
+        (haproxy.user.as_str(), haproxy.interval, haproxy.timeout),
+        ("checker", s(2), s(2))
+    );
+    assert_eq!((haproxy.weight.by, haproxy.rise, haproxy.fall), (2, 1, 1));
+    assert_eq!(gate.script, ["/usr/local/bin/gate", "a b"]);
+    assert_eq!(
+        (gate.user.as_str(), gate.interval, gate.timeout),
+        ("root", s(1), s(5))
+    );
+    assert_eq!((gate.weight.by, gate.weight.reverse), (-10, true));
+    assert_eq!((gate.rise, gate.fall, gate.init_fail), (2, 3, true));
+    assert_eq!(import.files[0].weight.by, 2);
+    let of = |name: &str| {
+        let v = import.vrrp.iter().find(|v| v.name == name).expect(name);
+        let lists = [&v.track_interface, &v.track_script, &v.track_file];
+        let text = |list: &Vec<config::Track>| {
+            let texts: Vec<String> = list.iter().map(ToString::to_string).collect();
+            texts.join(",")
+        };
+        lists.map(text)
+    };
+    assert_eq!(
+        of("A"),
         [
-            "k.conf:9:2: unsupported: eth2: watched are the ports instances are on",
-            "k.conf:41:2: unsupported: no_accept: a virtual address always answers echo requests",
+            "eth1 weight -20",
+            "chk_haproxy,gate weight 5",
+            "note weight 0 reverse"
         ]
     );
+    // A member's weights do not count in a group; the group's do.
+    assert_eq!(of("B"), ["", "gate weight 0 reverse", "note"]);
+    assert_eq!(of("C"), ["", "", ""]);
+    assert_eq!(
+        lines(&import, Class::Unsupported),
+        ["k.conf:36:9: unsupported: nothing: nothing of that name is defined"]
+    );
+    assert_eq!(
+        lines(&import, Class::Wrong),
+        ["k.conf:69:9: wrong: gate: \"254\" is no weight from -253 to 253"]
+    );
+    let harmless = lines(&import, Class::Harmless);
+    let wanted = "k.conf:68:9: harmless: gate: priority 255 does not change";
+    assert!(harmless.iter().any(|l| l == wanted), "{harmless:#?}");
+    // And the whole is a configuration like any other.
+    let machine = "[[port]]\nname = \"eth0\"\ndevice = \"af_packet:eth0\"\naddresses = [\"192.0.2.1/24\"]\n\
+                   [[port]]\nname = \"lan\"\ndevice = \"af_packet:eth1\"\naddresses = [\"10.1.0.1/24\"]\n";
+    let mut config =
+        config::Config::parse(machine, "m").unwrap_or_else(|report| panic!("{report}"));
+    import.apply(&mut config);
+    assert_eq!(config.problems(), []);
+    assert_eq!(config.vrrp[0].track_interface[0].name, "lan");
+    let again = config::Config::parse(&config.to_toml(), "again");
+    assert_eq!(again.unwrap_or_else(|report| panic!("{report}")), config);
 }
 
 #[test]

@@ -138,7 +138,8 @@ pub fn run(config: Config, source: Source) -> Result<()> {
         pool,
         clock,
     };
-    let takeover = Takeover::start(&eal, plans(&config, &facts), tools)?;
+    let mut takeover = Takeover::start(&eal, plans(&config, &facts), tools)?;
+    takeover.watch(takeover::watched(&config));
     let listener = Listener::bind(&config.director.socket)?;
 
     let name = config.director.name.clone();

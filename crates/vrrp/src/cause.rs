@@ -21,6 +21,17 @@ pub enum Cause {
         from: IpAddr,
         /// Its priority.
         priority: u8,
+        /// This director's.
+        own: u8,
+    },
+    /// The master is worse, and was let be for long enough.
+    Preempts {
+        /// Who.
+        from: IpAddr,
+        /// Its priority.
+        priority: u8,
+        /// This director's.
+        own: u8,
     },
     /// It is to give up on command.
     Yielded,
@@ -42,7 +53,22 @@ impl fmt::Display for Cause {
             Self::Owner => f.write_str("owns the addresses (priority 255)"),
             Self::MasterSilent => f.write_str("no advertisements from a master"),
             Self::MasterReleased(from) => write!(f, "{from} gave up"),
-            Self::Better { from, priority } => write!(f, "{from} advertises priority {priority}"),
+            Self::Better {
+                from,
+                priority,
+                own,
+            } => write!(
+                f,
+                "{from} advertises priority {priority}, this director has {own}"
+            ),
+            Self::Preempts {
+                from,
+                priority,
+                own,
+            } => write!(
+                f,
+                "{from} advertises only priority {priority}, this director has {own}"
+            ),
             Self::Yielded => f.write_str("gave up on command"),
             Self::WokeLate => f.write_str("woke late"),
             Self::Fault(what) => f.write_str(what),

@@ -11,6 +11,7 @@ mod codec;
 mod error;
 mod frame;
 mod timers;
+mod track;
 mod unit;
 
 pub use announce::{Announcer, Repetition};
@@ -19,6 +20,10 @@ pub use codec::{Advertisement, Authentication, Checksum, Version};
 pub use error::ParseError;
 pub use frame::{Link, Received, advertisement, announcements, probe};
 pub use timers::{Interval, master_down, skew};
+pub use track::{
+    Finding, MOST_WEIGHT, Meaning, Standing, Tracked, Tracker, TrackerKind, Trackers, Trials,
+    Weight, file_number,
+};
 pub use unit::{Action, Counters, Member, MemberSettings, Preemption, State, Unit};
 
 /// The IP protocol number of VRRP.

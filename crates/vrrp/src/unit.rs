@@ -214,7 +214,7 @@ impl Unit {
     pub fn fault(&mut self, now: Duration, what: Option<String>, actions: &mut Vec<Action>) {
         self.step_down_if_late(now, actions);
         match (what, self.state) {
-            (Some(what), State::Backup | State::Master) => {
+            (Some(what), State::Init | State::Backup | State::Master) => {
                 self.release(actions);
                 self.enter(now, State::Fault, Cause::Fault(what));
             }
@@ -224,9 +224,9 @@ impl Unit {
         }
     }
 
-    /// What trackers add to a member's priority, or take from it. An owner's stays, and nobody becomes one.
-    pub fn weigh(&mut self, member: usize, weight: i32) {
-        if let Some(member) = self.members.get_mut(member) {
+    /// What trackers add to the members' priority, or take from it. An owner's stays, and nobody becomes one.
+    pub fn weigh(&mut self, weight: i32) {
+        for member in &mut self.members {
             member.weigh(weight);
         }
     }
@@ -283,7 +283,10 @@ impl Unit {
                 let mut released = self.members.iter().map(Member::released_by);
                 let cause = match released.next().flatten() {
                     Some(from) if released.all(|r| r.is_some()) => Cause::MasterReleased(from),
-                    _ => Cause::MasterSilent,
+                    _ => {
+                        let mut preempted = self.members.iter().filter_map(Member::preempts);
+                        preempted.next().unwrap_or(Cause::MasterSilent)
+                    }
                 };
                 self.take(now, cause, actions);
             }
@@ -318,11 +321,13 @@ impl Unit {
         match verdict {
             Verdict::Better => {
                 actions.push(Action::Leave);
+                let own = self.members.get(member).map_or(0, Member::priority);
                 let cause = Cause::Better {
                     from,
                     priority: heard.priority,
+                    own,
                 };
-                let tie = self.members.get(member).map(Member::priority) == Some(heard.priority);
+                let tie = own == heard.priority;
                 self.back_up(now, cause);
                 if let Some(member) = self.members.get_mut(member) {
                     member.heard_master(now, heard.interval);
@@ -374,7 +379,7 @@ impl Unit {
         match verdict {
             Verdict::Released => member.heard_release(now, from),
             _ if lets_be => member.heard_master(now, heard.interval),
-            _ => member.count_ignored(),
+            _ => member.ignore(),
         }
         if verdict == Verdict::Better {
             self.preempt_at = None;

@@ -11,6 +11,7 @@ mod routes;
 mod services;
 mod sync;
 mod tell;
+mod track;
 mod vrrp;
 
 use crate::{Config, Problem};
@@ -44,6 +45,7 @@ impl Config {
         services::check(self, &reach, interfaces_known, &mut problems);
         health::check(self, &reach, interfaces_known, &mut problems);
         vrrp::check(self, &reach, interfaces_known, &mut problems);
+        track::check(self, interfaces_known, &mut problems);
         tell::check(self, &mut problems);
         if interfaces_known {
             sync::check(self, &mut problems);

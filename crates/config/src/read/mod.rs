@@ -12,6 +12,7 @@ mod service;
 mod settings;
 mod sync;
 mod tell;
+mod track;
 mod value;
 mod vrrp;
 
@@ -91,6 +92,8 @@ fn read(reader: &mut Reader, table: &DeTable<'_>) -> Config {
     let routes = root.tables(reader, "route", port::route);
     let marks = root.tables(reader, "mark", mark::rule);
     let vrrp = root.tables(reader, "vrrp", vrrp::instance);
+    let vrrp_scripts = root.tables(reader, "vrrp_script", track::script);
+    let track_files = root.tables(reader, "track_file", track::file);
     let sync = root.table(reader, "sync", sync::read);
     let notify = root.tables(reader, "notify", tell::notify);
     let mail = root.table(reader, "mail", tell::mail);
@@ -107,6 +110,8 @@ fn read(reader: &mut Reader, table: &DeTable<'_>) -> Config {
         routes,
         marks,
         vrrp,
+        vrrp_scripts,
+        track_files,
         sync,
         notify,
         mail,
@@ -141,7 +146,7 @@ pub fn settings_over(text: &str, before: &Settings) -> Result<Settings, Vec<Prob
 /// Every key there is, as (table, key): `("port", "mtu")`; the table of top-level keys is `""`.
 #[must_use]
 pub fn known_keys() -> Vec<(&'static str, &'static str)> {
-    let skeleton = "[director]\n[[port]]\n[[vlan]]\n[[route]]\n[[mark]]\n[[vrrp]]\n[sync]\n[[notify]]\n[mail]\n[[service]]\n[[service.check]]\n[[service.server]]\n[settings]\n";
+    let skeleton = "[director]\n[[port]]\n[[vlan]]\n[[route]]\n[[mark]]\n[[vrrp]]\n[[vrrp_script]]\n[[track_file]]\n[sync]\n[[notify]]\n[mail]\n[[service]]\n[[service.check]]\n[[service.server]]\n[settings]\n";
     let (table, _) = DeTable::parse_recoverable(skeleton);
     let mut reader = Reader::default();
     read(&mut reader, table.get_ref());

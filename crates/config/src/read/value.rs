@@ -250,6 +250,12 @@ fn well_known(kind: &str, key: &str) -> Option<(String, String)> {
         ("vrrp", "vrid" | "router_id" | "id") => is_called("virtual_router_id"),
         ("vrrp", "vrrp_version") => is_called("version"),
         ("vrrp", "unicast_peers" | "peers") => is_called("unicast_peer"),
+        ("vrrp", "track_scripts") => is_called("track_script"),
+        ("vrrp", "track_files") => is_called("track_file"),
+        ("vrrp", "track_interfaces") => is_called("track_interface"),
+        ("vrrp_script", "command") => is_called("script"),
+        ("vrrp_script", "delay_loop" | "every") => is_called("interval"),
+        ("track_file", "path") => is_called("file"),
         ("vrrp", "nopreempt") => answer(
             "`nopreempt` is called `preempt` here".into(),
             "write preempt = false",

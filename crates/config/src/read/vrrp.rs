@@ -2,13 +2,17 @@
 
 use super::{
     section::{Reader, Section, Wrong},
+    track::tracks,
     value::{flag, integer, text},
 };
-use crate::Vrrp;
+use crate::{
+    Vrrp,
+    track::{MOST_FILE_WEIGHT, MOST_WEIGHT},
+};
 use std::net::IpAddr;
 use toml::de::DeValue;
 
-const NAME: &str = "a name, like \"public\"";
+pub(super) const NAME: &str = "a name, like \"public\"";
 const ADDRESSES: (&str, &str) = (
     "an address without a prefix length, like \"192.0.2.10\"",
     "\"192.0.2.10\", \"192.0.2.11\"",
@@ -65,6 +69,9 @@ pub(super) fn instance(reader: &mut Reader, section: &mut Section<'_>) -> Option
     );
     let v3_checksum_as_v2 = section.get(reader, "v3_checksum_as_v2", "true or false", flag);
     let sync_group = section.get(reader, "sync_group", NAME, word);
+    let track_interface = tracks(reader, section, "track_interface", MOST_WEIGHT);
+    let track_script = tracks(reader, section, "track_script", MOST_WEIGHT);
+    let track_file = tracks(reader, section, "track_file", MOST_FILE_WEIGHT);
     let seconds = "seconds as a whole number from 0 to 86400; 0 is never";
     let repeat = section.get(
         reader,
@@ -92,6 +99,9 @@ pub(super) fn instance(reader: &mut Reader, section: &mut Section<'_>) -> Option
         auth_pass,
         v3_checksum_as_v2: v3_checksum_as_v2.unwrap_or(unsaid.v3_checksum_as_v2),
         sync_group,
+        track_interface,
+        track_script,
+        track_file,
         garp_master_repeat: repeat.unwrap_or(unsaid.garp_master_repeat),
         garp_master_delay: delay.unwrap_or(unsaid.garp_master_delay),
         garp_master_refresh: refresh.unwrap_or(unsaid.garp_master_refresh),
@@ -99,7 +109,7 @@ pub(super) fn instance(reader: &mut Reader, section: &mut Section<'_>) -> Option
     })
 }
 
-fn word(value: &DeValue<'_>) -> Result<String, Wrong> {
+pub(super) fn word(value: &DeValue<'_>) -> Result<String, Wrong> {
     let text = text(value)?;
     let fits = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     if !text.is_empty() && text.len() <= 32 && text.chars().all(fits) {

@@ -54,6 +54,7 @@ pub fn vrrp(all: &[Vrrp], figures: bool) -> String {
         ]);
     }
     let mut out = table.to_string();
+    out.push_str(&tracked(all));
     if figures {
         for v in all {
             out.push_str(&format!("\n{}\n", v.name));
@@ -67,9 +68,48 @@ pub fn vrrp(all: &[Vrrp], figures: bool) -> String {
     out
 }
 
+/// What is tracked, once for all that moves together.
+fn tracked(all: &[Vrrp]) -> String {
+    let mut out = String::new();
+    for (number, v) in all.iter().enumerate() {
+        let before = all.get(..number).unwrap_or_default();
+        if v.tracked.is_empty() || before.iter().any(|b| b.unit == v.unit) {
+            continue;
+        }
+        let unit = v.sync_group.as_deref().unwrap_or(&v.name);
+        out.push_str(&format!("\ntracked by {unit} (priority {}):\n", v.priority));
+        let mut table = Table::new(&["TRACKED", "IS", ">FOR", ">WEIGHT", ">PRIORITY", "WHY"]);
+        for t in &v.tracked {
+            let reverse = if t.reverse { " reverse" } else { "" };
+            table.row(vec![
+                format!("{} {}", t.kind, t.name),
+                t.finding.clone(),
+                since(t.since_s),
+                format!("{}{reverse}", t.weight),
+                match (t.fault, t.adds) {
+                    (true, _) => "FAULT".into(),
+                    (false, 0) => String::new(),
+                    (false, adds) => format!("{adds:+}"),
+                },
+                t.why.clone().unwrap_or_default(),
+            ]);
+        }
+        out.push_str(&table.to_string());
+    }
+    out
+}
+
 /// One line for `tarpon status`.
 pub fn summary(all: &[Vrrp]) -> String {
-    let one = |v: &Vrrp| format!("{} {} for {}", v.name, v.state, since(v.since_s));
+    let one = |v: &Vrrp| {
+        let mut text = format!("{} {} for {}", v.name, v.state, since(v.since_s));
+        if v.state == "fault" {
+            text += &format!(" ({})", v.why);
+        } else if v.priority_now != v.priority {
+            text += &format!(" (priority {} instead of {})", v.priority_now, v.priority);
+        }
+        text
+    };
     all.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 

@@ -1,7 +1,7 @@
 //! The latest changes of state, each with its cause.
 
 use crate::clock::wall_ns;
-use crate::takeover::Transition;
+use crate::takeover::{TrackedNews, Transition};
 use api::{Event, EventKind, RouterRef};
 use std::{collections::VecDeque, net::SocketAddr};
 use types::ServiceKey;
@@ -71,6 +71,23 @@ impl Journal {
                 cause: transition.cause.clone(),
             });
         }
+    }
+
+    /// Adds what a tracker has found, which the takeover thread has logged.
+    pub fn add_tracked(&mut self, tracked: TrackedNews) {
+        self.keep(Event {
+            number: 0,
+            time_ms: wall_ns() / 1_000_000,
+            kind: EventKind::VrrpTracked,
+            service: None,
+            server: None,
+            vrrp: Some(RouterRef {
+                name: tracked.router,
+                priority: None,
+            }),
+            what: tracked.what,
+            cause: tracked.cause,
+        });
     }
 
     fn keep(&mut self, event: Event) {

@@ -13,7 +13,7 @@ use crate::{
     ports::{OpenPort, Pools},
     source::{Read, Source},
     sync::{self, Sync},
-    takeover::{self, News as Transitions, Takeover},
+    takeover::{self, Item, News as Transitions, Takeover},
     taps::Taps,
     tell::Tellers,
     trace::Trace,
@@ -152,6 +152,7 @@ impl Control {
         // News of the first judgement, which start-up has already enforced.
         control.judge();
         control.choose_tellers();
+        control.look_at_carriers();
         control
     }
 
@@ -316,6 +317,15 @@ impl Control {
             if self.carriers.contains(&open.id) {
                 takeover.carrier(open.id, up);
             }
+            let name = self
+                .config
+                .ports
+                .get(usize::from(open.id.0))
+                .map(|p| &p.name);
+            let vlans = self.config.vlans.iter().filter(|v| Some(&v.port) == name);
+            for interface in name.into_iter().chain(vlans.map(|v| &v.name)) {
+                takeover.interface(interface, up);
+            }
         }
     }
 
@@ -408,8 +418,11 @@ impl Control {
 
     /// Tells whoever wants to know what has happened since the last call.
     pub fn tell(&mut self) {
-        for transition in self.transitions.take() {
-            self.journal.add_transition(&transition);
+        for item in self.transitions.take() {
+            match item {
+                Item::Transition(transition) => self.journal.add_transition(&transition),
+                Item::Tracked(tracked) => self.journal.add_tracked(tracked),
+            }
         }
         let seen = Seen {
             health: &self.health,
@@ -586,8 +599,9 @@ impl Control {
                 for quorum in quorums {
                     self.quorum_changed(config, quorum);
                 }
-                if let Some(takeover) = &self.takeover {
-                    takeover.follow(takeover::plans(config, &self.facts));
+                if let Some(takeover) = &mut self.takeover {
+                    let plans = takeover::plans(config, &self.facts);
+                    takeover.follow(plans, takeover::watched(config));
                 }
                 if let Some(sync) = &self.sync {
                     sync.follow(sync::plan(config, &self.facts));

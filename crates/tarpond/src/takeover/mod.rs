@@ -9,23 +9,28 @@ mod news;
 mod plan;
 mod report;
 mod thread;
+mod watch;
 
 pub use mail::{ALWAYS, INCOMING, Mail, OUTGOING, Urgent, frames_held};
-pub use news::{News, Transition};
+pub use news::{Item, News, TrackedNews, Transition};
 pub use plan::{UnitPlan, floating, plans, stations};
+pub use watch::{Watched, watched};
 
 use crate::{clock::Clock, worker::Gauge};
 use anyhow::{Context as _, Result};
 use dpdk::{Eal, Mempool};
 use engine::{Neighbourhood, Roles};
 use std::{
+    collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
     thread::JoinHandle,
     time::Duration,
 };
 use thread::Thread;
+use vrrp::{Finding, Tracker, TrackerKind};
+use watch::Watchers;
 
-/// What control asks of the thread.
+/// What is asked of the thread.
 enum Request {
     /// Another configuration of the same units.
     Plans(Vec<UnitPlan>),
@@ -33,8 +38,27 @@ enum Request {
     GiveUp(usize),
     /// A port has lost its carrier, or has it again.
     Carrier(types::PortId, bool),
+    /// A tracker's finding.
+    Found(Tracker, Finding),
     /// End: release, send what there is to send.
     Stop,
+}
+
+/// Where requests are handed in.
+#[derive(Clone)]
+struct Desk {
+    mail: Arc<Mail>,
+    requests: Arc<Mutex<Vec<Request>>>,
+}
+
+impl Desk {
+    fn ask(&self, request: Request) {
+        self.requests
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(request);
+        self.mail.ring();
+    }
 }
 
 /// What the thread works with.
@@ -66,11 +90,12 @@ impl Tools {
 
 /// The control thread's side. Dropped, it ends the thread, which releases what it has.
 pub struct Takeover {
-    mail: Arc<Mail>,
-    requests: Arc<Mutex<Vec<Request>>>,
+    desk: Desk,
     shown: Arc<Mutex<Vec<api::Vrrp>>>,
     news: Arc<News>,
     thread: Option<JoinHandle<()>>,
+    /// Runs scripts and reads files, if any are tracked.
+    watchers: Option<Watchers>,
 }
 
 impl Takeover {
@@ -80,16 +105,22 @@ impl Takeover {
     /// When the thread cannot be started.
     pub fn start(eal: &Eal, plans: Vec<UnitPlan>, tools: Tools) -> Result<Self> {
         let mut takeover = Self {
-            mail: Arc::clone(&tools.mail),
-            requests: Arc::default(),
+            desk: Desk {
+                mail: Arc::clone(&tools.mail),
+                requests: Arc::default(),
+            },
             shown: Arc::default(),
             news: News::new().context("cannot make the takeover thread's bell")?,
             thread: None,
+            watchers: None,
         };
         if plans.is_empty() {
             return Ok(takeover);
         }
-        let (requests, shown) = (Arc::clone(&takeover.requests), Arc::clone(&takeover.shown));
+        let (requests, shown) = (
+            Arc::clone(&takeover.desk.requests),
+            Arc::clone(&takeover.shown),
+        );
         let news = Arc::clone(&takeover.news);
         let eal = eal.clone();
         takeover.thread = Some(
@@ -111,9 +142,36 @@ impl Takeover {
         Ok(takeover)
     }
 
-    /// Other plans for the same units.
-    pub fn follow(&self, plans: Vec<UnitPlan>) {
+    /// Other plans for the same units, and what is to be looked at for them.
+    pub fn follow(&mut self, plans: Vec<UnitPlan>, watched: BTreeMap<Tracker, Watched>) {
         self.ask(Request::Plans(plans));
+        self.watch(watched);
+    }
+
+    /// Runs these scripts and reads these files.
+    pub fn watch(&mut self, watched: BTreeMap<Tracker, Watched>) {
+        if self.watchers.is_none() && !watched.is_empty() {
+            match Watchers::start(self.desk.clone()) {
+                Ok(watchers) => self.watchers = Some(watchers),
+                Err(error) => tracing::error!("nothing is tracked: {error:#}"),
+            }
+        }
+        if let Some(watchers) = &self.watchers {
+            watchers.follow(watched);
+        }
+    }
+
+    /// An interface's carrier, for those who track it.
+    pub fn interface(&self, name: &str, up: bool) {
+        let tracker = Tracker {
+            kind: TrackerKind::Interface,
+            name: name.to_owned(),
+        };
+        let finding = match up {
+            true => Finding::Up,
+            false => Finding::Down("no carrier".into()),
+        };
+        self.ask(Request::Found(tracker, finding));
     }
 
     /// A port's carrier, as often as it is known.
@@ -170,17 +228,14 @@ impl Takeover {
 
     fn ask(&self, request: Request) {
         if self.thread.is_some() {
-            self.requests
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push(request);
-            self.mail.ring();
+            self.desk.ask(request);
         }
     }
 }
 
 impl Drop for Takeover {
     fn drop(&mut self) {
+        self.watchers = None;
         self.ask(Request::Stop);
         if let Some(thread) = self.thread.take() {
             // A panic there has ended the process already.

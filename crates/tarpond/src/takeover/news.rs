@@ -1,4 +1,4 @@
-//! Transitions of virtual routers, told to the control thread.
+//! Transitions of virtual routers, and what their trackers find, told to the control thread.
 
 use rustix::event::{EventfdFlags, eventfd};
 use std::{
@@ -23,9 +23,29 @@ pub struct Transition {
     pub cause: String,
 }
 
+/// Something that a unit tracks is found to be otherwise.
+#[derive(Clone, Debug)]
+pub struct TrackedNews {
+    /// The unit.
+    pub router: String,
+    /// What was found, and the priority if it changed.
+    pub what: String,
+    /// Why.
+    pub cause: String,
+}
+
+/// One piece of news.
+#[derive(Clone, Debug)]
+pub enum Item {
+    /// A unit is in another state.
+    Transition(Transition),
+    /// A tracker has found something else.
+    Tracked(TrackedNews),
+}
+
 /// What waits for the control thread.
 pub struct News {
-    list: Mutex<Vec<Transition>>,
+    list: Mutex<Vec<Item>>,
     bell: OwnedFd,
 }
 
@@ -42,17 +62,17 @@ impl News {
     }
 
     /// Adds one, and wakes whoever watches.
-    pub fn add(&self, transition: Transition) {
+    pub fn add(&self, item: Item) {
         let mut list = self.list();
         if list.len() < KEPT {
-            list.push(transition);
+            list.push(item);
         }
         // The only failure is a counter that is full, and then it is readable.
         let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
     }
 
     /// What has come since the last call.
-    pub fn take(&self) -> Vec<Transition> {
+    pub fn take(&self) -> Vec<Item> {
         let mut count = [0; 8];
         let _ = rustix::io::read(&self.bell, &mut count);
         std::mem::take(&mut *self.list())
@@ -63,7 +83,7 @@ impl News {
         self.bell.as_fd()
     }
 
-    fn list(&self) -> MutexGuard<'_, Vec<Transition>> {
+    fn list(&self) -> MutexGuard<'_, Vec<Item>> {
         self.list.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

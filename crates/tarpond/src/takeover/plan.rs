@@ -1,14 +1,15 @@
 //! From the configuration's words to units of VRRP.
 
 use crate::desired::{PortFacts, interface_id};
-use config::{Config, Vrrp};
+use config::{Config, TrackedBy, Vrrp};
 use std::{
     net::{IpAddr, Ipv6Addr},
     time::Duration,
 };
 use types::{InterfaceId, IpNet, PortId};
 use vrrp::{
-    Authentication, Checksum, Interval, Link, MemberSettings, Preemption, Repetition, Version,
+    Authentication, Checksum, Interval, Link, MemberSettings, Preemption, Repetition, Tracker,
+    TrackerKind, Version, Weight,
 };
 
 /// What moves together. Its number is its role.
@@ -22,6 +23,8 @@ pub struct UnitPlan {
     pub preemption: Preemption,
     /// How it announces.
     pub repetition: Repetition,
+    /// What it tracks.
+    pub tracked: Vec<(Tracker, Weight)>,
     /// What it announces, and where.
     pub announced: Vec<(PortId, Link, IpAddr)>,
 }
@@ -92,6 +95,7 @@ pub fn plans(config: &Config, facts: &[PortFacts]) -> Vec<UnitPlan> {
                 refresh: Duration::from_secs(first.garp_master_refresh.into()),
                 ..Repetition::default()
             },
+            tracked: tracked(config, &members),
             announced,
             members: members
                 .into_iter()
@@ -125,6 +129,25 @@ pub fn stations(config: &Config) -> Vec<(InterfaceId, IpAddr)> {
         )
     };
     config.vrrp.iter().filter_map(of).flatten().collect()
+}
+
+fn tracked(config: &Config, members: &[&Vrrp]) -> Vec<(Tracker, Weight)> {
+    let all = config.tracked(members).into_iter();
+    let one = |tracked: TrackedBy<'_>| {
+        let (_, name, weight) = tracked.parts();
+        let kind = match tracked {
+            TrackedBy::Interface(..) => TrackerKind::Interface,
+            TrackedBy::Script(..) => TrackerKind::Script,
+            TrackedBy::File(..) => TrackerKind::File,
+        };
+        let name = name.to_owned();
+        let weight = Weight {
+            by: weight.by,
+            reverse: weight.reverse,
+        };
+        (Tracker { kind, name }, weight)
+    };
+    all.map(one).collect()
 }
 
 fn places<'c>(config: &'c Config, facts: &[PortFacts]) -> Vec<(&'c str, Place<'c>)> {

@@ -2,7 +2,7 @@
 
 use super::UnitPlan;
 use std::{collections::BTreeMap, time::Duration};
-use vrrp::{Announcer, Unit};
+use vrrp::{Announcer, Finding, Meaning, State, Tracked, Trackers, Unit};
 
 /// Frames that could not be sent or read, by unit.
 #[derive(Clone, Debug, Default)]
@@ -19,6 +19,8 @@ pub struct Live {
     pub plan: UnitPlan,
     /// Its state.
     pub unit: Unit,
+    /// What it tracks.
+    pub trackers: Trackers,
     /// Its announcements.
     pub announcer: Announcer,
     /// What went wrong.
@@ -46,13 +48,14 @@ pub fn report(
                 virtual_router_id: settings.router_id,
                 state: unit.state().name().to_owned(),
                 since_s: now.saturating_sub(unit.since()).as_secs_f64(),
-                why: unit.cause().to_string(),
+                why: why(live),
                 priority: settings.priority,
                 priority_now: member.priority(),
                 advert_int_ms: u64::try_from(settings.interval.duration().as_millis())
                     .unwrap_or(u64::MAX),
                 source: settings.source,
                 addresses: plan.addresses.clone(),
+                tracked: live.trackers.iter().map(|t| tracked(now, t)).collect(),
                 heard: member
                     .master()
                     .map(|(from, priority)| api::Heard { from, priority }),
@@ -79,4 +82,32 @@ pub fn report(
         }
     }
     all
+}
+
+fn why(live: &Live) -> String {
+    match live.trackers.waits_for() {
+        Some(tracker) if live.unit.state() == State::Init => format!("waits for {tracker}"),
+        _ => live.unit.cause().to_string(),
+    }
+}
+
+fn tracked(now: Duration, tracked: &Tracked) -> api::Tracked {
+    let (adds, fault) = match tracked.meaning() {
+        Meaning::Add(weight) => (weight, false),
+        Meaning::Fault(_) => (0, true),
+    };
+    api::Tracked {
+        kind: tracked.tracker.kind.word().to_owned(),
+        name: tracked.tracker.name.clone(),
+        weight: tracked.weight.by,
+        reverse: tracked.weight.reverse,
+        finding: tracked.finding.to_string(),
+        why: match &tracked.finding {
+            Finding::Down(why) => Some(why.clone()),
+            _ => None,
+        },
+        since_s: now.saturating_sub(tracked.since).as_secs_f64(),
+        adds,
+        fault,
+    }
 }

@@ -1,7 +1,10 @@
 //! The thread itself: what was received, what is due, what follows from it.
 
+mod track;
+
 use super::{
     ALWAYS, NAP, News, Request, Tools, Transition, UnitPlan, Urgent,
+    news::Item,
     report::{Live, report},
 };
 use std::{
@@ -11,8 +14,8 @@ use std::{
 };
 use types::{PortId, Tick};
 use vrrp::{
-    Action, Announcer, MemberSettings, Preemption, RELEASE, Received, State, Unit, advertisement,
-    announcements,
+    Action, Announcer, MemberSettings, Preemption, RELEASE, Received, State, Trackers, Unit,
+    advertisement, announcements,
 };
 use wire::Frame as _;
 
@@ -57,7 +60,13 @@ impl Thread {
         let now = tools.clock.precise();
         let units = plans
             .into_iter()
-            .map(|plan| Live {
+            .map(|plan| {
+                let mut trackers = Trackers::default();
+                trackers.follow(now, &plan.tracked);
+                (trackers, plan)
+            })
+            .map(|(trackers, plan)| Live {
+                trackers,
                 // Until it is known what connections there are.
                 unit: Unit::new(settings(&plan), reserved(&plan, false)),
                 announcer: Announcer::new(plan.repetition, plan.announced.len()),
@@ -99,8 +108,10 @@ impl Thread {
                 self.watch_workers(now, &mut changed);
                 self.hear_of_expired(now, &mut changed);
                 for number in 0..self.units.len() {
+                    let live = self.units.get(number);
+                    let waits = live.is_some_and(|l| l.trackers.waits_for().is_some());
                     self.step(number, now, &mut changed, |unit, actions| {
-                        if unit.state() == State::Init {
+                        if unit.state() == State::Init && !waits {
                             unit.start(now, actions);
                         }
                         let over = unit.due().is_some_and(|due| Some(due) <= heard_out);
@@ -210,11 +221,15 @@ impl Thread {
                     for (live, plan) in self.units.iter_mut().zip(plans) {
                         reconfigure(live, plan, ready, now);
                     }
+                    self.judge_faults(now, changed);
                     *changed = true;
                 }
                 Request::GiveUp(number) => self.step(number, now, changed, |unit, actions| {
                     unit.give_up(now, actions);
                 }),
+                Request::Found(tracker, finding) => {
+                    self.found(&tracker, &finding, now, changed);
+                }
                 Request::Carrier(port, up) => self.carrier(port, up, now, changed),
                 Request::Stop => {
                     for number in 0..self.units.len() {
@@ -295,27 +310,6 @@ impl Thread {
         self.expired = expired;
     }
 
-    fn judge_faults(&mut self, now: Duration, changed: &mut bool) {
-        for number in 0..self.units.len() {
-            let Some(live) = self.units.get(number) else {
-                continue;
-            };
-            let down = live
-                .plan
-                .members
-                .iter()
-                .find(|m| self.down.contains(&m.port));
-            let fault = match down {
-                Some(member) => Some(format!("no carrier on {}", member.interface)),
-                None if self.stalled(live, now) => Some("a worker does not come round".to_owned()),
-                None => None,
-            };
-            self.step(number, now, changed, |unit, actions| {
-                unit.fault(now, fault, actions)
-            });
-        }
-    }
-
     /// Lets `f` do something with a unit, and does what follows.
     fn step(
         &mut self,
@@ -372,7 +366,7 @@ impl Thread {
                 live.unit.cause()
             );
             if before.0 != after.0 {
-                self.news.add(transition(live));
+                self.news.add(Item::Transition(transition(live)));
             }
         }
     }
@@ -508,6 +502,7 @@ fn reconfigure(live: &mut Live, plan: UnitPlan, ready: bool, now: Duration) {
             live.announcer.start(now);
         }
     }
+    live.trackers.follow(now, &plan.tracked);
     live.plan = plan;
 }
 

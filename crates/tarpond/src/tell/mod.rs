@@ -135,7 +135,8 @@ const fn about(kind: EventKind) -> NotifyAbout {
         EventKind::VrrpMaster
         | EventKind::VrrpBackup
         | EventKind::VrrpFault
-        | EventKind::VrrpStopped => NotifyAbout::Vrrp,
+        | EventKind::VrrpStopped
+        | EventKind::VrrpTracked => NotifyAbout::Vrrp,
         EventKind::ServerUp
         | EventKind::ServerDown
         | EventKind::ServerSuspect

@@ -1,6 +1,8 @@
 //! One virtual router of a unit: what it is told to be, what it has heard, and what it counts.
 
-use crate::{Advertisement, Authentication, Interval, OWNER, RELEASE, Version, master_down, skew};
+use crate::{
+    Advertisement, Authentication, Cause, Interval, OWNER, RELEASE, Version, master_down, skew,
+};
 use std::{cmp::Ordering, net::IpAddr, time::Duration};
 
 /// What a virtual router is told to be.
@@ -68,6 +70,8 @@ pub struct Member {
     master: Option<(IpAddr, u8)>,
     silent_at: Duration,
     released_by: Option<IpAddr>,
+    /// What it heard last was of a master that it does not let be.
+    ignores: bool,
     counters: Counters,
 }
 
@@ -79,6 +83,7 @@ impl Member {
             master: None,
             silent_at: Duration::ZERO,
             released_by: None,
+            ignores: false,
             counters: Counters::default(),
             settings,
         }
@@ -174,6 +179,7 @@ impl Member {
     pub(super) fn heard_master(&mut self, now: Duration, interval: Interval) {
         self.master_interval = interval;
         self.released_by = None;
+        self.ignores = false;
         self.wait(now);
     }
 
@@ -189,6 +195,7 @@ impl Member {
         self.master_interval = self.settings.interval;
         self.released_by = None;
         self.master = None;
+        self.ignores = false;
         self.wait(now);
     }
 
@@ -215,8 +222,21 @@ impl Member {
         }
     }
 
-    pub(super) const fn count_ignored(&mut self) {
+    /// A master that is not let be.
+    pub(super) const fn ignore(&mut self) {
         self.counters.ignored += 1;
+        self.ignores = true;
+    }
+
+    /// Whom it takes over from, if that one still advertises.
+    pub(super) fn preempts(&self) -> Option<Cause> {
+        let (from, priority) = self.master.filter(|_| self.ignores)?;
+        let own = self.priority();
+        Some(Cause::Preempts {
+            from,
+            priority,
+            own,
+        })
     }
 
     pub(super) fn count_sent(&mut self, priority: u8) {

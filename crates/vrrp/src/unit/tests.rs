@@ -169,7 +169,8 @@ fn a_master_gives_way_to_its_betters_and_contradicts_the_rest() {
                 *this.unit.cause(),
                 Cause::Better {
                     from: ip(from),
-                    priority
+                    priority,
+                    own: 100
                 }
             );
         }
@@ -375,9 +376,33 @@ fn weights_change_the_priority_but_never_to_or_from_an_owners() {
         (255, -100, 255),
     ] {
         let mut unit = Unit::new(vec![settings(priority)], Preemption::default());
-        unit.weigh(0, weight);
+        unit.weigh(weight);
         assert_eq!(unit.members()[0].priority(), expected);
     }
+}
+
+#[test]
+fn a_master_that_is_weighed_down_is_preempted_and_both_know_why() {
+    let mut master = Under::master(200);
+    master.unit.weigh(-60);
+    assert_eq!(master.unit.members()[0].priority(), 140);
+    master.hear(ms(3010), 0, 20, 150);
+    assert_eq!(master.unit.state(), State::Backup);
+    assert_eq!(
+        master.unit.cause().to_string(),
+        "192.0.2.20 advertises priority 150, this director has 140"
+    );
+    // The other side of it: it had let the better one be until that became worse.
+    let mut backup = Under::one(150);
+    backup.hear(ms(100), 0, 20, 200);
+    for n in 2..8 {
+        backup.hear(ms(n * 100), 0, 20, 140);
+    }
+    assert_eq!(backup.unit.state(), State::Master);
+    assert_eq!(
+        backup.unit.cause().to_string(),
+        "192.0.2.20 advertises only priority 140, this director has 150"
+    );
 }
 
 fn group() -> Under {

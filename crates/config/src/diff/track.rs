@@ -1,0 +1,51 @@
+//! Differences of what virtual routers track.
+
+use super::{Changes, Effect};
+use crate::{Track, TrackFile, VrrpScript};
+
+pub(super) fn scripts(changes: &mut Changes, old: &[VrrpScript], new: &[VrrpScript]) {
+    let e = Effect::Reload;
+    let key = |s: &VrrpScript| s.name.clone();
+    changes.lists(e, "vrrp_script ", (old, new), key, |changes, a, b| {
+        let of = |what: &str| format!("vrrp_script {}: {what}", a.name);
+        changes.value(e, &of("script"), a.script.join(" "), b.script.join(" "));
+        let s = |duration: std::time::Duration| format!("{} s", duration.as_secs_f64());
+        changes.value(e, &of("interval"), s(a.interval), s(b.interval));
+        changes.value(e, &of("timeout"), s(a.timeout), s(b.timeout));
+        changes.value(e, &of("weight"), a.weight.by, b.weight.by);
+        changes.value(e, &of("reverse"), a.weight.reverse, b.weight.reverse);
+        changes.value(e, &of("rise"), a.rise, b.rise);
+        changes.value(e, &of("fall"), a.fall, b.fall);
+        changes.value(e, &of("init_fail"), a.init_fail, b.init_fail);
+        changes.value(e, &of("user"), &a.user, &b.user);
+    });
+}
+
+pub(super) fn files(changes: &mut Changes, old: &[TrackFile], new: &[TrackFile]) {
+    let e = Effect::Reload;
+    let key = |f: &TrackFile| f.name.clone();
+    changes.lists(e, "track_file ", (old, new), key, |changes, a, b| {
+        let of = |what: &str| format!("track_file {}: {what}", a.name);
+        changes.value(
+            e,
+            &of("file"),
+            a.file.display().to_string(),
+            b.file.display().to_string(),
+        );
+        changes.value(e, &of("weight"), a.weight.by, b.weight.by);
+        changes.value(e, &of("reverse"), a.weight.reverse, b.weight.reverse);
+    });
+}
+
+/// What an instance tracks.
+pub(super) fn tracks(changes: &mut Changes, what: &str, old: &[Track], new: &[Track]) {
+    let text = |list: &[Track]| match list {
+        [] => "none".to_owned(),
+        _ => list
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(", "),
+    };
+    changes.value(Effect::Reload, what, text(old), text(new));
+}

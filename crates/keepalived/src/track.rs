@@ -1,0 +1,334 @@
+//! `vrrp_script`, `track_file`, and what instances and groups track.
+
+use crate::{
+    Context, Import,
+    note::Notes,
+    tree::Statement,
+    value::{command, parsed, timer},
+    vrrp::fitting,
+};
+use config::{MOST_FILE_WEIGHT, MOST_WEIGHT, Track, TrackFile, TrackWeight, Vrrp, VrrpScript};
+use std::{path::PathBuf, time::Duration};
+
+/// Finds a program by PATH.
+const ENV: &str = "/usr/bin/env";
+
+/// `vrrp_script NAME { }`
+pub(crate) fn script(
+    statement: &Statement,
+    context: &Context,
+    import: &mut Import,
+    notes: &mut Notes,
+) {
+    let Some(name) = name(statement, notes) else {
+        return;
+    };
+    notes.exact(statement);
+    let mut made = VrrpScript::new(name, Vec::new());
+    if let Some(user) = &context.script_user {
+        made.user.clone_from(user);
+    }
+    let mut timeout = None;
+    for inner in statement.inner() {
+        match inner.keyword() {
+            "script" => made.script = program(inner, notes),
+            "interval" => pause(inner, &mut made.interval, notes),
+            "timeout" => pause(inner, timeout.get_or_insert(Duration::ZERO), notes),
+            "weight" => made.weight = weight(inner, MOST_WEIGHT, notes).unwrap_or(made.weight),
+            "rise" => times(inner, &mut made.rise, notes),
+            "fall" => times(inner, &mut made.fall, notes),
+            "init_fail" => {
+                made.init_fail = true;
+                notes.exact(inner);
+            }
+            "user" => match inner.argument(0) {
+                Some(user) => {
+                    user.clone_into(&mut made.user);
+                    notes.exact(inner);
+                }
+                None => notes.wrong(inner, "it needs the name of a user"),
+            },
+            _ => notes.unknown(
+                inner,
+                "vrrp_script",
+                &[
+                    "script",
+                    "interval",
+                    "timeout",
+                    "weight",
+                    "rise",
+                    "fall",
+                    "init_fail",
+                    "user",
+                ],
+            ),
+        }
+    }
+    made.timeout = timeout.filter(|t| !t.is_zero()).unwrap_or(made.interval);
+    match made.script.is_empty() {
+        true => notes.wrong(statement, "it has no `script` that could be run"),
+        false => import.scripts.push(made),
+    }
+}
+
+fn program(inner: &Statement, notes: &mut Notes) -> Vec<String> {
+    let mut words = match inner.arguments() {
+        [one] => command(one),
+        several => several.to_vec(),
+    };
+    match words.first() {
+        None => {}
+        Some(path) if path.starts_with('/') => {
+            notes.mapped(
+                inner,
+                "never runs as root unless `user` or `script_user` says so",
+            );
+        }
+        Some(_) => {
+            words.insert(0, ENV.into());
+            let text = format!(
+                "found by {ENV}; never runs as root unless `user` or `script_user` says so"
+            );
+            notes.mapped(inner, text);
+        }
+    }
+    words
+}
+
+fn pause(inner: &Statement, slot: &mut Duration, notes: &mut Notes) {
+    let Some(pause) = timer(inner, notes) else {
+        return;
+    };
+    let (least, most) = (Duration::from_millis(100), Duration::from_secs(3600));
+    *slot = pause.clamp(least, most);
+    match *slot == pause {
+        true => notes.exact(inner),
+        false => notes.mapped(inner, "it is 0.1 to 3600 seconds here"),
+    }
+}
+
+fn times(inner: &Statement, slot: &mut u32, notes: &mut Notes) {
+    match parsed(inner, "a number", notes) {
+        Some(times @ 1..=1000) => {
+            *slot = times;
+            notes.exact(inner);
+        }
+        Some(_) => notes.wrong(inner, "it is 1 to 1000"),
+        None => {}
+    }
+}
+
+/// `weight N [reverse]`, as a line of its own.
+fn weight(inner: &Statement, most: i32, notes: &mut Notes) -> Option<TrackWeight> {
+    let by: i32 = parsed(inner, "a weight", notes)?;
+    let reverse = inner.argument(1) == Some("reverse");
+    let within = by.clamp(-most, most);
+    match within == by {
+        true => notes.exact(inner),
+        false => notes.mapped(inner, format!("it is -{most} to {most} here")),
+    }
+    Some(TrackWeight {
+        by: within,
+        reverse,
+    })
+}
+
+/// `track_file NAME { }`
+pub(crate) fn file(
+    statement: &Statement,
+    context: &mut Context,
+    import: &mut Import,
+    notes: &mut Notes,
+) {
+    notes.exact(statement);
+    let mut file = None;
+    let mut weighs = None;
+    for inner in statement.inner() {
+        match (inner.keyword(), inner.argument(0)) {
+            ("file", Some(path)) => {
+                notes.exact(inner);
+                file = Some(PathBuf::from(path));
+            }
+            ("weight", _) => weighs = weight(inner, MOST_FILE_WEIGHT, notes),
+            ("init_file", None | Some("0")) if inner.argument(1).is_none() => {
+                notes.harmless(inner, "a file that is not there says 0");
+            }
+            ("init_file", _) => notes.unsupported(inner, "the file is only read"),
+            _ => notes.unknown(inner, "track_file", &["file", "weight", "init_file"]),
+        }
+    }
+    let (Some(file), Some(name)) = (file, statement.argument(0)) else {
+        return;
+    };
+    context.files.insert(name.to_owned(), file.clone());
+    // keepalived's own paths are whole ones, too.
+    if file.is_absolute() {
+        let mut made = TrackFile::new(fitting(name), file);
+        made.weight = weighs.unwrap_or(made.weight);
+        import.files.push(made);
+    } else {
+        notes.unsupported(statement, "virtual routers need its whole path");
+    }
+}
+
+fn name(statement: &Statement, notes: &mut Notes) -> Option<String> {
+    match statement.argument(0).filter(|name| !name.is_empty()) {
+        Some(name) => Some(fitting(name)),
+        None => {
+            notes.wrong(statement, "it needs a name");
+            None
+        }
+    }
+}
+
+/// What a block tracks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum What {
+    Interface,
+    Script,
+    File,
+}
+
+impl What {
+    /// The block of that name.
+    pub fn of(word: &str) -> Option<Self> {
+        match word {
+            "track_interface" => Some(Self::Interface),
+            "track_script" => Some(Self::Script),
+            "track_file" => Some(Self::File),
+            _ => None,
+        }
+    }
+
+    const fn most(self) -> i32 {
+        match self {
+            Self::File => MOST_FILE_WEIGHT,
+            Self::Interface | Self::Script => MOST_WEIGHT,
+        }
+    }
+}
+
+/// A line of such a block.
+#[derive(Clone, Debug)]
+pub(crate) struct Line {
+    /// The group's or the instance's name.
+    pub whose: String,
+    pub what: What,
+    pub statement: Statement,
+}
+
+/// What the file says of how groups track.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Lines {
+    pub all: Vec<Line>,
+    /// Groups whose members' weights count (`global_tracking`, `sync_group_tracking_weight`).
+    pub weighted: Vec<String>,
+}
+
+impl Lines {
+    /// A block of an instance or a group.
+    pub fn add(&mut self, whose: &str, what: What, block: &Statement, notes: &mut Notes) {
+        notes.exact(block);
+        let line = |statement: &Statement| Line {
+            whose: whose.to_owned(),
+            what,
+            statement: statement.clone(),
+        };
+        self.all.extend(block.inner().iter().map(line));
+    }
+
+    /// Gives each to its instance, or to the first of its group, for which it counts as well.
+    pub fn finish(self, instances: &mut [Vrrp], import: &Import, notes: &mut Notes) {
+        for line in &self.all {
+            let of_group = |v: &Vrrp| v.sync_group.as_ref() == Some(&line.whose);
+            let by_group = instances.iter().any(of_group);
+            let found = instances
+                .iter_mut()
+                .find(|v| v.name == line.whose || of_group(v));
+            let Some(instance) = found else {
+                notes.unsupported(&line.statement, "there is no instance it could count for");
+                continue;
+            };
+            let Some(mut track) = track(line, notes) else {
+                continue;
+            };
+            let unsaid = match line.what {
+                What::Interface => Some(TrackWeight::default()),
+                What::Script => import
+                    .scripts
+                    .iter()
+                    .find(|s| s.name == track.name)
+                    .map(|s| s.weight),
+                What::File => import
+                    .files
+                    .iter()
+                    .find(|f| f.name == track.name)
+                    .map(|f| f.weight),
+            };
+            let Some(unsaid) = unsaid else {
+                notes.unsupported(&line.statement, "nothing of that name is defined");
+                continue;
+            };
+            let weight = track.weight.unwrap_or(unsaid);
+            let group = instance.sync_group.as_ref();
+            if weight.by != 0 && instance.priority == 255 {
+                notes.harmless(&line.statement, "priority 255 does not change");
+                continue;
+            }
+            let own = group.is_some() && !by_group;
+            if weight.by != 0 && own && !group.is_some_and(|g| self.weighted.contains(g)) {
+                track.weight = Some(TrackWeight { by: 0, ..weight });
+                notes.mapped(
+                    &line.statement,
+                    "what moves together has one priority: with weight 0, as there",
+                );
+            } else {
+                notes.exact(&line.statement);
+            }
+            let list = match line.what {
+                What::Interface => &mut instance.track_interface,
+                What::Script => &mut instance.track_script,
+                What::File => &mut instance.track_file,
+            };
+            if !list.contains(&track) {
+                list.push(track);
+            }
+        }
+    }
+}
+
+/// `NAME [weight N [reverse|noreverse]]`
+fn track(line: &Line, notes: &mut Notes) -> Option<Track> {
+    let statement = &line.statement;
+    let name = match line.what {
+        What::Interface => statement.keyword().to_owned(),
+        What::Script | What::File => fitting(statement.keyword()),
+    };
+    let words: Vec<&str> = statement.arguments().iter().map(String::as_str).collect();
+    let (by, reverse) = match *words.as_slice() {
+        [] => return Some(Track { name, weight: None }),
+        ["weight", by] | ["weight", by, "noreverse" | "no_reverse"] => (by, false),
+        ["weight", by, "reverse"] => (by, true),
+        _ => {
+            notes.wrong(
+                statement,
+                "it is a name, and perhaps `weight N` and `reverse`",
+            );
+            return None;
+        }
+    };
+    let most = line.what.most();
+    match by.parse() {
+        Ok(by) if (-most..=most).contains(&by) => Some(Track {
+            name,
+            weight: Some(TrackWeight { by, reverse }),
+        }),
+        _ => {
+            notes.wrong(
+                statement,
+                format!("{by:?} is no weight from -{most} to {most}"),
+            );
+            None
+        }
+    }
+}

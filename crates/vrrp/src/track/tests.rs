@@ -1,0 +1,157 @@
+use super::*;
+
+fn down() -> Finding {
+    Finding::Down("broken".into())
+}
+
+fn weight(by: i32, reverse: bool) -> Weight {
+    Weight { by, reverse }
+}
+
+fn add(n: i32) -> Option<i32> {
+    Some(n)
+}
+
+/// Weight, reverse, finding, what is added (`None`: a fault).
+#[test]
+fn findings_mean_what_keepalived_says() {
+    use Finding::{Number, Unknown, Up};
+    for (by, reverse, finding, wanted) in [
+        (0, false, Up, add(0)),
+        (0, false, down(), None),
+        (0, true, Up, None),
+        (0, true, down(), add(0)),
+        (10, false, Up, add(10)),
+        (10, false, down(), add(0)),
+        (10, true, Up, add(-10)),
+        (10, true, down(), add(0)),
+        (-10, false, Up, add(0)),
+        (-10, false, down(), add(-10)),
+        (-10, true, Up, add(0)),
+        (-10, true, down(), add(10)),
+        (0, false, Unknown, add(0)),
+        (-10, false, Unknown, add(0)),
+        (0, false, Number(0), add(0)),
+        (0, false, Number(-5), None),
+        (0, true, Number(0), None),
+        (0, true, Number(1), add(0)),
+        (1, false, Number(-253), add(-253)),
+        (1, false, Number(-254), None),
+        (2, false, Number(10), add(20)),
+        (2, true, Number(10), add(-20)),
+        (2, false, Number(500), add(253)),
+        (254, false, Number(i32::MAX), add(253)),
+        (254, true, Number(i32::MAX), None),
+        (-254, false, Number(i32::MIN), add(253)),
+    ] {
+        let meant = match weight(by, reverse).meaning(&finding) {
+            Meaning::Add(n) => Some(n),
+            Meaning::Fault(_) => None,
+        };
+        assert_eq!(meant, wanted, "{by} {reverse} {finding:?}");
+    }
+}
+
+#[test]
+fn scripts_rise_and_fall() {
+    let runs = |mut trials: Trials, results: &str| -> String {
+        let each = |c| if trials.count(c == '+') { '+' } else { '-' };
+        results.chars().map(each).collect()
+    };
+    assert_eq!(runs(Trials::new(1, 1, false), "+-+-"), "+-+-");
+    // The first decides, as there.
+    assert_eq!(runs(Trials::new(2, 2, false), "-++--+-+"), "--++----");
+    assert_eq!(runs(Trials::new(3, 2, false), "+-+--"), "++++-");
+    assert_eq!(runs(Trials::new(2, 1, true), "++"), "-+");
+    assert_eq!(Trials::new(1, 1, false).up(), None);
+    assert_eq!(Trials::new(1, 1, true).up(), Some(false));
+}
+
+fn tracker(kind: TrackerKind, name: &str) -> Tracker {
+    let name = name.to_owned();
+    Tracker { kind, name }
+}
+
+#[test]
+fn findings_add_up_and_outlive_a_reload() {
+    let (gate, lan) = (
+        tracker(TrackerKind::Script, "gate"),
+        tracker(TrackerKind::Interface, "lan"),
+    );
+    let s = Duration::from_secs;
+    let mut all = Trackers::default();
+    all.follow(
+        s(0),
+        &[
+            (gate.clone(), weight(0, false)),
+            (lan.clone(), weight(-20, false)),
+        ],
+    );
+    assert_eq!(all.waits_for(), Some(&gate));
+    assert_eq!(all.standing(), Standing::default());
+    assert!(all.find(s(1), &gate, &Finding::Up).is_some());
+    assert_eq!(all.find(s(2), &gate, &Finding::Up), None);
+    // One that adds is not waited for.
+    assert_eq!(all.waits_for(), None);
+    assert!(
+        all.find(s(3), &lan, &Finding::Down("no carrier".into()))
+            .is_some()
+    );
+    assert_eq!(
+        all.standing(),
+        Standing {
+            weight: -20,
+            fault: None
+        }
+    );
+    assert!(
+        all.find(s(4), &gate, &Finding::Down("exit status 1".into()))
+            .is_some()
+    );
+    assert_eq!(
+        all.find(s(5), &gate, &Finding::Down("exit status 2".into())),
+        None
+    );
+    let standing = all.standing();
+    assert_eq!(
+        standing.fault.as_deref(),
+        Some("script gate: exit status 2")
+    );
+    assert_eq!(all.iter().next().map(|t| t.since), Some(s(4)));
+
+    let maintenance = tracker(TrackerKind::File, "maintenance");
+    assert_eq!(all.find(s(6), &maintenance, &Finding::Number(3)), None);
+    all.follow(
+        s(7),
+        &[
+            (maintenance.clone(), weight(1, true)),
+            (lan, weight(-30, false)),
+        ],
+    );
+    assert_eq!(
+        all.standing(),
+        Standing {
+            weight: -30,
+            fault: None
+        }
+    );
+    assert!(all.find(s(8), &maintenance, &Finding::Number(3)).is_some());
+    assert_eq!(all.standing().weight, -33);
+}
+
+/// What keepalived 2.2.7 makes of such files.
+#[test]
+fn a_file_says_the_number_it_begins_with() {
+    for (text, number) in [
+        ("", Some(0)),
+        ("abc", Some(0)),
+        ("-", Some(0)),
+        ("5", Some(5)),
+        ("-5\n", Some(-5)),
+        (" +7 is", Some(7)),
+        ("99999999999", None),
+    ] {
+        assert_eq!(file_number(text.as_bytes()), number, "{text:?}");
+    }
+    assert_eq!(file_number(&[0xff, 0xfe]), Some(0));
+}

@@ -1,0 +1,158 @@
+//! What virtual routers track: carriers, scripts and files move the addresses between two directors, and between one and keepalived.
+
+use crate::{
+    lab::{Lab, router::Router, run, runner::Case},
+    takeover::{NODES, Peer, VIP, becomes, file, lab_with_a_host, start_keepalived, twin_has},
+};
+use anyhow::{Context, Result, ensure};
+use std::{fs, os::unix::fs::PermissionsExt as _};
+
+pub fn cases() -> Vec<Case> {
+    vec![
+        Case::new("tracking::carrier_script_and_file", between_tarponds),
+        Case::new("tracking::keepalived_takes_over", with_keepalived),
+    ]
+}
+
+/// A carrier of no instance's own, a script and a file, of a director whose twin has priority 150.
+fn tracking(lab: &Lab) -> Result<String> {
+    let dir = lab.dir.display();
+    let gate = lab.dir.join("gate");
+    fs::write(&gate, format!("#!/bin/sh\ntest ! -e {dir}/closed\n"))?;
+    fs::set_permissions(&gate, fs::Permissions::from_mode(0o755))?;
+    Ok(format!(
+        "track_interface = [\"lan weight -100\"]\ntrack_script = [\"gate\"]\ntrack_file = [\"note\"]\n\n\
+         [[vrrp_script]]\nname = \"gate\"\nscript = [\"{dir}/gate\"]\ninterval = 0.2\ntimeout = 10\nfall = 2\nuser = \"root\"\n\n\
+         [[track_file]]\nname = \"note\"\nfile = \"{dir}/note\"\n"
+    ))
+}
+
+/// The file of [`file`], but for the private instance and the service: only the public address moves.
+fn alone(lab: &Lab, node: usize, priority: u8) -> Result<String> {
+    let text = file(lab, node, priority);
+    let private = text
+        .find("[[vrrp]]\nname = \"private\"")
+        .context("an instance `private`")?;
+    Ok(text[..private].replace("sync_group = \"lvs\"\n", ""))
+}
+
+/// What the director says of itself: its priority, and why it is what it is.
+fn told(router: &Router<'_>) -> Result<(u8, String)> {
+    let all: Vec<api::Vrrp> = router.ask("vrrp")?;
+    let first = all.first().context("an instance")?;
+    Ok((first.priority_now, first.why.clone()))
+}
+
+fn moves(one: &Router<'_>, two: &Router<'_>, state: &str, what: &str) -> Result<()> {
+    becomes(one, state).with_context(|| format!("after {what}"))?;
+    becomes(
+        two,
+        if state == "master" {
+            "backup"
+        } else {
+            "master"
+        },
+    )
+    .with_context(|| format!("after {what}: the other one"))
+}
+
+fn between_tarponds() -> Result<()> {
+    let lab = Lab::up(&["--twin"])?;
+    let text = alone(&lab, 0, 200)? + &tracking(&lab)?;
+    let one = Router::start_on(&lab, NODES[0], &text)?;
+    becomes(&one, "master")?;
+    let two = Router::start_on(&lab, NODES[1], &alone(&lab, 1, 150)?)?;
+    becomes(&two, "backup")?;
+    ensure!(told(&one)?.0 == 200, "{:?}", told(&one)?);
+
+    let cable = |to: &str| {
+        let line = format!("ip link set {}-lan {to}", NODES[0]);
+        lab.text("lan", &line, 5)
+    };
+    cable("down")?;
+    moves(&one, &two, "backup", "the cable was unplugged")?;
+    ensure!(told(&one)?.0 == 100, "{:?}", told(&one)?);
+    cable("up")?;
+    moves(&one, &two, "master", "the cable was plugged in again")?;
+
+    let closed = lab.dir.join("closed");
+    fs::write(&closed, "")?;
+    moves(&one, &two, "fault", "the script failed")?;
+    let (priority, why) = told(&one)?;
+    ensure!(
+        priority == 200 && why == "script gate: exit status 1",
+        "{priority}, {why}"
+    );
+    let status = one.tarpon("status")?;
+    ensure!(status.contains("(script gate: exit status 1)"), "{status}");
+    fs::remove_file(&closed)?;
+    moves(&one, &two, "master", "the script passed again")?;
+
+    let note = lab.dir.join("note");
+    fs::write(&note, "-60\n")?;
+    moves(&one, &two, "backup", "the file said -60")?;
+    let (priority, why) = told(&one)?;
+    let wanted = "198.51.100.3 advertises priority 150, this director has 140";
+    ensure!(priority == 140 && why == wanted, "{priority}, {why}");
+    // Neither the script nor the file is what it was: both by a reload.
+    let calm = text.replace("track_file = [\"note\"]", "track_file = []");
+    fs::write(&one.config, &calm)?;
+    one.tarpon("reload")?;
+    moves(&one, &two, "master", "the file was not tracked any more")?;
+
+    let events = one.tarpon("events")?;
+    for wanted in [
+        "interface lan down, priority 200 -> 100 (no carrier)",
+        "script gate down (exit status 1)",
+        "fault (script gate: exit status 1)",
+        "script gate up (it works again)",
+        "file note -60, priority 200 -> 140 (before: 0)",
+        &format!("backup ({wanted})"),
+        "master (198.51.100.3 advertises only priority 150, this director has 200)",
+    ] {
+        ensure!(events.contains(wanted), "{wanted:?} is not in:\n{events}");
+    }
+    two.stop()?;
+    one.stop()
+}
+
+/// Tarpon gives way to the real keepalived because of what it tracks, and takes the address back.
+fn with_keepalived() -> Result<()> {
+    let lab = lab_with_a_host()?;
+    let peer = Peer::V3;
+    let keepalived = start_keepalived(&lab, peer, 150)?;
+    run::until("keepalived does not become master alone", 15, || {
+        twin_has(&lab, peer)
+    })?;
+    let router = Router::start_on(
+        &lab,
+        NODES[0],
+        &(peer.tarpon(&lab, 200) + &tracking_alone(&lab)),
+    )?;
+    let note = lab.dir.join("note");
+    becomes(&router, "master")?;
+    for (number, state) in [
+        (-100, "backup"),
+        (0, "master"),
+        (-254, "fault"),
+        (0, "master"),
+    ] {
+        fs::write(&note, format!("{number}\n"))?;
+        becomes(&router, state).with_context(|| format!("{number} in the file"))?;
+        run::until("keepalived does not follow", 10, || {
+            Ok(twin_has(&lab, peer)? != (state == "master"))
+        })
+        .with_context(|| format!("{number} in the file"))?;
+        lab.text("client", &format!("ping -c 1 -W 2 {VIP}"), 5)
+            .with_context(|| format!("{number} in the file: nobody answers"))?;
+    }
+    drop(keepalived);
+    router.stop()
+}
+
+fn tracking_alone(lab: &Lab) -> String {
+    format!(
+        "track_file = [\"note\"]\n\n[[track_file]]\nname = \"note\"\nfile = \"{}/note\"\n",
+        lab.dir.display()
+    )
+}
