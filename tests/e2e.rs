@@ -27,6 +27,8 @@ mod host;
 #[path = "e2e/keepalived.rs"]
 mod keepalived;
 mod lab;
+#[path = "e2e/limits.rs"]
+mod limits;
 #[path = "e2e/live.rs"]
 mod live;
 #[path = "e2e/load.rs"]
@@ -108,6 +110,7 @@ fn run() -> ExitCode {
         claims::cases,
         failures::cases,
         tell::cases,
+        limits::cases,
         removal::cases,
         passive::cases,
         announce::cases,

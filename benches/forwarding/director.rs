@@ -428,6 +428,7 @@ pub fn desired(path: Path) -> Result<Desired> {
         marks: Vec::new(),
         local: Vec::new(),
         on_removal: Vec::new(),
+        limits: Vec::new(),
         vips: Vec::new(),
         floating: Vec::new(),
         stations: Vec::new(),

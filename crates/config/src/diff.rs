@@ -1,5 +1,6 @@
 //! What differs between two configurations.
 
+mod limits;
 mod tell;
 mod track;
 
@@ -57,6 +58,7 @@ pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
     sync(&mut changes, old.sync.as_ref(), new.sync.as_ref());
     tell::notify(&mut changes, &old.notify, &new.notify);
     tell::mail(&mut changes, old.mail.as_ref(), new.mail.as_ref());
+    limits::access(&mut changes, "access: ", &old.access, &new.access);
     services(&mut changes, &old.services, &new.services);
     settings(&mut changes, &old.settings, &new.settings);
     changes.0
@@ -364,6 +366,7 @@ fn services(changes: &mut Changes, old: &[Service], new: &[Service]) {
         }
         changes.value(e, &of("one_packet"), a.one_packet, b.one_packet);
         changes.value(e, &of("method of new servers"), a.method, b.method);
+        limits::limits(changes, &of(""), &a.limits, &b.limits);
         health(changes, a, b);
         servers(changes, b, &a.servers);
     });

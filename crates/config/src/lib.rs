@@ -12,6 +12,7 @@ mod check;
 mod diff;
 mod edit;
 pub mod iptables;
+mod limits;
 mod model;
 mod named;
 mod read;
@@ -28,6 +29,7 @@ mod write_track;
 
 pub use diff::{Change, Effect, diff};
 pub use edit::EditError;
+pub use limits::{Access, Limits};
 pub use model::{
     Config, Cores, Director, HostTap, Hugepages, Idle, LogLevel, MarkRule, Netmask, Persistence,
     Port, PortRange, Route, Server, Service, TcpFlags, Vlan,

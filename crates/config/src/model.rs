@@ -1,6 +1,6 @@
 //! What the configuration says, typed.
 
-use crate::{Mail, Notify, Settings, Sync, TrackFile, Vrrp, VrrpScript};
+use crate::{Access, Limits, Mail, Notify, Settings, Sync, TrackFile, Vrrp, VrrpScript};
 use std::{
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -39,6 +39,8 @@ pub struct Config {
     pub notify: Vec<Notify>,
     /// Who is mailed.
     pub mail: Option<Mail>,
+    /// Which clients may make connections to any service.
+    pub access: Access,
     /// Virtual services.
     pub services: Vec<Service>,
     /// Settings by their kernel names.
@@ -273,6 +275,8 @@ pub struct Service {
     pub method: ForwardingMethod,
     /// Real servers, oldest first.
     pub servers: Vec<Server>,
+    /// Who may make connections, and how many.
+    pub limits: Limits,
     /// Health checks, and what follows from them.
     pub health: health::Policy,
 }
@@ -290,6 +294,7 @@ impl Service {
             one_packet: false,
             method: ForwardingMethod::Route,
             servers: Vec::new(),
+            limits: Limits::NONE,
             health: health::Policy::new(),
         }
     }

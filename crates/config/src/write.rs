@@ -1,8 +1,8 @@
 //! A configuration as a file, to be read again.
 
 use crate::{
-    Config, Cores, HostTap, MarkRule, Netmask, Port, PortRange, Server, Service, ServiceKey,
-    Settings, Sync, Track, Vrrp,
+    Access, Config, Cores, HostTap, MarkRule, Netmask, Port, PortRange, Server, Service,
+    ServiceKey, Settings, Sync, Track, Vrrp,
     write_health::{check, seconds},
     write_tell::{MailTable, NotifyTable, mail, notify},
     write_track::{self, FileTable, ScriptTable},
@@ -124,6 +124,8 @@ struct File<'c> {
     notify: Vec<NotifyTable<'c>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     mail: Option<MailTable<'c>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    access: Option<AccessTable<'c>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     service: Vec<ServiceTable<'c>>,
 }
@@ -257,6 +259,14 @@ struct SyncTable<'c> {
 }
 
 #[derive(Serialize)]
+struct AccessTable<'c> {
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    allow: &'c [IpNet],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    deny: &'c [IpNet],
+}
+
+#[derive(Serialize)]
 struct ServiceTable<'c> {
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<&'c str>,
@@ -277,6 +287,18 @@ struct ServiceTable<'c> {
     netmask: Option<NumberOrText>,
     one_packet: bool,
     method: &'static str,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    allow: &'c [IpNet],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    deny: &'c [IpNet],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connection_limit: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rate_limit: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_rate_limit: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_prefix: Option<u8>,
     on_failure: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     on_removal: Option<&'static str>,
@@ -426,6 +448,10 @@ fn file(config: &Config) -> File<'_> {
         sync: config.sync.as_ref().map(sync),
         notify: config.notify.iter().map(notify).collect(),
         mail: config.mail.as_ref().map(mail),
+        access: (config.access != Access::default()).then(|| AccessTable {
+            allow: &config.access.allow,
+            deny: &config.access.deny,
+        }),
         service: config.services.iter().map(service).collect(),
     }
 }
@@ -533,6 +559,12 @@ fn service(service: &Service) -> ServiceTable<'_> {
         }),
         one_packet: service.one_packet,
         method: service.method.name(),
+        allow: &service.limits.access.allow,
+        deny: &service.limits.access.deny,
+        connection_limit: service.limits.connections,
+        rate_limit: service.limits.rate,
+        client_rate_limit: service.limits.client_rate,
+        client_prefix: service.limits.client_prefix,
         on_failure: health.on_failure.word(),
         on_removal: health.on_removal.map(types::OnRemoval::word),
         suspect_after: health.passive.suspect_after,

@@ -2,8 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use config::{
-    Config, Cores, EditError, Effect, HostTap, Hugepages, Idle, Netmask, Persistence, Port, Route,
-    Server, Service, Settings, diff,
+    Access, Config, Cores, EditError, Effect, HostTap, Hugepages, Idle, Limits, Netmask,
+    Persistence, Port, Route, Server, Service, Settings, diff,
 };
 use health::{Check, OnFailure, Passive, Policy, ServerPolicy, SorryServer};
 use proptest::prelude::*;
@@ -153,6 +153,12 @@ fn lines() -> impl Strategy<Value = String> {
         "quorum = 0",
         "sorry_server = \"10.0.0.7\"",
         "[settings]",
+        "[access]",
+        "allow = [\"10.0.0.0/8\", \"fe80::1\", 5]",
+        "deny = [\"10.0.0.1/8\", \"10.0.0.0/8\"]",
+        "connection_limit = 0",
+        "client_rate_limit = 10001",
+        "client_prefix = 33",
         "[service.server]",
         "name = \"wan\"",
         "device = \"net_null0\"",
@@ -287,9 +293,29 @@ fn configs() -> impl Strategy<Value = Config> {
                 if udp || !servers.iter().any(|s| s.method == ForwardingMethod::Masq) {
                     health.passive = Passive::new();
                 }
+                let limited = name.is_some();
+                let nets = |texts: &[&str]| texts.iter().map(|t| t.parse().unwrap()).collect();
                 Service {
                     name,
                     health,
+                    limits: Limits {
+                        access: Access {
+                            allow: if limited {
+                                nets(&["10.0.0.0/8", "10.9.9.9/32"])
+                            } else {
+                                vec![]
+                            },
+                            deny: if udp {
+                                nets(&["198.51.100.0/24"])
+                            } else {
+                                vec![]
+                            },
+                        },
+                        connections: limited.then_some(u32::from(host)),
+                        rate: udp.then_some(1 + u32::from(host)),
+                        client_rate: limited.then_some(1),
+                        client_prefix: limited.then_some(24),
+                    },
                     scheduler: Scheduler::ALL[scheduler],
                     scheduler_flags: SchedulerFlag::ALL
                         .iter()

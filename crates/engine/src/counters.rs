@@ -99,6 +99,14 @@ drop_reasons! {
     NoServer = "no_server",
     /// A packet that wanted a new connection, while `drop_packet` defends against floods.
     Defence = "defence",
+    /// A packet that wanted a new connection, from a client the service's `allow` and `deny` keep out.
+    Denied = "denied",
+    /// A packet that wanted a new connection, to a service with as many as its `connection_limit`.
+    ConnectionLimit = "connection_limit",
+    /// A packet that wanted a new connection, beyond the service's `rate_limit`.
+    RateLimit = "rate_limit",
+    /// A packet that wanted a new connection, beyond the service's `client_rate_limit`.
+    ClientRateLimit = "client_rate_limit",
     /// A connection whose real server was removed, kept in case it returns (expire_nodest_conn=0).
     ServerRemoved = "server_removed",
     /// A TCP packet of no known connection, answered with a reset where one is due.

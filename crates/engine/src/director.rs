@@ -81,6 +81,7 @@ impl Director {
             net: Net::default(),
             services: Services::default(),
             marks: Arc::default(),
+            gates: Arc::default(),
             local: Box::default(),
             floating: Floating::default(),
             settings: Settings::default(),
@@ -96,6 +97,7 @@ impl Director {
             roles: Arc::default(),
             claims: Claims::default(),
             defences: lvs::Defences::default(),
+            clients: lvs::Clients::default(),
             resets: lvs::Resets::default(),
             domain,
         };
@@ -190,6 +192,11 @@ impl Director {
             .map_err(|error| vec![error.into()])?;
         plan.applied.network_changed = self.network_changed(desired);
         let marks = Arc::new(Marks::new(&desired.marks, &self.marks));
+        let gates = if desired.limits == self.applied.limits {
+            self.shared.snapshot.with_current(|s| Arc::clone(&s.gates))
+        } else {
+            Arc::new(lvs::Gates::new(&desired.limits))
+        };
         let snapshot = Snapshot {
             net,
             services: Services::new(
@@ -199,6 +206,7 @@ impl Director {
                 desired.settings.compat_ipvs,
             ),
             marks: Arc::clone(&marks),
+            gates,
             local: desired.local.clone().into(),
             settings: desired.settings.clone(),
             timeouts: Timeouts::new(&desired.settings),

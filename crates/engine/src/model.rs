@@ -36,6 +36,8 @@ pub struct Desired {
     pub local: Vec<IpNet>,
     /// What becomes of the connections of removed servers, in services where that is not as `expire_nodest_conn` says.
     pub on_removal: Vec<(ServiceKey, OnRemoval)>,
+    /// Who may make connections to which services, and how many.
+    pub limits: Vec<(ServiceKey, Limits)>,
     /// Settings, by their kernel names.
     pub settings: Settings,
 }
@@ -132,6 +134,23 @@ pub struct Persistence {
     pub timeout_s: u32,
     /// ANDed with the client's address. IPv4: the low 32 bits, any pattern; IPv6: a prefix mask.
     pub netmask: u128,
+}
+
+/// Who may make connections to a service, and how many. What stands goes on, whatever changes here.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Clients that may, and with it nobody else may but who is in a longer prefix here.
+    pub allow: Vec<IpNet>,
+    /// Clients that may not. Of all prefixes the longest that has the client decides; of two equal ones `allow`'s.
+    pub deny: Vec<IpNet>,
+    /// Connections at once, active and inactive, of all servers together. Workers that meet in it may each be one beyond.
+    pub connections: Option<u32>,
+    /// New connections a second, and as many at once after a second's silence. 1 to 1,000,000.
+    pub rate: Option<u32>,
+    /// The same for each client. 1 to 10,000.
+    pub client_rate: Option<u32>,
+    /// How many bits of its address make a client.
+    pub client_prefix: u8,
 }
 
 /// A real server.

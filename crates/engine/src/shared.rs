@@ -2,7 +2,7 @@
 
 use crate::{
     claims::Claims,
-    lvs::{Defences, Resets, Roster},
+    lvs::{Clients, Defences, Resets, Roster},
     neighbour::NeighbourTable,
     role::Roles,
     snapshot::Snapshot,
@@ -32,6 +32,8 @@ pub(crate) struct Shared {
     pub roster: Roster,
     /// How the defences against floods stand.
     pub defences: Defences,
+    /// Clients' new connections against `client_rate_limit`.
+    pub clients: Clients,
     /// Connections whose ends are to be told that they are over.
     pub resets: Resets,
 }

@@ -1,7 +1,7 @@
 //! What control publishes: compiled from the desired state, immutable, read by all workers.
 
 use crate::{
-    lvs::{Marks, Services, Timeouts},
+    lvs::{Gates, Marks, Services, Timeouts},
     model::Settings,
     net::Net,
     role::Floating,
@@ -18,6 +18,8 @@ pub(crate) struct Snapshot {
     pub services: Services,
     /// Which packets carry which firewall mark.
     pub marks: Arc<Marks>,
+    /// Who may make connections, and how many.
+    pub gates: Arc<Gates>,
     /// Prefixes whose packets are the director's, beside its addresses and the virtual ones.
     pub local: Box<[IpNet]>,
     /// The virtual addresses that depend on a role.
@@ -35,6 +37,7 @@ impl Snapshot {
             net: self.net.clone(),
             services: self.services.copy(),
             marks: Arc::new(self.marks.copy()),
+            gates: Arc::clone(&self.gates),
             local: self.local.clone(),
             floating: self.floating.clone(),
             settings: self.settings.clone(),

@@ -146,6 +146,7 @@ impl World {
             net,
             services: Services::default(),
             marks: Arc::default(),
+            gates: Arc::default(),
             local: Box::default(),
             floating: Floating::default(),
             settings: desired.settings.clone(),
@@ -161,6 +162,7 @@ impl World {
             claims: Claims::default(),
             roster: Roster::new(0, 0),
             defences: crate::lvs::Defences::default(),
+            clients: crate::lvs::Clients::default(),
             resets: crate::lvs::Resets::default(),
             domain,
         };

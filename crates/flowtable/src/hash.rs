@@ -65,6 +65,12 @@ impl Hasher {
         self.place(state)
     }
 
+    /// An address with a number, as 64 bits.
+    pub fn digest<F: Family>(&self, address: F::Addr, number: u64) -> u64 {
+        let state = self.absorb_words::<F>(0, F::words(address), number << 32);
+        fold(state ^ self.key[1], self.factors[0])
+    }
+
     #[inline]
     fn absorb_endpoint<F: Family>(&self, protocol: u8, client: F::Addr, client_port: u16) -> u64 {
         let port = u64::from(client_port.swap_bytes());

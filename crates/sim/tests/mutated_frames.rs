@@ -161,6 +161,7 @@ fn desired() -> Desired {
         }],
         local: Vec::new(),
         on_removal: Vec::new(),
+        limits: Vec::new(),
         settings: Settings {
             sloppy_tcp: true,
             ..Settings::default()

@@ -1,5 +1,7 @@
 //! From the configuration's words to the engine's.
 
+mod limits;
+
 use crate::{ports::OpenPort, sync, takeover};
 use config::{Config, PortRange};
 use engine::model::{
@@ -43,6 +45,7 @@ pub fn desired(config: &Config, ports: &[PortFacts]) -> Desired {
         marks: config.marks.iter().map(|rule| mark(config, rule)).collect(),
         local: Vec::new(),
         on_removal: on_removal(config),
+        limits: limits::limits(config),
         settings: settings(config),
     }
 }

@@ -5,6 +5,7 @@ mod device;
 mod director;
 mod health;
 mod interfaces;
+mod limits;
 mod marks;
 mod reach;
 mod routes;
@@ -44,6 +45,7 @@ impl Config {
         marks::check(self, interfaces_known, &mut problems);
         services::check(self, &reach, interfaces_known, &mut problems);
         health::check(self, &reach, interfaces_known, &mut problems);
+        limits::check(self, &mut problems);
         vrrp::check(self, &reach, interfaces_known, &mut problems);
         track::check(self, interfaces_known, &mut problems);
         tell::check(self, &mut problems);

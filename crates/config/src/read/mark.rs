@@ -83,7 +83,7 @@ pub(super) fn value(value: &DeValue<'_>) -> Result<Mark, Wrong> {
 }
 
 /// A prefix without host bits, or a single address.
-fn net(value: &DeValue<'_>) -> Result<IpNet, Wrong> {
+pub(super) fn net(value: &DeValue<'_>) -> Result<IpNet, Wrong> {
     let text = value.as_str().ok_or(None)?;
     if let Ok(host) = text.parse::<IpAddr>() {
         return Ok(IpNet::host(host));

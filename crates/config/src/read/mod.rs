@@ -5,6 +5,7 @@
 mod check;
 mod director;
 mod health;
+mod limits;
 mod mark;
 mod port;
 mod section;
@@ -97,6 +98,7 @@ fn read(reader: &mut Reader, table: &DeTable<'_>) -> Config {
     let sync = root.table(reader, "sync", sync::read);
     let notify = root.tables(reader, "notify", tell::notify);
     let mail = root.table(reader, "mail", tell::mail);
+    let access = root.table(reader, "access", limits::access);
     let services = root.tables(reader, "service", service::service);
     let settings = root.table(reader, "settings", |reader, section| {
         settings::read(reader, section, Settings::defaults(compat_ipvs))
@@ -115,6 +117,7 @@ fn read(reader: &mut Reader, table: &DeTable<'_>) -> Config {
         sync,
         notify,
         mail,
+        access,
         services,
         settings,
     }
@@ -146,7 +149,7 @@ pub fn settings_over(text: &str, before: &Settings) -> Result<Settings, Vec<Prob
 /// Every key there is, as (table, key): `("port", "mtu")`; the table of top-level keys is `""`.
 #[must_use]
 pub fn known_keys() -> Vec<(&'static str, &'static str)> {
-    let skeleton = "[director]\n[[port]]\n[[vlan]]\n[[route]]\n[[mark]]\n[[vrrp]]\n[[vrrp_script]]\n[[track_file]]\n[sync]\n[[notify]]\n[mail]\n[[service]]\n[[service.check]]\n[[service.server]]\n[settings]\n";
+    let skeleton = "[director]\n[[port]]\n[[vlan]]\n[[route]]\n[[mark]]\n[[vrrp]]\n[[vrrp_script]]\n[[track_file]]\n[sync]\n[[notify]]\n[mail]\n[access]\n[[service]]\n[[service.check]]\n[[service.server]]\n[settings]\n";
     let (table, _) = DeTable::parse_recoverable(skeleton);
     let mut reader = Reader::default();
     read(&mut reader, table.get_ref());

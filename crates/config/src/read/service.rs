@@ -1,7 +1,7 @@
 //! `[[service]]` and `[[service.server]]`
 
 use super::{
-    health, mark,
+    health, limits, mark,
     section::{Reader, Section, Wrong},
     value::{alternatives, flag, integer, parsed, text},
 };
@@ -72,6 +72,7 @@ pub(super) fn service(reader: &mut Reader, section: &mut Section<'_>) -> Option<
         .get(reader, "method", METHODS, method)
         .unwrap_or(ForwardingMethod::Route);
     let mut policy = health::policy(reader, section, method, address);
+    let limits = limits::limits(reader, section, key.map(|key| key.family()));
     let servers = section.tables(reader, "server", |reader, section| {
         let (server, own) = server(reader, section, method, address)?;
         if own != ServerPolicy::default() {
@@ -103,6 +104,7 @@ pub(super) fn service(reader: &mut Reader, section: &mut Section<'_>) -> Option<
         one_packet,
         method,
         servers,
+        limits,
         health: policy,
     })
 }

@@ -51,6 +51,7 @@ impl Director {
             roles: Arc::clone(&live.roles),
             claims: Claims::default(),
             defences: live.defences.copy(),
+            clients: live.clients.copy(),
             resets: crate::lvs::Resets::default(),
             snapshot: Published::new(Arc::clone(&domain), snapshot),
             domain,

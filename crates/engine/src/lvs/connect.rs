@@ -3,7 +3,7 @@
 use super::{
     entry, family,
     family::Ip,
-    ftp, known, one_packet, persist,
+    ftp, known, limits, one_packet, persist,
     schedule::{self, Asker},
     services::{FTP, FTP_DATA, Service, Standing, Target},
     state::{self, Chunk},
@@ -69,6 +69,14 @@ pub(crate) fn packet<I: Ip, F: Frame, O: Output<F>>(
     // Never from where FTP servers open data connections.
     if packet.source_port == FTP_DATA {
         pipeline::not_ours(cx, frame, packet);
+        return;
+    }
+    // One that is held for another worker was let in when it came.
+    if tries == 0
+        && let Some((client, _)) = I::endpoints(&packet.addresses)
+        && let Err(reason) = limits::admit::<I>(cx.shared, snapshot, service, client, cx.now)
+    {
+        cx.drop(frame, reason);
         return;
     }
     if service.one_packet && packet.protocol == protocol::UDP {

@@ -6,7 +6,7 @@ use super::{
     connect::{self, Outcome},
     entry::method,
     family::{self, Ip, Quoted},
-    known, outer, send,
+    known, limits, outer, send,
     services::{FTP_DATA, Standing},
 };
 use crate::{
@@ -294,6 +294,7 @@ fn schedule<'c, I: Ip, F: Frame, O: Output<F>>(
         .services
         .find(mark, protocol, ip, port)
         .ok_or(None)?;
+    limits::admit::<I>(cx.shared, snapshot, service, tuple.client, cx.now).map_err(Some)?;
     let traffic = &cx.local.traffic;
     match connect::connect::<I>(cx.shared, snapshot, traffic, tuple, service, false, cx.now) {
         Outcome::Found(slot) => Ok(I::table(cx.shared).entry(slot)),

@@ -3,7 +3,7 @@
 //! Fixed-size slabs, indexed by the stable ids. Control hands slots out and takes them back once no snapshot names them
 //! and no connection refers to them; workers only touch these lines for new connections and changes of activity.
 
-use super::{ftp::Records, paths::Paths};
+use super::{ftp::Records, limits::Pace, paths::Paths};
 use crate::views::ConnectionCounts;
 use std::sync::atomic::{
     AtomicBool, AtomicU32, AtomicU64,
@@ -17,12 +17,15 @@ use types::{ServerId, ServiceId};
 pub(crate) struct ServiceState {
     /// Where the scheduler's walk stands; the scheduler says what it means.
     pub cursor: AtomicU64,
+    /// Its new connections against its `rate_limit`.
+    pub pace: Pace,
 }
 
 impl ServiceState {
     fn copy(&self) -> Self {
         Self {
             cursor: AtomicU64::new(self.cursor.load(Acquire)),
+            pace: self.pace.copy(),
         }
     }
 }
@@ -67,7 +70,8 @@ impl Load {
         self.active() * 256 + self.inactive()
     }
 
-    const fn total(self) -> u64 {
+    /// Both.
+    pub const fn total(self) -> u64 {
         self.active() + self.inactive()
     }
 }
