@@ -14,7 +14,7 @@ use crate::{
 use arrayvec::ArrayVec;
 use engine::{
     BURST, Capacity, ModelError,
-    model::{Desired, Interface, Settings},
+    model::{Desired, Interface, Limits, Settings},
 };
 use event::Reader;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -353,6 +353,15 @@ fn desired(variant: u8) -> Desired {
         }
         if has(7) {
             service.servers[0].upper_threshold = 2;
+            let limits = Limits {
+                deny: vec!["172.16.0.192/27".parse().expect("a prefix")],
+                connections: Some(9),
+                rate: Some(3),
+                client_rate: Some(2),
+                client_prefix: 29,
+                ..Limits::default()
+            };
+            desired.limits.push((service.key, limits));
         }
         desired.services.push(service);
     }
