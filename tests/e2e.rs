@@ -6,6 +6,8 @@
 
 #[path = "e2e/announce.rs"]
 mod announce;
+#[path = "e2e/bfd.rs"]
+mod bfd;
 #[path = "e2e/claims.rs"]
 mod claims;
 #[path = "e2e/control.rs"]
@@ -114,6 +116,7 @@ fn run() -> ExitCode {
         removal::cases,
         passive::cases,
         announce::cases,
+        bfd::cases,
         fragments::cases,
         programs::cases,
         topology::cases,

@@ -12,14 +12,16 @@ pub(crate) fn check(check: &Check) -> Table {
     };
     let timing = &check.timing;
     put("type", check.kind.word().into());
-    put("delay_loop", seconds(timing.delay_loop));
     put("timeout", seconds(timing.timeout));
-    put("retry", i64::from(timing.retry).into());
-    put("delay_before_retry", seconds(timing.delay_before_retry));
-    put("retry_when_down", timing.retry_when_down.into());
-    put("rise", i64::from(timing.rise).into());
-    if let Some(warmup) = timing.warmup {
-        put("warmup", seconds(warmup));
+    if !check.kind.is_session() {
+        put("delay_loop", seconds(timing.delay_loop));
+        put("retry", i64::from(timing.retry).into());
+        put("delay_before_retry", seconds(timing.delay_before_retry));
+        put("retry_when_down", timing.retry_when_down.into());
+        put("rise", i64::from(timing.rise).into());
+        if let Some(warmup) = timing.warmup {
+            put("warmup", seconds(warmup));
+        }
     }
     put("alpha", timing.alpha.into());
     if let Some(address) = check.address {
@@ -76,6 +78,14 @@ fn kind(kind: &Kind, put: &mut impl FnMut(&str, Value)) {
         }
         Kind::Smtp { helo } => put("helo", helo.clone().into()),
         Kind::File(path) => put("path", path.to_string_lossy().into_owned().into()),
+        Kind::Bfd(bfd) => {
+            put("min_tx", seconds(bfd.settings.min_tx));
+            put("min_rx", seconds(bfd.settings.min_rx));
+            put("multiplier", i64::from(bfd.settings.multiplier).into());
+            put("passive", bfd.settings.passive.into());
+            put("multihop", bfd.multihop.into());
+            put("max_hops", i64::from(bfd.max_hops).into());
+        }
     }
 }
 

@@ -49,6 +49,14 @@ fn checks() -> impl Strategy<Value = Vec<Check>> {
         ("dns", "name = 'a.example.'\nrecord = 'AAAA'"),
         ("smtp", "helo = 'me'"),
         ("file", "path = '/run/state'"),
+        (
+            "bfd",
+            "min_tx = 0.25\nmultiplier = 4\nbind = '10.1.0.1'\ntimeout = 7",
+        ),
+        (
+            "bfd",
+            "multihop = true\nmin_rx = 1\npassive = true\naddress = '10.1.0.77'",
+        ),
     ];
     prop::collection::btree_set(0..texts.len(), 0..4).prop_map(move |chosen| {
         let tables: String = chosen

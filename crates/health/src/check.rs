@@ -1,6 +1,11 @@
 //! What is checked, and what must be answered.
 
-use crate::{Timing, dns::Record, reply::Expected};
+use crate::{
+    Timing,
+    bfd::{Peer, Settings},
+    dns::Record,
+    reply::Expected,
+};
 use regex::bytes::Regex;
 use std::{
     fmt,
@@ -65,8 +70,20 @@ impl Check {
     pub fn target(&self, server: SocketAddr) -> SocketAddr {
         SocketAddr::new(
             self.address.unwrap_or_else(|| server.ip()),
-            self.port.unwrap_or_else(|| server.port()),
+            match self.kind {
+                Kind::Bfd(bfd) => bfd.peer(server.ip()).port(),
+                _ => self.port.unwrap_or_else(|| server.port()),
+            },
         )
+    }
+
+    /// With whom it has a session; absent: it is not of that kind.
+    #[must_use]
+    pub fn peer(&self, server: SocketAddr) -> Option<Peer> {
+        match self.kind {
+            Kind::Bfd(bfd) => Some(bfd.peer(self.target(server).ip())),
+            _ => None,
+        }
     }
 }
 
@@ -102,12 +119,14 @@ pub enum Kind {
     },
     /// Reads a number from a file: 0 is well.
     File(PathBuf),
+    /// Has a BFD session with it: is told how it is, rather than made over and over.
+    Bfd(Bfd),
 }
 
 impl Kind {
     /// The words of all kinds, as in the configuration file.
     pub const WORDS: &'static [&'static str] = &[
-        "tcp", "http", "https", "script", "ping", "udp", "dns", "smtp", "file",
+        "tcp", "http", "https", "script", "ping", "udp", "dns", "smtp", "file", "bfd",
     ];
 
     /// The kind's word.
@@ -123,13 +142,23 @@ impl Kind {
             Self::Dns { .. } => "dns",
             Self::Smtp { .. } => "smtp",
             Self::File(_) => "file",
+            Self::Bfd(_) => "bfd",
         }
+    }
+
+    /// Whether it is told by a session rather than made over and over.
+    #[must_use]
+    pub const fn is_session(&self) -> bool {
+        matches!(self, Self::Bfd(_))
     }
 
     /// Whether it needs a port to talk to.
     #[must_use]
     pub const fn has_port(&self) -> bool {
-        !matches!(self, Self::Script(_) | Self::Ping | Self::File(_))
+        !matches!(
+            self,
+            Self::Script(_) | Self::Ping | Self::File(_) | Self::Bfd(_)
+        )
     }
 }
 
@@ -200,6 +229,26 @@ pub struct Udp {
     pub payload: Vec<u8>,
     /// The answer; absent: none is needed, only that the port is not called unreachable until the timeout.
     pub reply: Option<Expected>,
+}
+
+/// A BFD session with a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bfd {
+    /// Routers may be between (RFC 5883).
+    pub multihop: bool,
+    /// Routers that its packets may have passed; 255: any number.
+    pub max_hops: u8,
+    /// Its intervals.
+    pub settings: Settings,
+}
+
+impl Bfd {
+    const fn peer(self, address: IpAddr) -> Peer {
+        Peer {
+            address,
+            multihop: self.multihop,
+        }
+    }
 }
 
 /// A regular expression over bytes.

@@ -1,6 +1,10 @@
 //! All checks of a director: which are due, and what they have found. Kept through reloads.
 
-use crate::{Change, Check, Machine, Outcome};
+use crate::{
+    Change, Check, Machine, Outcome,
+    bfd::{Finding, Peer},
+    random::Random,
+};
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BinaryHeap},
@@ -90,7 +94,7 @@ pub struct Checks {
     queue: BinaryHeap<Reverse<(Duration, CheckId, u64)>>,
     rounds: u64,
     /// State of the generator of first moments.
-    random: u64,
+    random: Random,
 }
 
 impl Checks {
@@ -101,7 +105,7 @@ impl Checks {
             entries: BTreeMap::new(),
             queue: BinaryHeap::new(),
             rounds: 0,
-            random: seed,
+            random: Random(seed),
         }
     }
 
@@ -152,6 +156,11 @@ impl Checks {
                 }
             };
             self.entries.insert(id, entry);
+        }
+        for entry in self.entries.values_mut() {
+            if entry.check.kind.is_session() {
+                entry.machine.rest();
+            }
         }
         self.queue = self
             .entries
@@ -237,6 +246,52 @@ impl Checks {
         change
     }
 
+    /// The checks that have a session, and with whom.
+    pub fn sessions(&self) -> impl Iterator<Item = (CheckId, Peer, &Check)> {
+        self.entries.iter().filter_map(|(id, entry)| {
+            let peer = entry.check.peer(id.server)?;
+            Some((*id, peer, &entry.check))
+        })
+    }
+
+    /// A check's session with `peer` finds this. The check's outcome, and its verdict if that changes; `None`: it has no such session.
+    pub fn tell(
+        &mut self,
+        now: Duration,
+        id: CheckId,
+        peer: Peer,
+        finding: &Finding,
+    ) -> Option<(Option<Change>, Outcome)> {
+        const HELD: &str = "the neighbour's operator holds the session down";
+        let alone = self
+            .of(id.service, id.server)
+            .all(|entry| entry.check.kind.is_session());
+        let entry = self.entries.get_mut(&id)?;
+        if entry.check.peer(id.server) != Some(peer) {
+            return None;
+        }
+        let (up, outcome) = match finding {
+            Finding::Up => (Some(true), Outcome::PASSED),
+            Finding::Waiting => (None, Outcome::Undecided("the session is not up yet".into())),
+            Finding::Unable(why) => (None, Outcome::Undecided(why.clone())),
+            Finding::Down(why) => (Some(false), Outcome::Failed(why.clone())),
+            // RFC 5882 section 3.2: without other means to tell, it is as good as down; else it says nothing.
+            Finding::Held if alone => (Some(false), Outcome::Failed(HELD.into())),
+            Finding::Held => (
+                Some(true),
+                Outcome::Undecided(format!("{HELD}: other checks decide")),
+            ),
+        };
+        let change = up.and_then(|up| entry.machine.settle(up));
+        if change.is_some() {
+            entry.since = Some(now);
+        }
+        if entry.last.as_ref().map(|(_, last)| last) != Some(&outcome) {
+            entry.last = Some((now, outcome.clone()));
+        }
+        Some((change, outcome))
+    }
+
     /// Whether every check of this server finds it up; one without checks is.
     #[must_use]
     pub fn is_up(&self, service: ServiceKey, server: SocketAddr) -> bool {
@@ -286,13 +341,8 @@ impl Checks {
         self.rounds
     }
 
-    /// The next of a sequence of random numbers (splitmix64).
     fn draw(&mut self) -> u16 {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.random;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        let [high, low, ..] = (z ^ (z >> 31)).to_be_bytes();
+        let [high, low, ..] = self.random.draw().to_be_bytes();
         u16::from_be_bytes([high, low])
     }
 }

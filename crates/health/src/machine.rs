@@ -75,7 +75,7 @@ pub struct Machine {
     failures: u32,
     /// Successes in a row of a server that is down.
     successes: u32,
-    /// When the next check starts; `None`: one is under way.
+    /// When the next check starts; `None`: one is under way, or it rests.
     next: Option<Duration>,
     /// Whether any check has had an outcome.
     decided: bool,
@@ -124,7 +124,27 @@ impl Machine {
         self.restart(now);
     }
 
-    /// When the next check starts; `None`: one is under way.
+    /// It is never made: [`Self::settle`] tells how the server is.
+    pub const fn rest(&mut self) {
+        self.next = None;
+    }
+
+    /// The server is known to be up or down from now on.
+    pub fn settle(&mut self, up: bool) -> Option<Change> {
+        self.decided = true;
+        self.turn(up)
+    }
+
+    fn turn(&mut self, up: bool) -> Option<Change> {
+        let before = std::mem::replace(&mut self.up, up);
+        match (before, up) {
+            (false, true) => Some(Change::Up),
+            (true, false) => Some(Change::Down),
+            _ => None,
+        }
+    }
+
+    /// When the next check starts; `None`: one is under way, or it rests.
     #[must_use]
     pub const fn next(&self) -> Option<Duration> {
         self.next
@@ -193,12 +213,7 @@ impl Machine {
         };
         self.next = Some(next);
         self.decided = true;
-        let before = std::mem::replace(&mut self.up, up);
-        match (before, up) {
-            (false, true) => Some(Change::Up),
-            (true, false) => Some(Change::Down),
-            _ => None,
-        }
+        self.turn(up)
     }
 }
 

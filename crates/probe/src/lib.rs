@@ -2,8 +2,10 @@
 //!
 //! [`run`] is a future for a current-thread tokio runtime. It ends within the check's timeout, and tells apart a server that
 //! does not answer as it should ([`Outcome::Failed`]) from a director that cannot ask ([`Outcome::Undecided`]).
+//! BFD sessions are no runs: [`bfd`] has their sockets.
 #![forbid(unsafe_code)]
 
+pub mod bfd;
 mod datagram;
 mod ping;
 mod program;
@@ -110,7 +112,9 @@ async fn conversation(check: &Check, server: SocketAddr) -> Result<(), Failure> 
         Kind::Dns { name, record } => datagram::dns(name, *record, check, server).await,
         Kind::Ping => ping::ping(target.ip(), check.bind).await,
         Kind::File(path) => file(path),
-        Kind::Udp(_) | Kind::Script(_) => Err(Failure::Here("not a conversation".into())),
+        Kind::Udp(_) | Kind::Script(_) | Kind::Bfd(_) => {
+            Err(Failure::Here("not a conversation".into()))
+        }
     }
 }
 

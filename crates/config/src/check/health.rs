@@ -7,8 +7,8 @@ use super::{
     services::{each_server, whereabouts},
 };
 use crate::{Config, Server, Service, check_line};
-use ::health::{Aim, Check};
-use std::net::IpAddr;
+use ::health::{Aim, Check, Kind};
+use std::{collections::BTreeMap, net::IpAddr};
 use types::{ForwardingMethod, Protocol, ServiceKey};
 
 /// What is wrong with a check: which key, what, and what instead.
@@ -20,6 +20,8 @@ pub(super) fn check(
     interfaces_known: bool,
     problems: &mut Problems,
 ) {
+    sessions(config, problems);
+    let reach = interfaces_known.then_some(reach);
     for (index, service) in config.services.iter().enumerate() {
         let path = format!("service[{index}]");
         let health = &service.health;
@@ -27,7 +29,7 @@ pub(super) fn check(
         for (number, check) in health.checks.iter().enumerate() {
             // A fault may show at every server; it is the check's, and said once.
             let mut others = service.servers.iter().filter(|s| own(s).is_none());
-            let fault = others.find_map(|server| fault(check, service, server));
+            let fault = others.find_map(|server| fault(check, service, server, reach));
             report(fault, &format!("{path}.check[{number}]"), problems);
         }
         twice(&health.checks, &path, problems);
@@ -35,7 +37,7 @@ pub(super) fn check(
             let checks = own(server).unwrap_or_default();
             let path = format!("{path}.server[{number}]");
             for (number, check) in checks.iter().enumerate() {
-                let fault = fault(check, service, server);
+                let fault = fault(check, service, server, reach);
                 report(fault, &format!("{path}.check[{number}]"), problems);
             }
             twice(checks, &path, problems);
@@ -53,7 +55,7 @@ pub(super) fn check(
             );
         }
         passive(service, &path, problems);
-        sorry_server(service, reach, interfaces_known, &path, problems);
+        sorry_server(service, reach, &path, problems);
     }
 }
 
@@ -87,7 +89,46 @@ fn report(fault: Option<Fault>, path: &str, problems: &mut Problems) {
     }
 }
 
-fn fault(check: &Check, service: &Service, server: &Server) -> Option<Fault> {
+/// With a neighbour there is one session: checks that share it must agree on it.
+fn sessions(config: &Config, problems: &mut Problems) {
+    let mut first = BTreeMap::new();
+    for (index, service) in config.services.iter().enumerate() {
+        for (number, server) in service.servers.iter().enumerate() {
+            let own = service.health.servers.get(&server.address);
+            let of_server = own.is_some_and(|own| own.checks.is_some());
+            for (which, check) in service.health.checks_of(server.address).iter().enumerate() {
+                let Some(peer) = check.peer(server.address) else {
+                    continue;
+                };
+                let path = match of_server {
+                    true => format!("service[{index}].server[{number}].check[{which}]"),
+                    false => format!("service[{index}].check[{which}]"),
+                };
+                let (other, found) = first.entry(peer).or_insert_with(|| (path.clone(), check));
+                let agrees = check.kind == found.kind
+                    && check.bind == found.bind
+                    && check.timing.timeout == found.timing.timeout;
+                if !agrees {
+                    problems.add(
+                        path,
+                        format!(
+                            "there is one BFD session with {}, and {other} wants another",
+                            peer.address
+                        ),
+                        "write the same min_tx, min_rx, multiplier, max_hops, passive, bind and timeout in both",
+                    );
+                }
+            }
+        }
+    }
+}
+
+fn fault(
+    check: &Check,
+    service: &Service,
+    server: &Server,
+    reach: Option<&Reach<'_>>,
+) -> Option<Fault> {
     if check.aim == Some(Aim::Virtual)
         && let Some((what, instead)) = no_virtual(check, service, server)
     {
@@ -103,6 +144,19 @@ fn fault(check: &Check, service: &Service, server: &Server) -> Option<Fault> {
                 server.ip()
             ),
             "write port = 80 (or another) in the check".into(),
+        ));
+    }
+    if let Kind::Bfd(bfd) = check.kind
+        && bfd.max_hops == 0
+        && reach.is_some_and(|reach| reach.on_link(target.ip()).is_none())
+    {
+        return Some((
+            "type",
+            format!(
+                "{} is behind a gateway, and this takes no packet that has passed a router",
+                target.ip()
+            ),
+            "write multihop = true, at the neighbour too".into(),
         ));
     }
     let bind = check.bind?;
@@ -155,13 +209,7 @@ fn twice(checks: &[Check], path: &str, problems: &mut Problems) {
     }
 }
 
-fn sorry_server(
-    service: &Service,
-    reach: &Reach<'_>,
-    interfaces_known: bool,
-    path: &str,
-    problems: &mut Problems,
-) {
+fn sorry_server(service: &Service, reach: Option<&Reach<'_>>, path: &str, problems: &mut Problems) {
     let Some(sorry) = service.health.sorry_server else {
         return;
     };
@@ -176,7 +224,7 @@ fn sorry_server(
     }
     let server = Server::new(sorry.address, sorry.method);
     each_server(service, &server, &path, problems);
-    if interfaces_known {
+    if let Some(reach) = reach {
         whereabouts(reach, &server, &path, problems);
     }
 }

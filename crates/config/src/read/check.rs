@@ -9,7 +9,8 @@ use super::{
 };
 use crate::PortRange;
 use health::{
-    Aim, Check, Http, Kind, Pattern, Script, Timing, Tls, UNPRIVILEGED, Udp,
+    Aim, Bfd, Check, Http, Kind, Pattern, Script, Timing, Tls, UNPRIVILEGED, Udp,
+    bfd::Settings,
     dns::{Record, is_name},
     reply::{Expected, Hex},
 };
@@ -17,16 +18,28 @@ use std::{net::IpAddr, path::PathBuf, time::Duration};
 use toml::de::DeValue;
 
 const HOUR: Duration = Duration::from_secs(3600);
+const MINUTE: Duration = Duration::from_secs(60);
 const MOMENT: Duration = Duration::from_millis(10);
+
+/// Types of checks that are made over and over, with pauses between.
+const MADE: &[&str] = &[
+    "tcp", "http", "https", "script", "ping", "udp", "dns", "smtp", "file",
+];
 
 /// Keys of some types only.
 const OF_TYPES: &[(&str, &[&str])] = &[
     (
         "address",
         &[
-            "tcp", "http", "https", "script", "ping", "udp", "dns", "smtp",
+            "tcp", "http", "https", "script", "ping", "udp", "dns", "smtp", "bfd",
         ],
     ),
+    ("delay_loop", MADE),
+    ("retry", MADE),
+    ("delay_before_retry", MADE),
+    ("retry_when_down", MADE),
+    ("rise", MADE),
+    ("warmup", MADE),
     (
         "port",
         &["tcp", "http", "https", "script", "udp", "dns", "smtp"],
@@ -34,7 +47,7 @@ const OF_TYPES: &[(&str, &[&str])] = &[
     ("target", &["tcp", "http", "https", "udp", "dns", "smtp"]),
     (
         "bind",
-        &["tcp", "http", "https", "ping", "udp", "dns", "smtp"],
+        &["tcp", "http", "https", "ping", "udp", "dns", "smtp", "bfd"],
     ),
     ("send", &["tcp"]),
     ("expect", &["tcp", "script"]),
@@ -59,6 +72,12 @@ const OF_TYPES: &[(&str, &[&str])] = &[
     ("name", &["dns"]),
     ("record", &["dns"]),
     ("helo", &["smtp"]),
+    ("min_tx", &["bfd"]),
+    ("min_rx", &["bfd"]),
+    ("multiplier", &["bfd"]),
+    ("multihop", &["bfd"]),
+    ("max_hops", &["bfd"]),
+    ("passive", &["bfd"]),
 ];
 
 pub(super) fn check(reader: &mut Reader, section: &mut Section<'_>) -> Option<Check> {
@@ -159,12 +178,19 @@ struct Keys {
     name: Option<String>,
     record: Option<Record>,
     helo: Option<String>,
+    min_tx: Option<Duration>,
+    min_rx: Option<Duration>,
+    multiplier: Option<u8>,
+    multihop: Option<bool>,
+    max_hops: Option<u8>,
+    passive: Option<bool>,
 }
 
 impl Keys {
     fn read(reader: &mut Reader, section: &mut Section<'_>) -> Self {
         let regex = "a regular expression, like \"^OK\"";
         let a_file = "the whole path of a PEM file";
+        let interval = "seconds from 0.01 to 60, like 0.3";
         let length = "a number of bytes up to 65535, like 255";
         Self {
             send: section.get(reader, "send", "a text, like \"PING\\r\\n\"", text),
@@ -239,6 +265,22 @@ impl Keys {
                 |v| v.as_str().ok_or(None)?.parse().map_err(|()| None),
             ),
             helo: section.get(reader, "helo", "a name, like \"lb.example\"", line),
+            min_tx: section.get(reader, "min_tx", interval, seconds(MOMENT..=MINUTE)),
+            min_rx: section.get(reader, "min_rx", interval, seconds(MOMENT..=MINUTE)),
+            multiplier: section.get(
+                reader,
+                "multiplier",
+                "a whole number from 1 to 255, like 3",
+                integer(1..=255),
+            ),
+            multihop: section.get(reader, "multihop", "true or false", flag),
+            max_hops: section.get(
+                reader,
+                "max_hops",
+                "a number of routers from 0 to 255, which is any number",
+                integer(0..=255),
+            ),
+            passive: section.get(reader, "passive", "true or false", flag),
         }
     }
 
@@ -300,6 +342,7 @@ impl Keys {
             "smtp" => Kind::Smtp {
                 helo: self.helo.unwrap_or_else(|| "localhost".into()),
             },
+            "bfd" => Kind::Bfd(self.bfd()),
             _ => {
                 if self.path.is_none() && !section.has("path") {
                     let instead = "add `path`: a file with a number, 0 when all is well";
@@ -331,6 +374,21 @@ impl Keys {
             body: self.body,
             body_not: self.body_not,
             digest: self.digest,
+        }
+    }
+
+    fn bfd(self) -> Bfd {
+        let default = Settings::default();
+        let multihop = self.multihop.unwrap_or(false);
+        Bfd {
+            multihop,
+            max_hops: self.max_hops.unwrap_or(if multihop { 255 } else { 0 }),
+            settings: Settings {
+                min_tx: self.min_tx.unwrap_or(default.min_tx),
+                min_rx: self.min_rx.unwrap_or(default.min_rx),
+                multiplier: self.multiplier.unwrap_or(default.multiplier),
+                passive: self.passive.unwrap_or(default.passive),
+            },
         }
     }
 

@@ -3,6 +3,7 @@
 //! One thread, an async runtime on it, and the host's stack. What a verdict means for a service is decided elsewhere
 //! ([`Standing`], on the control thread).
 
+mod sessions;
 pub mod standing;
 
 pub use standing::{Quorum, Standing};
@@ -66,6 +67,8 @@ struct Shared {
     programs: Mutex<Vec<Program>>,
     /// Wakes the health thread.
     wake: Notify,
+    /// Wakes its sessions.
+    sessions: Notify,
     stop: AtomicBool,
     /// Wakes the control thread.
     bell: UnixStream,
@@ -95,6 +98,7 @@ impl Health {
             news: Mutex::default(),
             programs: Mutex::default(),
             wake: Notify::new(),
+            sessions: Notify::new(),
             stop: AtomicBool::new(false),
             bell: ringer,
         });
@@ -105,7 +109,7 @@ impl Health {
         let theirs = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
             .name("health".into())
-            .spawn(move || runtime.block_on(LocalSet::new().run_until(run(theirs))))
+            .spawn(move || runtime.block_on(LocalSet::new().run_until(run(theirs, seed))))
             .context("cannot start the health thread")?;
         Ok(Self {
             shared,
@@ -132,6 +136,7 @@ impl Health {
         }
         self.checks().follow(self.now(), wanted);
         self.shared.wake.notify_one();
+        self.shared.sessions.notify_one();
     }
 
     /// What has changed since the last call.
@@ -195,6 +200,7 @@ impl Drop for Health {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::Relaxed);
         self.shared.wake.notify_one();
+        self.shared.sessions.notify_one();
         if let Some(thread) = self.thread.take() {
             // A panic there has ended the process already.
             let _ = thread.join();
@@ -219,7 +225,8 @@ fn allow_many_sockets() {
     }
 }
 
-async fn run(shared: Arc<Shared>) {
+async fn run(shared: Arc<Shared>, seed: u64) {
+    let sessions = tokio::task::spawn_local(sessions::run(Arc::clone(&shared), seed));
     let running = Rc::new(Cell::new(0_usize));
     while !shared.stop.load(Ordering::Relaxed) {
         let next = begin_due(&shared);
@@ -233,6 +240,8 @@ async fn run(shared: Arc<Shared>) {
             }
         }
     }
+    // A panic there has ended the process already.
+    let _ = sessions.await;
     begin_programs(&shared, &running);
     let last = Instant::now() + GOODBYE;
     while running.get() > 0 && Instant::now() < last {
@@ -260,12 +269,23 @@ async fn make(shared: Arc<Shared>, due: Due) {
     // The queue has a moment more to wait for.
     shared.wake.notify_one();
     if change.is_some() || before != after {
-        locked(&shared.news).push(News {
-            id,
-            kind: check.kind.word(),
-            change,
-            outcome,
-        });
+        let kind = check.kind.word();
+        announce(
+            &shared,
+            vec![News {
+                id,
+                kind,
+                change,
+                outcome,
+            }],
+        );
+    }
+}
+
+/// Has the control thread look at these.
+fn announce(shared: &Shared, mut news: Vec<News>) {
+    if !news.is_empty() {
+        locked(&shared.news).append(&mut news);
         // A full bell has been rung.
         let _ = (&shared.bell).write(&[1]);
     }

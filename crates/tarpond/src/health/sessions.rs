@@ -1,0 +1,127 @@
+//! BFD sessions on the health thread: their clock and their sockets, and what they find told to the checks that asked for them.
+
+use super::{News, Shared, announce, locked};
+use ::health::{
+    CheckId,
+    bfd::{Peer, Sent, Sessions, Wanted},
+};
+use probe::bfd::Sockets;
+use std::{
+    collections::BTreeMap,
+    future::poll_fn,
+    pin::pin,
+    sync::{Arc, atomic::Ordering},
+    task::Poll,
+    time::Duration,
+};
+
+/// Packets taken from a socket in one go: the checks want their turn.
+const MOST: usize = 1024;
+/// Between attempts to open a socket that could not be opened.
+const AGAIN: Duration = Duration::from_secs(2);
+
+/// The sessions, their sockets, and the checks that asked for them.
+struct Running {
+    sessions: Sessions,
+    sockets: Sockets,
+    checks: BTreeMap<Peer, Vec<CheckId>>,
+}
+
+/// Keeps the sessions that the checks ask for until the thread is to stop. Neighbours learn of that by silence: the ways to them
+/// are gone by then.
+pub async fn run(shared: Arc<Shared>, seed: u64) {
+    let mut running = Running {
+        sessions: Sessions::new(seed),
+        sockets: Sockets::default(),
+        checks: BTreeMap::new(),
+    };
+    while !shared.stop.load(Ordering::Relaxed) {
+        running.turn(&shared);
+        let now = shared.begun.elapsed();
+        let open = running.sockets.are_open();
+        let due = running.sessions.due().map(|due| due.saturating_sub(now));
+        let wait = due
+            .unwrap_or(AGAIN)
+            .min(if open { Duration::MAX } else { AGAIN });
+        let mut changed = pin!(shared.sessions.notified());
+        let mut followed = false;
+        let something = poll_fn(|context| {
+            followed = changed.as_mut().poll(context).is_ready();
+            if followed || running.sockets.poll_heard(context).is_ready() {
+                return Poll::Ready(());
+            }
+            Poll::Pending
+        });
+        let timely = tokio::time::timeout(wait, something).await.is_ok();
+        if followed || (!timely && !open) {
+            running.follow(&shared);
+        }
+    }
+}
+
+impl Running {
+    /// The sessions are those that the checks ask for now.
+    fn follow(&mut self, shared: &Shared) {
+        let mut wanted = BTreeMap::new();
+        self.checks.clear();
+        for (id, peer, check) in locked(&shared.checks).sessions() {
+            self.checks.entry(peer).or_default().push(id);
+            if let ::health::Kind::Bfd(bfd) = check.kind {
+                wanted.entry(peer).or_insert(Wanted {
+                    settings: bfd.settings,
+                    bind: check.bind,
+                    max_hops: bfd.max_hops,
+                    patience: check.timing.timeout,
+                });
+            }
+        }
+        let last = self.sessions.follow(shared.begun.elapsed(), &wanted);
+        self.send(shared, last);
+        self.sockets
+            .follow(wanted.iter().map(|(peer, w)| (*peer, w.bind)).collect());
+    }
+
+    /// What has come counts before what is late: this thread may have been busy meanwhile.
+    fn turn(&mut self, shared: &Shared) {
+        let mut out = Vec::new();
+        let (sockets, sessions) = (&self.sockets, &mut self.sessions);
+        sockets.receive(MOST, |heard| {
+            out.extend(sessions.receive(shared.begun.elapsed(), heard));
+        });
+        sessions.poll(shared.begun.elapsed(), &mut out);
+        self.send(shared, out);
+        self.tell(shared);
+    }
+
+    fn send(&mut self, shared: &Shared, packets: Vec<Sent>) {
+        for (peer, packet) in packets {
+            let sent = self.sockets.send(peer, &packet.bytes());
+            let now = shared.begun.elapsed();
+            self.sessions.hinder(now, peer, sent.err());
+        }
+    }
+
+    fn tell(&mut self, shared: &Shared) {
+        let news = self.sessions.news();
+        if news.is_empty() {
+            return;
+        }
+        let now = shared.begun.elapsed();
+        let mut changed = Vec::new();
+        let mut checks = locked(&shared.checks);
+        for (peer, finding) in news {
+            for id in self.checks.get(&peer).into_iter().flatten() {
+                if let Some((Some(change), outcome)) = checks.tell(now, *id, peer, &finding) {
+                    changed.push(News {
+                        id: *id,
+                        kind: "bfd",
+                        change: Some(change),
+                        outcome,
+                    });
+                }
+            }
+        }
+        drop(checks);
+        announce(shared, changed);
+    }
+}
