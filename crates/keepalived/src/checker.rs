@@ -1,7 +1,7 @@
 //! `TCP_CHECK { ... }` and the others.
 
 use crate::{
-    Context,
+    Context, bfd,
     note::Notes,
     tree::Statement,
     value::{command, flag, hex, parsed, timer},
@@ -136,8 +136,7 @@ pub(crate) fn read(
 ) -> Vec<Check> {
     let kind = statement.keyword();
     if kind == "BFD_CHECK" {
-        notes.unsupported_block(statement, "there are no BFD sessions");
-        return Vec::new();
+        return bfd::check(statement, inherited.alpha, context, notes);
     }
     match kind {
         "HTTP_GET" | "SSL_GET" | "TCP_CHECK" | "SMTP_CHECK" | "DNS_CHECK" | "PING_CHECK"

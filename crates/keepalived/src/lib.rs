@@ -10,6 +10,7 @@
 //! through a [`Loader`]; [`read_file`] reads from disk.
 #![forbid(unsafe_code)]
 
+mod bfd;
 mod checker;
 mod files;
 mod group;
@@ -190,6 +191,8 @@ struct Context {
     groups: BTreeMap<String, Group>,
     /// `track_file` blocks, by name.
     files: BTreeMap<String, PathBuf>,
+    /// `bfd_instance` blocks that checkers name.
+    sessions: BTreeMap<String, bfd::Instance>,
     /// `script_user` of global_defs.
     script_user: Option<String>,
     /// Of virtual routers.
@@ -208,6 +211,7 @@ pub fn read(text: &str, file: &str, id: &str, loader: &mut dyn Loader) -> Import
     let statements = tree::build(&lines, &mut notes.found);
     let mut context = Context::default();
     let mut import = Import::default();
+    let named = bfd::named(&statements);
     // What others refer to may stand behind them.
     for statement in &statements {
         context.post.asked(statement);
@@ -216,6 +220,7 @@ pub fn read(text: &str, file: &str, id: &str, loader: &mut dyn Loader) -> Import
             "track_file" | "vrrp_track_file" => {
                 track::file(statement, &mut context, &mut import, &mut notes);
             }
+            "bfd_instance" => bfd::instance(statement, &named, &mut context, &mut notes),
             "SSL" => ssl(statement, &mut context, &mut notes),
             "global_defs" => words::global(statement, &mut context, &mut import, &mut notes),
             _ => {}
@@ -240,6 +245,7 @@ pub fn read(text: &str, file: &str, id: &str, loader: &mut dyn Loader) -> Import
             | "track_file"
             | "vrrp_track_file"
             | "vrrp_script"
+            | "bfd_instance"
             | "SSL"
             | "global_defs" => {}
             _ => words::top(statement, &mut notes),

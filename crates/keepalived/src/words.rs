@@ -207,7 +207,6 @@ pub(crate) fn top(statement: &Statement, notes: &mut Notes) {
                 "addresses and routes are those of [[port]] and [[route]] in tarpon.toml",
             );
         }
-        "bfd_instance" => notes.unsupported_block(statement, "there are no BFD sessions"),
         "linkbeat_interfaces" => notes.unsupported_block(statement, "links are watched by DPDK"),
         // These may also stand at the top.
         "net_namespace"

@@ -593,3 +593,81 @@ fn mail_is_sent_where_somebody_asks_for_it() {
     );
     assert_eq!(mail.helo_name.as_deref(), Some("lb1"));
 }
+
+#[test]
+fn sessions_that_checkers_name_are_checks() {
+    const TEXT: &str = "bfd_instance unused {
+ neighbor_ip 10.1.0.9
+}
+bfd_instance rs1 {
+ neighbor_ip 10.1.0.11
+ source_ip 10.1.0.1
+ min_rx 300
+ min_tx 3.312
+ idle_tx 2000
+ multiplier 4
+ passive
+ ttl 64
+ max_hops 2
+ weight 5
+}
+virtual_server 192.0.2.10 80 {
+ real_server 10.1.0.11 80 {
+  BFD_CHECK {
+   name rs1
+  }
+ }
+ real_server 10.1.0.12 80 {
+  BFD_CHECK {
+   name rs2
+   retry 3
+  }
+ }
+}
+";
+    let import = import(TEXT);
+    let service = &import.services[0];
+    let first = &service.health.checks_of(service.servers[0].address)[0];
+    let Kind::Bfd(bfd) = first.kind else {
+        panic!("{first:?}");
+    };
+    assert_eq!((bfd.multihop, bfd.max_hops), (false, 2));
+    let ms = Duration::from_millis;
+    let settings = bfd.settings;
+    assert_eq!((settings.min_rx, settings.min_tx), (ms(300), ms(10)));
+    assert_eq!((settings.multiplier, settings.passive), (4, true));
+    assert_eq!(
+        (first.address, first.bind),
+        (Some(ip("10.1.0.11")), Some(ip("10.1.0.1")))
+    );
+    assert!(
+        service
+            .health
+            .checks_of(service.servers[1].address)
+            .is_empty()
+    );
+    assert_eq!(
+        lines(&import, Class::Wrong),
+        [
+            "k.conf:23:3: wrong: BFD_CHECK: it has no `name`, and checks nothing",
+            "k.conf:24:4: wrong: name: there is no bfd_instance \"rs2\"",
+            "k.conf:25:4: wrong: retry: BFD_CHECK has no such word",
+        ]
+    );
+    assert_eq!(
+        lines(&import, Class::Unsupported),
+        [
+            "k.conf:1:1: unsupported: bfd_instance: no BFD_CHECK names it, and virtual routers do not track sessions",
+            "k.conf:2:2: unsupported: neighbor_ip",
+            "k.conf:14:2: unsupported: weight: virtual routers do not track sessions",
+        ]
+    );
+    assert_eq!(
+        lines(&import, Class::Mapped),
+        [
+            "k.conf:8:2: mapped: min_tx: 10 ms",
+            "k.conf:9:2: mapped: idle_tx: a packet a second goes out while it is not up",
+            "k.conf:12:2: mapped: ttl: packets leave with 255",
+        ]
+    );
+}
