@@ -12,6 +12,8 @@ mod bfd;
 mod claims;
 #[path = "e2e/control.rs"]
 mod control;
+#[path = "e2e/drill.rs"]
+mod drill;
 #[path = "e2e/explain.rs"]
 mod explain;
 #[path = "e2e/failures.rs"]
@@ -124,6 +126,7 @@ fn run() -> ExitCode {
         takeover::cases,
         takeovers::cases,
         tracking::cases,
+        drill::cases,
         throughput::cases,
         pktgen::cases,
         pci::cases,

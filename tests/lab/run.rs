@@ -9,6 +9,7 @@ use std::{
 };
 
 /// How a command ended: its output and whether it succeeded.
+#[derive(Debug)]
 pub struct Ended {
     /// Its exit status; `None`: ended by a signal.
     pub code: Option<i32>,

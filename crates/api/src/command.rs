@@ -48,6 +48,10 @@ commands! {
     Vrrp = "vrrp",
     /// Gives the addresses of a virtual router, and of those that move with it, to another director: [`crate::Edited`].
     Failover(crate::Failover) = "failover",
+    /// The same as a rehearsal, which measures and takes them back: [`crate::Edited`] when it has begun.
+    Drill(crate::Drill) = "drill",
+    /// The drill under way, or the last one: [`crate::DrillState`], or null.
+    DrillState = "drill_state",
     /// Connection synchronisation: [`crate::Sync`], or null when nothing is synchronised.
     Sync = "sync",
     /// Starts a daemon of connection synchronisation (`ipvsadm --start-daemon`): [`crate::Edited`].

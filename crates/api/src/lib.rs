@@ -54,4 +54,4 @@ pub use reply::{
 /// The protocol's version. It rises when a change would make an older peer misread a message; added fields do not count.
 pub const VERSION: u32 = 1;
 pub use sync::{Sync, SyncPeer, SyncStart, SyncStop};
-pub use vrrp::{Failover, Heard, Tracked, Vrrp};
+pub use vrrp::{Drill, DrillState, Failover, Heard, Tracked, Vrrp};

@@ -30,6 +30,8 @@ pub enum Reply {
     Vrrp(Vec<crate::Vrrp>),
     /// To `sync`.
     Sync(Box<Option<crate::Sync>>),
+    /// To [`crate::Command::DrillState`].
+    DrillState(Option<crate::DrillState>),
     /// After the items of `events`.
     Events(EventsEnd),
     /// To `diff`.

@@ -83,6 +83,64 @@ pub struct Heard {
     pub priority: u8,
 }
 
+/// A rehearsed takeover to make.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Drill {
+    /// The name of an instance or a group.
+    pub instance: String,
+    /// Even if the other director is not known to be ready.
+    #[serde(default)]
+    pub force: bool,
+}
+
+/// How a drill stands, or ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DrillState {
+    /// The group's name, or the instance's.
+    pub instance: String,
+    /// `going` (given up), `there` (the other director has the addresses), `returning`, `settling` (back; it is looked whether the other
+    /// stops answering), `passed` or `failed`.
+    pub progress: String,
+    /// It has ended.
+    pub over: bool,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// Who had the addresses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer: Option<Heard>,
+    /// Milliseconds from giving them up to the first sign of somebody else who has them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gap_there_ms: Option<f64>,
+    /// Milliseconds from the other's last sign until they were back; 0 if it answered until then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gap_back_ms: Option<f64>,
+    /// Milliseconds for which the other still answered when they were back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overlap_ms: Option<f64>,
+    /// Probes sent.
+    pub probes: u64,
+}
+
+impl DrillState {
+    /// One that has just begun.
+    #[must_use]
+    pub fn begun(instance: &str) -> Self {
+        Self {
+            instance: instance.to_owned(),
+            progress: "going".to_owned(),
+            over: false,
+            why: None,
+            peer: None,
+            gap_there_ms: None,
+            gap_back_ms: None,
+            overlap_ms: None,
+            probes: 0,
+        }
+    }
+}
+
 /// What to give up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -4,9 +4,12 @@
 use crate::{Director, Output, context::Context, lvs, model::Interface};
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    sync::atomic::{
-        AtomicU8, AtomicU64,
-        Ordering::{Acquire, Relaxed, Release},
+    sync::{
+        Arc,
+        atomic::{
+            AtomicBool, AtomicU8, AtomicU64,
+            Ordering::{Acquire, Relaxed, Release},
+        },
     },
 };
 use types::{InterfaceId, MacAddr, Tick};
@@ -50,10 +53,67 @@ impl Director {
         self.shared().claims.all()
     }
 
+    /// What looks for one virtual address, wherever it is.
+    #[must_use]
+    pub fn address_watch(&self) -> Arc<AddressWatch> {
+        Arc::clone(&self.shared().watch)
+    }
+
     /// Forgets those claims.
     pub fn forget_claims(&mut self, over: impl Fn(&Claim) -> bool) {
         self.shared().claims.forget(over);
     }
+}
+
+/// One virtual address that is looked for wherever it is: how often somebody else was heard to have it.
+#[derive(Debug, Default)]
+pub struct AddressWatch {
+    on: AtomicBool,
+    /// As IPv6, an IPv4 address mapped.
+    address: [AtomicU64; 2],
+    heard: AtomicU64,
+}
+
+impl AddressWatch {
+    /// Counts from now on. For one thread.
+    pub fn begin(&self, address: IpAddr) {
+        self.on.store(false, Relaxed);
+        for (slot, half) in self.address.iter().zip(halves(address)) {
+            slot.store(half, Relaxed);
+        }
+        self.heard.store(0, Relaxed);
+        // Who sees that it is on sees the address.
+        self.on.store(true, Release);
+    }
+
+    /// Counts no more.
+    pub fn end(&self) {
+        self.on.store(false, Relaxed);
+    }
+
+    /// How often since it began.
+    #[must_use]
+    pub fn heard(&self) -> u64 {
+        self.heard.load(Relaxed)
+    }
+
+    fn hear(&self, address: IpAddr) {
+        if self.on.load(Acquire) {
+            let mut slots = self.address.iter().zip(halves(address));
+            if slots.all(|(slot, half)| slot.load(Relaxed) == half) {
+                self.heard.fetch_add(1, Relaxed);
+            }
+        }
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "halves of an address")]
+fn halves(address: IpAddr) -> [u64; 2] {
+    let bits = match address {
+        IpAddr::V4(ip) => ip.to_ipv6_mapped().to_bits(),
+        IpAddr::V6(ip) => ip.to_bits(),
+    };
+    [(bits >> 64) as u64, bits as u64]
 }
 
 /// Pairs of address and MAC there is room for. Beyond that they are only counted as dropped frames.
@@ -72,7 +132,11 @@ pub(crate) fn hear<F: Frame, O: Output<F>>(
         .floating
         .is_elsewhere(address, &cx.shared.roles, cx.now);
     let interfaces = cx.snapshot.net.interfaces();
-    if !elsewhere && interfaces.iter().all(|own| own.mac != mac) {
+    if interfaces.iter().any(|own| own.mac == mac) {
+        return;
+    }
+    cx.shared.watch.hear(address);
+    if !elsewhere {
         cx.shared.claims.note(address, mac, interface, cx.now);
     }
 }

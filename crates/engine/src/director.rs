@@ -96,6 +96,7 @@ impl Director {
                 .with_records(capacity.ftp_connections()),
             roles: Arc::default(),
             claims: Claims::default(),
+            watch: Arc::default(),
             defences: lvs::Defences::default(),
             clients: lvs::Clients::default(),
             resets: lvs::Resets::default(),

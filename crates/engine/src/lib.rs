@@ -45,7 +45,7 @@ mod waiting;
 mod worker;
 
 pub use capacity::{Capacity, CapacityError};
-pub use claims::Claim;
+pub use claims::{AddressWatch, Claim};
 pub use counters::{Conservation, DropReason, PortCounters, WorkerCounters};
 pub use director::{Director, Neighbourhood};
 pub use explain::{Caught, Explanation, Facts, Fate, Sender, SentFrame, ServerFacts};

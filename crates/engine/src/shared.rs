@@ -1,7 +1,7 @@
 //! What outlives snapshots and is shared by all workers.
 
 use crate::{
-    claims::Claims,
+    claims::{AddressWatch, Claims},
     lvs::{Clients, Defences, Resets, Roster},
     neighbour::NeighbourTable,
     role::Roles,
@@ -28,6 +28,8 @@ pub(crate) struct Shared {
     pub roles: Arc<Roles>,
     /// Who else says that they are theirs.
     pub claims: Claims,
+    /// Looks for one virtual address.
+    pub watch: Arc<AddressWatch>,
     /// Counts and cursors of services and servers.
     pub roster: Roster,
     /// How the defences against floods stand.

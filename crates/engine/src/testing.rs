@@ -160,6 +160,7 @@ impl World {
             connections6: Table::new(64, [3, 5], Arc::clone(&domain)).unwrap(),
             roles: Arc::default(),
             claims: Claims::default(),
+            watch: Arc::default(),
             roster: Roster::new(0, 0),
             defences: crate::lvs::Defences::default(),
             clients: crate::lvs::Clients::default(),

@@ -115,6 +115,23 @@ whatever the priorities are.")]
         instance: String,
     },
 
+    /// A rehearsed takeover: give the addresses to the other director, measure the gap, take them back
+    #[command(after_long_help = "\
+The addresses are asked for every millisecond while they are with nobody or with the other director (ARP, neighbour discovery). What is
+measured is, there: from giving them up to the first sign of the other (an answer, or its announcement); back: from its last sign until
+this director had them, and for how long it still answered then. They stay with the other for a second, and come back as a better
+director preempts a worse one, `preempt_delay` included.
+
+Refused unless a director is heard of in connection synchronisation that has 99 % of the active connections; nothing is known of the health
+checks there. Progress goes to standard error. Exit status 1 if they did not go, or did not come back.")]
+    Drill {
+        /// An instance's or a sync group's name
+        instance: String,
+        /// Also when the other director is not known to be ready
+        #[arg(long)]
+        force: bool,
+    },
+
     /// Connection synchronisation: who tells whom, and how much of it has arrived
     #[command(after_long_help = "\
 COMPLETE is which part of this director's active connections the other one has. LOST counts messages that did not arrive.

@@ -6,6 +6,7 @@ mod args;
 mod capture;
 mod check;
 mod convert;
+mod drill;
 mod edit;
 mod events;
 mod explain;
@@ -73,6 +74,7 @@ fn run(global: &Global, command: Command) -> Result<ExitCode, Failure> {
             let ask = Ask::Failover(api::Failover { instance });
             query::show(global, ask, show::edited)?;
         }
+        Command::Drill { instance, force } => drill::drill(global, instance, force)?,
         Command::Sync => query::show(global, Ask::Sync, |s: &Option<api::Sync>| {
             show::sync(s.as_ref())
         })?,

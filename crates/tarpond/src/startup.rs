@@ -131,6 +131,7 @@ pub fn run(config: Config, source: Source) -> Result<()> {
     let tools = Tools {
         ready,
         roles: director.roles(),
+        watch: director.address_watch(),
         neighbours: director.neighbourhood(),
         mail,
         urgent,

@@ -8,6 +8,7 @@
 mod announce;
 mod cause;
 mod codec;
+mod drill;
 mod error;
 mod frame;
 mod timers;
@@ -17,6 +18,7 @@ mod unit;
 pub use announce::{Announcer, Repetition};
 pub use cause::Cause;
 pub use codec::{Advertisement, Authentication, Checksum, Version};
+pub use drill::{Drill, PROBE, Progress as DrillProgress, Seen as DrillSeen, Step as DrillStep};
 pub use error::ParseError;
 pub use frame::{Link, Received, advertisement, announcements, probe};
 pub use timers::{Interval, master_down, skew};

@@ -201,6 +201,11 @@ impl Unit {
         true
     }
 
+    /// What was given up on command may be taken back from a worse master, as if it had not been.
+    pub const fn take_back(&mut self) {
+        self.yielded = false;
+    }
+
     /// Tells members what to be from now on; state and timers stay. Members are matched by their order, of which there must be as
     /// many as before.
     pub fn reconfigure(&mut self, members: Vec<MemberSettings>, preemption: Preemption) {

@@ -50,6 +50,7 @@ impl Director {
             roster: live.roster.copy(),
             roles: Arc::clone(&live.roles),
             claims: Claims::default(),
+            watch: Arc::default(),
             defences: live.defences.copy(),
             clients: live.clients.copy(),
             resets: crate::lvs::Resets::default(),

@@ -51,6 +51,8 @@ pub fn run(control: &mut Control, command: Command) -> Outcome {
         Command::SyncStart(start) => edited(edits::sync_start(control, start)),
         Command::SyncStop(stop) => edited(edits::sync_stop(control, &stop)),
         Command::Failover(failover) => edited(control.fail_over(&failover.instance)),
+        Command::Drill(drill) => edited(control.drill(&drill)),
+        Command::DrillState => Outcome::Reply(Reply::DrillState(control.drill_state())),
         Command::Events(filter) => Outcome::Job(Job::Events(EventsJob::new(control, filter))),
         Command::Diff => Outcome::Reply(Reply::Differences(health::differences(control))),
         Command::Counters => Outcome::Reply(Reply::Counters(listings::counters(control))),

@@ -5,6 +5,7 @@
 mod claims;
 mod client;
 mod commands;
+mod drill;
 mod edits;
 mod explain;
 mod health;

@@ -1,6 +1,6 @@
 //! What the control thread owns: the desired state, the director it goes to, ports and TAPs.
 
-use super::{Claims, claims, journal::Journal, listings::Rates, passive};
+use super::{Claims, claims, drill, journal::Journal, listings::Rates, passive};
 use crate::{
     capture::{Session, Switch},
     clock::Clock,
@@ -286,6 +286,29 @@ impl Control {
             Some(takeover) => takeover.fail_over(name),
             None => Err(Error::new(ErrorCode::Internal, "the daemon is stopping")),
         }
+    }
+
+    /// Gives up an instance or a group, measures, and takes it back.
+    ///
+    /// # Errors
+    /// There is none, it is not master, or the other director is not known to be ready.
+    pub fn drill(&self, wanted: &api::Drill) -> Result<Vec<String>, Error> {
+        let Some(takeover) = &self.takeover else {
+            return Err(Error::new(ErrorCode::Internal, "the daemon is stopping"));
+        };
+        takeover.master(&wanted.instance)?;
+        if !wanted.force
+            && let Some(why) = drill::unready(self.synchronisation().as_ref())
+        {
+            let message = format!("{why}; with --force the drill is made in any case");
+            return Err(Error::new(ErrorCode::Invalid, message));
+        }
+        takeover.drill(&wanted.instance)
+    }
+
+    /// The drill under way, or the last one.
+    pub fn drill_state(&self) -> Option<api::DrillState> {
+        self.takeover.as_ref().and_then(Takeover::drill_shown)
     }
 
     /// Releases all virtual addresses.

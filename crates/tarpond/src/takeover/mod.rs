@@ -19,7 +19,7 @@ pub use watch::{Watched, watched};
 use crate::{clock::Clock, worker::Gauge};
 use anyhow::{Context as _, Result};
 use dpdk::{Eal, Mempool};
-use engine::{Neighbourhood, Roles};
+use engine::{AddressWatch, Neighbourhood, Roles};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
@@ -36,6 +36,8 @@ enum Request {
     Plans(Vec<UnitPlan>),
     /// Give up the unit of that number.
     GiveUp(usize),
+    /// Give up the unit of that number, measure, and take it back.
+    Drill(usize),
     /// A port has lost its carrier, or has it again.
     Carrier(types::PortId, bool),
     /// A tracker's finding.
@@ -65,6 +67,8 @@ impl Desk {
 pub struct Tools {
     /// Gives and takes the roles.
     pub roles: Arc<Roles>,
+    /// Looks for an address that is given up.
+    pub watch: Arc<AddressWatch>,
     /// MACs of unicast peers.
     pub neighbours: Neighbourhood,
     /// Advertisements in.
@@ -93,6 +97,7 @@ pub struct Takeover {
     desk: Desk,
     shown: Arc<Mutex<Vec<api::Vrrp>>>,
     news: Arc<News>,
+    drill: Arc<Mutex<Option<api::DrillState>>>,
     thread: Option<JoinHandle<()>>,
     /// Runs scripts and reads files, if any are tracked.
     watchers: Option<Watchers>,
@@ -110,6 +115,7 @@ impl Takeover {
                 requests: Arc::default(),
             },
             shown: Arc::default(),
+            drill: Arc::default(),
             news: News::new().context("cannot make the takeover thread's bell")?,
             thread: None,
             watchers: None,
@@ -122,6 +128,7 @@ impl Takeover {
             Arc::clone(&takeover.shown),
         );
         let news = Arc::clone(&takeover.news);
+        let drill = Arc::clone(&takeover.drill);
         let eal = eal.clone();
         takeover.thread = Some(
             std::thread::Builder::new()
@@ -135,7 +142,7 @@ impl Takeover {
                              for it; give the daemon CAP_SYS_NICE"
                         );
                     }
-                    Thread::new(plans, tools, requests, shown, news).run();
+                    Thread::new(plans, tools, requests, shown, news, drill).run();
                 })
                 .context("cannot start the takeover thread")?,
         );
@@ -184,6 +191,45 @@ impl Takeover {
     /// # Errors
     /// What is wrong with it.
     pub fn fail_over(&self, name: &str) -> Result<Vec<String>, api::Error> {
+        let (unit, names) = self.master(name)?;
+        self.ask(Request::GiveUp(unit));
+        Ok(names
+            .iter()
+            .map(|name| format!("{name}: given up"))
+            .collect())
+    }
+
+    /// Gives up the unit that has the instance or group `name`, measures, and takes it back: `Ok` with the names of what moves.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn drill(&self, name: &str) -> Result<Vec<String>, api::Error> {
+        let (unit, names) = self.master(name)?;
+        let mut shown = self.drill.lock().unwrap_or_else(PoisonError::into_inner);
+        if shown.as_ref().is_some_and(|drill| !drill.over) {
+            let message = "a drill is under way";
+            return Err(api::Error::new(api::ErrorCode::Busy, message));
+        }
+        // Nobody shall take the last one's end for this one's.
+        *shown = Some(api::DrillState::begun(name));
+        drop(shown);
+        self.ask(Request::Drill(unit));
+        Ok(names)
+    }
+
+    /// The drill under way, or the last one.
+    pub fn drill_shown(&self) -> Option<api::DrillState> {
+        self.drill
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// The unit of the instance or group `name`, which is master, and its instances' names.
+    ///
+    /// # Errors
+    /// There is none, or it is not master.
+    pub fn master(&self, name: &str) -> Result<(usize, Vec<String>), api::Error> {
         let shown = self.shown();
         let of = |v: &&api::Vrrp| v.name == name || v.sync_group.as_deref() == Some(name);
         let Some(instance) = shown.iter().find(of) else {
@@ -205,12 +251,8 @@ impl Takeover {
             );
             return Err(api::Error::new(api::ErrorCode::Invalid, message));
         }
-        self.ask(Request::GiveUp(instance.unit));
-        Ok(shown
-            .iter()
-            .filter(|v| v.unit == instance.unit)
-            .map(|v| format!("{}: given up", v.name))
-            .collect())
+        let members = shown.iter().filter(|v| v.unit == instance.unit);
+        Ok((instance.unit, members.map(|v| v.name.clone()).collect()))
     }
 
     /// Where transitions are told.

@@ -29,6 +29,14 @@ pub struct UnitPlan {
     pub announced: Vec<(PortId, Link, IpAddr)>,
 }
 
+impl UnitPlan {
+    /// An address that can be asked for, and where.
+    #[must_use]
+    pub fn announced_on_its_link(&self) -> Option<(PortId, Link, IpAddr)> {
+        self.announced.first().copied()
+    }
+}
+
 /// A virtual router.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemberPlan {

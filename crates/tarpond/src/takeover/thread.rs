@@ -1,6 +1,9 @@
 //! The thread itself: what was received, what is due, what follows from it.
 
+mod drill;
 mod track;
+
+use drill::Running;
 
 use super::{
     ALWAYS, NAP, News, Request, Tools, Transition, UnitPlan, Urgent,
@@ -45,6 +48,10 @@ pub(super) struct Thread {
     expired: Vec<u64>,
     /// When a backup's patience was over, and the rounds of each worker then.
     asked: Option<(Duration, Vec<u64>)>,
+    /// The drill under way, or the last one.
+    drill: Option<Running>,
+    /// Where it is shown.
+    drill_shown: Arc<Mutex<Option<api::DrillState>>>,
     /// It was told to stop.
     stopping: bool,
 }
@@ -56,6 +63,7 @@ impl Thread {
         requests: Arc<Mutex<Vec<Request>>>,
         shown: Arc<Mutex<Vec<api::Vrrp>>>,
         news: Arc<News>,
+        drill_shown: Arc<Mutex<Option<api::DrillState>>>,
     ) -> Self {
         let now = tools.clock.precise();
         let units = plans
@@ -91,6 +99,8 @@ impl Thread {
             down: Vec::new(),
             ready: false,
             asked: None,
+            drill: None,
+            drill_shown,
             stopping: false,
         }
     }
@@ -121,6 +131,7 @@ impl Thread {
                     });
                     self.announce(number, now);
                 }
+                self.go_on_with_drill(now);
             }
             self.lease();
             for ring in &self.tools.urgent {
@@ -227,6 +238,7 @@ impl Thread {
                 Request::GiveUp(number) => self.step(number, now, changed, |unit, actions| {
                     unit.give_up(now, actions);
                 }),
+                Request::Drill(number) => self.begin_drill(number, now, changed),
                 Request::Found(tracker, finding) => {
                     self.found(&tracker, &finding, now, changed);
                 }
@@ -431,7 +443,7 @@ impl Thread {
             .units
             .iter()
             .flat_map(|l| [l.unit.due(), l.announcer.due()]);
-        let due = dues.flatten().min();
+        let due = dues.chain([self.drill_due()]).flatten().min();
         let now = self.tools.clock.precise();
         let wait = due.map_or(NAP, |due| due.saturating_sub(now).min(NAP));
         let wait = match self.asked {

@@ -405,6 +405,22 @@ fn a_master_that_is_weighed_down_is_preempted_and_both_know_why() {
     );
 }
 
+#[test]
+fn what_was_given_up_is_preempted_only_once_it_may_be() {
+    let mut this = Under::master(200);
+    assert!(this.unit.give_up(ms(3010), &mut this.actions));
+    for n in 31..60 {
+        this.hear(ms(n * 100), 0, 20, 150);
+    }
+    assert_eq!(this.unit.state(), State::Backup);
+    this.unit.take_back();
+    for n in 60..64 {
+        this.hear(ms(n * 100), 0, 20, 150);
+        this.run(ms(n * 100 + 50));
+    }
+    assert_eq!(this.unit.state(), State::Master);
+}
+
 fn group() -> Under {
     let second = MemberSettings {
         router_id: 7,
