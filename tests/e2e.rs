@@ -53,6 +53,8 @@ mod removal;
 mod service;
 #[path = "e2e/side_by_side.rs"]
 mod side_by_side;
+#[path = "e2e/sip.rs"]
+mod sip;
 #[path = "e2e/start.rs"]
 mod start;
 #[path = "e2e/sync.rs"]
@@ -106,6 +108,7 @@ fn run() -> ExitCode {
         control::cases,
         explain::cases,
         ftp::cases,
+        sip::cases,
         host::cases,
         health::cases,
         keepalived::cases,

@@ -2,8 +2,10 @@
 
 use crate::EventFilter;
 use serde::{Deserialize, Serialize};
-use std::net::SocketAddr;
-use types::{ForwardingMethod, IpNet, Protocol, Scheduler, SchedulerFlag, Tunnel, Weight};
+use std::{net::SocketAddr, str::FromStr};
+use types::{
+    ForwardingMethod, IpNet, PersistenceEngine, Protocol, Scheduler, SchedulerFlag, Tunnel, Weight,
+};
 
 macro_rules! commands {
     ($($(#[doc = $doc:literal])+ $variant:ident $(($args:ty))? = $name:literal),+ $(,)?) => {
@@ -215,12 +217,50 @@ pub struct ServiceAdd {
     /// Clients of one network count as one: an IPv4 mask (`255.255.255.0`) or an IPv6 prefix length (`64`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub netmask: Option<String>,
+    /// What tells connections of one client apart besides its address; default none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub persistence_engine: Option<EngineChoice>,
     /// Each datagram is scheduled by itself (UDP, or by mark); default false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub one_packet: Option<bool>,
     /// Forwarding method of servers added without one; default route.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub method: Option<ForwardingMethod>,
+}
+
+/// A persistence engine (`"sip"`), or that there is to be none (`"none"`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EngineChoice {
+    /// None.
+    None,
+    /// That.
+    #[serde(untagged)]
+    Engine(PersistenceEngine),
+}
+
+impl EngineChoice {
+    /// The engine, if it is one.
+    #[must_use]
+    pub const fn engine(self) -> Option<PersistenceEngine> {
+        match self {
+            Self::None => None,
+            Self::Engine(engine) => Some(engine),
+        }
+    }
+}
+
+impl FromStr for EngineChoice {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "none" => Ok(Self::None),
+            name => name
+                .parse()
+                .map(Self::Engine)
+                .map_err(|why| format!("{why}, none")),
+        }
+    }
 }
 
 /// Changes to a service: [`ServiceAdd`]'s fields, where absent is "as it is" (and 0 seconds of persistence is off).
@@ -244,6 +284,9 @@ pub struct ServiceEdit {
     /// As in [`ServiceAdd`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub netmask: Option<String>,
+    /// As in [`ServiceAdd`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub persistence_engine: Option<EngineChoice>,
     /// As in [`ServiceAdd`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub one_packet: Option<bool>,

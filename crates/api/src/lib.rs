@@ -33,8 +33,9 @@ pub use codec::{
     encode_error, encode_item, encode_ok,
 };
 pub use command::{
-    Capture, Command, ConnectionFilter, Document, Drain, ServerAdd, ServerDelete, ServerEdit,
-    ServiceAdd, ServiceDelete, ServiceEdit, ServiceRef, SettingsEdit, TimeoutsEdit, Zero,
+    Capture, Command, ConnectionFilter, Document, Drain, EngineChoice, ServerAdd, ServerDelete,
+    ServerEdit, ServiceAdd, ServiceDelete, ServiceEdit, ServiceRef, SettingsEdit, TimeoutsEdit,
+    Zero,
 };
 pub use error::{Error, ErrorCode};
 pub use event::{Differences, Event, EventFilter, EventKind, EventsEnd, RouterRef};
@@ -45,10 +46,10 @@ pub use explain::{
 pub use health::{CheckOutcome, CheckRun, CheckState, CheckedServer, ServerHealth, ServiceHealth};
 pub use reply::{
     Applied, CaptureEnd, CapturedFrame, Change, Claim, Connection, ConnectionsEnd, Counters,
-    Direction, DrainEnd, DrainProgress, DropCount, Edited, Effect, Fill, Item, Link, MailStatus,
-    MarkRule, Memory, MemoryMode, Neighbour, NeighbourState, Persistence, Port, PortAddress,
-    PortStats, Reply, Route, RouteKind, Server, Service, Setting, Status, Timeouts, Totals,
-    Traffic, Worker, WorkerCounters,
+    Direction, DrainEnd, DrainProgress, DropCount, Edited, Effect, EngineData, Fill, Item, Link,
+    MailStatus, MarkRule, Memory, MemoryMode, Neighbour, NeighbourState, Persistence, Port,
+    PortAddress, PortStats, Reply, Route, RouteKind, Server, Service, Setting, Status, Timeouts,
+    Totals, Traffic, Worker, WorkerCounters,
 };
 
 /// The protocol's version. It rises when a change would make an older peer misread a message; added fields do not count.

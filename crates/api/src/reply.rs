@@ -4,8 +4,8 @@ use crate::{Bytes, Differences, Event, EventsEnd, ServerHealth, ServiceHealth};
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
 use types::{
-    ForwardingMethod, IpNet, MacAddr, Mark, Protocol, Scheduler, SchedulerFlag, ServiceKey, Tunnel,
-    VlanId, Weight,
+    ForwardingMethod, IpNet, MacAddr, Mark, PersistenceEngine, Protocol, Scheduler, SchedulerFlag,
+    ServiceKey, Tunnel, VlanId, Weight,
 };
 
 /// What `ok` holds: which one follows from the command.
@@ -300,6 +300,9 @@ pub struct Persistence {
     pub timeout_s: u32,
     /// IPv4 mask (`255.255.255.255`) or IPv6 prefix length (`128`).
     pub netmask: String,
+    /// What tells a client's connections apart besides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine: Option<PersistenceEngine>,
 }
 
 /// A real server of a service.
@@ -359,6 +362,18 @@ pub struct Connection {
     /// A persistence template.
     #[serde(default)]
     pub template: bool,
+    /// What tells a template apart from others of its client.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub persistence: Option<EngineData>,
+}
+
+/// What a persistence engine goes by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EngineData {
+    /// Which engine.
+    pub engine: PersistenceEngine,
+    /// For `sip` a Call-ID; each character is a byte (Latin-1).
+    pub data: String,
 }
 
 /// After the last connection.

@@ -37,6 +37,7 @@ fn every_kind_of_argument() -> Vec<Command> {
             scheduler_flags: None,
             persistent: Some(0),
             netmask: None,
+            persistence_engine: Some(api::EngineChoice::None),
             one_packet: Some(true),
             method: None,
         }),

@@ -364,6 +364,11 @@ fn services(changes: &mut Changes, old: &[Service], new: &[Service]) {
         if let (Some(pa), Some(pb)) = (a.persistence, b.persistence) {
             changes.value(e, &of("netmask"), pa.netmask, pb.netmask);
         }
+        let engine = |s: &Service| match s.persistence.and_then(|p| p.engine) {
+            Some(engine) => engine.name(),
+            None => "none",
+        };
+        changes.value(e, &of("persistence_engine"), engine(a), engine(b));
         changes.value(e, &of("one_packet"), a.one_packet, b.one_packet);
         changes.value(e, &of("method of new servers"), a.method, b.method);
         limits::limits(changes, &of(""), &a.limits, &b.limits);

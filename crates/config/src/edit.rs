@@ -2,7 +2,7 @@
 
 use crate::{Config, Netmask, Persistence, Problem, Server, Service, ServiceKey};
 use std::{fmt, net::SocketAddr};
-use types::{Scheduler, SchedulerFlag};
+use types::{PersistenceEngine, Scheduler, SchedulerFlag};
 
 /// Why an edit was not made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -156,14 +156,15 @@ impl Service {
     }
 
     /// Changes persistence: `seconds` 0 turns it off, absent leaves it; so `netmask` (its text: an IPv4 mask, or an IPv6
-    /// prefix length).
+    /// prefix length) and `engine` (`Some(None)` turns that off).
     ///
     /// # Errors
-    /// [`EditError::Invalid`] for a netmask that is none, or one without persistence.
+    /// [`EditError::Invalid`] for a netmask that is none, and for one, or an engine, without persistence.
     pub fn set_persistence(
         &mut self,
         seconds: Option<u32>,
         netmask: Option<&str>,
+        engine: Option<Option<PersistenceEngine>>,
     ) -> Result<(), EditError> {
         let invalid =
             |what: &str, instead: String| EditError::Invalid(vec![Problem::new("", what, instead)]);
@@ -182,8 +183,15 @@ impl Service {
                     .map_err(|instead| invalid("wrong netmask", instead))?,
             ),
         };
+        if timeout_s == 0 && engine.flatten().is_some() {
+            return Err(invalid(
+                "a persistence engine without persistence does nothing",
+                "give persistent seconds too, like 300".into(),
+            ));
+        }
         self.persistence = (timeout_s > 0).then(|| Persistence {
             timeout_s,
+            engine: engine.unwrap_or(before.and_then(|p| p.engine)),
             netmask: netmask
                 .or(before.map(|p| p.netmask))
                 .unwrap_or_else(|| Netmask::whole(&self.address_or_any())),

@@ -8,8 +8,8 @@ use std::{
     str::FromStr,
 };
 use types::{
-    Family, ForwardingMethod, IpNet, MacAddr, Mark, Protocol, Scheduler, SchedulerFlag, ServiceKey,
-    Tunnel, VlanId, Weight,
+    Family, ForwardingMethod, IpNet, MacAddr, Mark, PersistenceEngine, Protocol, Scheduler,
+    SchedulerFlag, ServiceKey, Tunnel, VlanId, Weight,
 };
 
 /// A whole configuration.
@@ -479,6 +479,8 @@ pub struct Persistence {
     pub timeout_s: u32,
     /// Clients that are equal under it count as one.
     pub netmask: Netmask,
+    /// What tells a client's connections apart besides.
+    pub engine: Option<PersistenceEngine>,
 }
 
 /// What of a client's address counts for persistence.
@@ -506,11 +508,7 @@ impl Netmask {
     /// What to write instead.
     pub fn parse(text: &str, address: &SocketAddr) -> Result<Self, String> {
         let mask = match address {
-            SocketAddr::V4(_) => text
-                .parse::<Ipv4Addr>()
-                .ok()
-                .filter(|mask| !mask.is_unspecified())
-                .map(Self::V4),
+            SocketAddr::V4(_) => text.parse::<Ipv4Addr>().ok().map(Self::V4),
             SocketAddr::V6(_) => text
                 .trim_start_matches('/')
                 .parse::<u8>()

@@ -285,6 +285,8 @@ struct ServiceTable<'c> {
     persistent: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     netmask: Option<NumberOrText>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    persistence_engine: Option<&'static str>,
     one_packet: bool,
     method: &'static str,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
@@ -557,6 +559,7 @@ fn service(service: &Service) -> ServiceTable<'_> {
             Netmask::V4(mask) => NumberOrText::Text(mask.to_string()),
             Netmask::V6(prefix) => NumberOrText::Number(prefix.into()),
         }),
+        persistence_engine: service.persistence.and_then(|p| Some(p.engine?.name())),
         one_packet: service.one_packet,
         method: service.method.name(),
         allow: &service.limits.access.allow,

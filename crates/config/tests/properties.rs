@@ -333,6 +333,7 @@ fn configs() -> impl Strategy<Value = Config> {
                     persistence: persistence.map(|(timeout_s, mask)| Persistence {
                         timeout_s,
                         netmask: Netmask::V4(mask.max(1).into()),
+                        engine: (udp && mask % 2 == 0).then_some(types::PersistenceEngine::Sip),
                     }),
                     one_packet: udp && scheduler % 2 == 1,
                     servers,
@@ -517,19 +518,19 @@ fn edits_are_checked_like_files() {
         "{nowhere}"
     );
     let edited = config
-        .edited(|c| c.service_mut(key)?.set_persistence(Some(60), None))
+        .edited(|c| c.service_mut(key)?.set_persistence(Some(60), None, None))
         .unwrap();
     let changes: Vec<String> = diff(&config, &edited).into_iter().map(|c| c.text).collect();
     assert_eq!(changes, [format!("service {key}: persistent 0 -> 60")]);
     let off = edited
-        .edited(|c| c.service_mut(key)?.set_persistence(Some(0), None))
+        .edited(|c| c.service_mut(key)?.set_persistence(Some(0), None, None))
         .unwrap();
     assert_eq!(off, config);
     assert!(
         config
             .edited(|c| c
                 .service_mut(key)?
-                .set_persistence(None, Some("255.255.0.0")))
+                .set_persistence(None, Some("255.255.0.0"), None))
             .is_err()
     );
     let gone = config.edited(|c| c.delete_service(key)).unwrap();

@@ -67,6 +67,24 @@ fn a_recorded_message_is_read_and_written_again() {
     assert_eq!(batch.take(None), None);
 }
 
+/// A template of `--pe sip`, and the connection it controls.
+const RECORDED_CALL: &str = "00070060020100000011002400000100000013c413c413c4000000000000012cac1000010a0000640a01000d\
+    00110034000011000000000013c413c4000000000000003cac1000010a0000640a01000d02096161616140686f73740303736970";
+
+#[test]
+fn a_recorded_call_id_is_read_and_written_again() {
+    let recorded = bytes(RECORDED_CALL);
+    let message = Message::parse(&recorded).unwrap();
+    let told: Vec<_> = message
+        .connections
+        .iter()
+        .map(|c| c.persistence.clone())
+        .collect();
+    let call = (b"sip".to_vec(), b"aaaa@host".to_vec());
+    assert_eq!(told, [None, Some(call)]);
+    assert_eq!(message.write(), recorded);
+}
+
 #[test]
 fn a_note_stands_behind_the_connections_and_ipvs_need_not_see_it() {
     let mut message = Message::parse(&bytes(RECORDED)).unwrap();

@@ -28,6 +28,12 @@ impl Capacity {
     pub fn ftp_connections(&self) -> usize {
         ((self.connections4 + self.connections6) / 64).clamp(16, 16_384)
     }
+
+    /// Templates told apart by Call-ID (`--pe sip`) at once, of both families, 256 bytes each: one in 16 connections, 65,536 at most.
+    #[must_use]
+    pub fn sip_calls(&self) -> usize {
+        ((self.connections4 + self.connections6) / 16).clamp(16, 65_536)
+    }
 }
 
 impl Default for Capacity {

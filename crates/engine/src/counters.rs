@@ -119,6 +119,8 @@ drop_reasons! {
     EndpointLimit = "endpoint_limit",
     /// Two workers met the same new connection again and again; the sender will retry.
     ConnectionBusy = "connection_busy",
+    /// For a service with the persistence engine `sip`, but without a Call-ID.
+    NoCallId = "no_call_id",
     /// A packet of an FTP control connection that must not go on before one that is missing; the sender will send it again.
     HelperWaits = "helper_waits",
     /// A request answered by the director itself: echo, ARP or neighbour solicitation; the answer counts as generated.

@@ -93,7 +93,7 @@ impl Director {
             connections4: Table::new(capacity.connections4, hash_key, Arc::clone(&domain))?,
             connections6: Table::new(capacity.connections6, hash_key, Arc::clone(&domain))?,
             roster: Roster::new(capacity.services, capacity.servers)
-                .with_records(capacity.ftp_connections()),
+                .with_room(capacity.ftp_connections(), capacity.sip_calls()),
             roles: Arc::default(),
             claims: Claims::default(),
             watch: Arc::default(),

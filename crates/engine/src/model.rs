@@ -9,8 +9,8 @@ use std::{
 };
 pub use types::ServiceKey;
 use types::{
-    ForwardingMethod, InterfaceId, InterfaceName, IpNet, MacAddr, Mark, OnRemoval, PortId,
-    Protocol, Scheduler, SchedulerFlags, Tunnel, VlanId, Weight,
+    ForwardingMethod, InterfaceId, InterfaceName, IpNet, MacAddr, Mark, OnRemoval,
+    PersistenceEngine, PortId, Protocol, Scheduler, SchedulerFlags, Tunnel, VlanId, Weight,
 };
 
 /// The whole desired state.
@@ -134,6 +134,8 @@ pub struct Persistence {
     pub timeout_s: u32,
     /// ANDed with the client's address. IPv4: the low 32 bits, any pattern; IPv6: a prefix mask.
     pub netmask: u128,
+    /// What tells connections of a client apart besides.
+    pub engine: Option<PersistenceEngine>,
 }
 
 /// Who may make connections to a service, and how many. What stands goes on, whatever changes here.

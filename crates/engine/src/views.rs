@@ -3,8 +3,8 @@
 use crate::model::{Persistence, ServiceKey};
 use std::net::{IpAddr, SocketAddr};
 use types::{
-    ForwardingMethod, InterfaceId, IpNet, Scheduler, SchedulerFlags, ServerId, ServiceId, Tunnel,
-    Weight,
+    ForwardingMethod, InterfaceId, IpNet, PersistenceEngine, Scheduler, SchedulerFlags, ServerId,
+    ServiceId, Tunnel, Weight,
 };
 
 /// Connections of a server, as IPVS counts them.
@@ -116,7 +116,7 @@ pub struct ServerView {
 }
 
 /// A connection or persistence template.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConnectionView {
     /// IANA protocol number; 0 for a template that covers every protocol.
     pub protocol: u8,
@@ -134,6 +134,8 @@ pub struct ConnectionView {
     pub method: ForwardingMethod,
     /// A persistence template rather than a connection.
     pub template: bool,
+    /// What a template's persistence engine goes by: a Call-ID.
+    pub engine: Option<(PersistenceEngine, Vec<u8>)>,
     /// The server's slot.
     pub id: ServerId,
 }

@@ -4,7 +4,7 @@
 //! windows, with the quartiles: "base" makes the same random tuples and sums them without looking anything up, "find" also hashes,
 //! prefetches, finds and touches, "unstaged" does that one packet after the other. Report differences to base.
 
-use flowtable::{Claim, Deltas, Expiry, Hash, New, Side, StateFlags, Table, Tuple, V4};
+use flowtable::{Claim, Deltas, Expiry, Hash, Kind, New, Side, StateFlags, Table, Tuple, V4};
 use rcu::Domain;
 use std::{
     hint::black_box,
@@ -89,7 +89,7 @@ fn fill(table: &Table<V4>, connections: u32) {
     for n in 0..connections {
         let t = tuple(n);
         let h = table.hash(t.protocol, t.client, t.client_port);
-        match table.claim(h, &t, false, Tick(0), &mut |_| Expiry::Expire) {
+        match table.claim(h, &t, Kind::Connection, Tick(0), &mut |_| Expiry::Expire) {
             Claim::Won(embryo) => {
                 embryo.publish(&New {
                     daddr: reply(n).other,

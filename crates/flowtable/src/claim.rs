@@ -12,7 +12,7 @@ use crate::{
     hash::Hash,
     state::{Lifecycle, StateFlags, StateWord},
     sweep::{Expiry, Settled},
-    table::{Slot, Table},
+    table::{Kind, Slot, Table},
     tally::Event,
 };
 use rcu::sync::{
@@ -59,7 +59,7 @@ pub struct New<A> {
     pub template: Option<Slot>,
     /// Firewall mark, 0 for none.
     pub mark: Mark,
-    /// Checksum deltas of NAT.
+    /// Checksum deltas of NAT; a template has none.
     pub deltas: Deltas,
     /// A number of the caller's.
     pub note: u32,
@@ -98,12 +98,12 @@ impl<F: Family> Table<F> {
         &self,
         h: Hash,
         t: &Tuple<F::Addr>,
-        template: bool,
+        kind: Kind,
         now: Tick,
         on: &mut dyn FnMut(Entry<'_, F>) -> Expiry,
     ) -> Claim<'_, F> {
         loop {
-            match self.survey(h, t, template, now) {
+            match self.survey(h, t, kind, now) {
                 Some(Met::Exists(slot)) => return Claim::Exists(slot),
                 Some(Met::Busy) => return self.busy(h),
                 Some(Met::PastItsTime(slot)) => match self.settle(slot, now, on) {
@@ -115,7 +115,7 @@ impl<F: Family> Table<F> {
                 None => break,
             }
         }
-        if !template && self.connections_of(h, t) >= self.client_cap.load(Relaxed) {
+        if !kind.is_template() && self.connections_of(h, t) >= self.client_cap.load(Relaxed) {
             self.tally.refused(h.group, Event::ClientFull);
             return Claim::ClientFull;
         }
@@ -123,7 +123,7 @@ impl<F: Family> Table<F> {
             self.tally.refused(h.group, Event::Full);
             return Claim::Full;
         };
-        self.contend(h, t, template, now, slot, word)
+        self.contend(h, t, kind, now, slot, word)
     }
 
     /// Makes a taken slot a candidate and sees whether it wins.
@@ -131,7 +131,7 @@ impl<F: Family> Table<F> {
         &self,
         h: Hash,
         t: &Tuple<F::Addr>,
-        template: bool,
+        kind: Kind,
         now: Tick,
         slot: Slot,
         word: StateWord,
@@ -140,7 +140,7 @@ impl<F: Family> Table<F> {
         // Pairs with the acquire fence of a reader without an epoch (`Table::list`): whoever sees a word written below also
         // sees that the generation has changed.
         fence(Release);
-        row.key.claim(t, template);
+        row.claim(t, kind);
         let candidate = word.with_lifecycle(Lifecycle::Candidate);
         // Release: whoever sees a candidate sees its key.
         row.state.store(candidate.0, Release);
@@ -158,7 +158,7 @@ impl<F: Family> Table<F> {
             word: candidate,
             now,
         };
-        match self.met_while_contending(h, t, template, now, slot) {
+        match self.met_while_contending(h, t, kind, now, slot) {
             Some(Met::Exists(slot)) => return Claim::Exists(slot),
             Some(Met::Busy | Met::PastItsTime(_)) => return self.busy(h),
             None => {}
@@ -172,9 +172,9 @@ impl<F: Family> Table<F> {
     }
 
     /// First look: is there anything of this key?
-    fn survey(&self, h: Hash, t: &Tuple<F::Addr>, template: bool, now: Tick) -> Option<Met> {
+    fn survey(&self, h: Hash, t: &Tuple<F::Addr>, kind: Kind, now: Tick) -> Option<Met> {
         self.probe(h, |slot, row| {
-            let Some(word) = key_owner(row, t, template) else {
+            let Some(word) = key_owner(row, t, kind) else {
                 return ControlFlow::Continue(());
             };
             match word.lifecycle() {
@@ -192,7 +192,7 @@ impl<F: Family> Table<F> {
         &self,
         h: Hash,
         t: &Tuple<F::Addr>,
-        template: bool,
+        kind: Kind,
         now: Tick,
         own: Slot,
     ) -> Option<Met> {
@@ -203,7 +203,7 @@ impl<F: Family> Table<F> {
                 return ControlFlow::Continue(());
             }
             // Another try only after the word has changed under us, which a slot does a few times in a claim's life.
-            while let Some(word) = key_owner(row, t, template) {
+            while let Some(word) = key_owner(row, t, kind) {
                 match word.lifecycle() {
                     Lifecycle::Live if !row.past_its_time(now) => {
                         return ControlFlow::Break(Met::Exists(slot));
@@ -271,7 +271,7 @@ impl<F: Family> Table<F> {
 }
 
 /// The word of a row that stands for this key: a live entry or one being made or settled, not an unhashed or dead one.
-fn key_owner<C: KeyCells>(row: &Row<C>, t: &Tuple<C::Addr>, template: bool) -> Option<StateWord> {
+fn key_owner<C: KeyCells>(row: &Row<C>, t: &Tuple<C::Addr>, kind: Kind) -> Option<StateWord> {
     loop {
         let word = row.state();
         match word.lifecycle() {
@@ -281,7 +281,7 @@ fn key_owner<C: KeyCells>(row: &Row<C>, t: &Tuple<C::Addr>, template: bool) -> O
             _ if word.flags().contains(StateFlags::UNHASHED) => return None,
             Lifecycle::Candidate | Lifecycle::Embryo | Lifecycle::Live | Lifecycle::Doomed => {}
         }
-        let matches = row.key.matches(t, Side::Virtual, template);
+        let matches = row.is_of(t, Side::Virtual, kind);
         // A candidate's slot needs no grace period to be reused: believe the key only if the word still stands.
         fence(rcu::sync::Ordering::Acquire);
         if row.state.load(Relaxed) == word.0 {
@@ -315,10 +315,13 @@ impl<F: Family> Embryo<'_, F> {
         row.template
             .store(new.template.map_or(NO_SLOT, |s| s.0), Relaxed);
         row.packets.store(0, Relaxed);
-        row.deltas.store(new.deltas.packed(), Relaxed);
         row.mark.store(new.mark.0, Relaxed);
         row.note.store(new.note, Relaxed);
-        table.tally.born(slot.0, row.key.is_template());
+        let is_template = row.key.is_template();
+        if !is_template {
+            row.deltas.store(new.deltas.packed(), Relaxed);
+        }
+        table.tally.born(slot.0, is_template);
         let live = word
             .with_lifecycle(Lifecycle::Live)
             .with_state(new.state)

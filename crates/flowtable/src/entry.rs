@@ -1,10 +1,11 @@
 //! One entry: its layout, and what a worker does with it.
 
 use crate::{
-    family::{Family, Key, KeyCells, Side, V4Cells, V6Cells},
+    family::{Family, Key, KeyCells, Side, Tuple, V4Cells, V6Cells},
+    hash::Name,
     memory::Zeroed,
     state::{FREE_TO_CHANGE, Generation, StateFlags, StateWord},
-    table::Slot,
+    table::{Kind, Slot},
 };
 use rcu::sync::{
     AtomicU32, AtomicU64,
@@ -31,7 +32,7 @@ pub struct Deltas {
 }
 
 impl Deltas {
-    /// In one word, as [`Entry::deltas_on_wire`] wants them.
+    /// In one word, as [`Entry::deltas_on_wire`] wants them. No two are packed alike.
     pub(crate) fn packed(self) -> u64 {
         let Self {
             l3_in,
@@ -73,6 +74,7 @@ pub struct Row<C> {
     pub(crate) template: AtomicU32,
     /// Packets from the client (connection sync's counter); in a template, connections it controls.
     pub(crate) packets: AtomicU32,
+    /// [`Deltas`]; in a template, its [`Name`], which is part of the key.
     pub(crate) deltas: AtomicU64,
     pub(crate) mark: AtomicU32,
     /// A number of the caller's.
@@ -107,6 +109,27 @@ impl<C: KeyCells> Row<C> {
             deltas: AtomicU64::new(0),
             mark: number(),
             note: number(),
+        }
+    }
+
+    pub(crate) fn name(&self) -> Name {
+        Name(self.deltas.load(Relaxed))
+    }
+
+    /// By a claimant: the part of the key that claims are compared by.
+    pub(crate) fn claim(&self, t: &Tuple<C::Addr>, kind: Kind) {
+        self.key.claim(t, kind.is_template());
+        if let Kind::Template(name) = kind {
+            self.deltas.store(name.0, Relaxed);
+        }
+    }
+
+    /// Whether it has that key.
+    #[inline]
+    pub(crate) fn is_of(&self, t: &Tuple<C::Addr>, side: Side, kind: Kind) -> bool {
+        match kind {
+            Kind::Connection => self.key.matches(t, side, false),
+            Kind::Template(name) => self.key.matches(t, side, true) && self.name() == name,
         }
     }
 

@@ -16,6 +16,16 @@ impl Hash {
     pub const NONE: Self = Self { group: 0, tag: 0 };
 }
 
+/// What tells templates apart that are alike but for a text of the caller's: its keyed hash. The text itself the caller keeps, and
+/// compares with it before it believes a template found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Name(pub(crate) u64);
+
+impl Name {
+    /// A template without a text.
+    pub const NONE: Self = Self(0);
+}
+
 /// The per-boot key and the number of groups it spreads over.
 ///
 /// Two rounds of multiply-and-fold with secret factors: a sender who does not know the key cannot aim at a group, and the
@@ -57,11 +67,14 @@ impl Hasher {
 
     /// Over a template's full key: many templates share a client's masked address and port 0.
     #[inline]
-    pub fn template<F: Family>(&self, t: &Tuple<F::Addr>) -> Hash {
+    pub fn template<F: Family>(&self, t: &Tuple<F::Addr>, name: Name) -> Hash {
         let mut state = self.absorb_endpoint::<F>(t.protocol, t.client, t.client_port);
         let (low, high) = F::words(t.other);
         state = self.absorb(state, low);
         state = self.absorb(state, high ^ (u64::from(t.other_port) << 48) ^ 1);
+        if name != Name::NONE {
+            state = self.absorb(state, name.0);
+        }
         self.place(state)
     }
 
@@ -69,6 +82,15 @@ impl Hasher {
     pub fn digest<F: Family>(&self, address: F::Addr, number: u64) -> u64 {
         let state = self.absorb_words::<F>(0, F::words(address), number << 32);
         fold(state ^ self.key[1], self.factors[0])
+    }
+
+    /// Over a text.
+    pub fn name(&self, text: &[u64]) -> Name {
+        let start = fold(self.key[1] ^ text.len() as u64, self.factors[0]);
+        let state = text
+            .iter()
+            .fold(start, |state, word| self.absorb(state, *word));
+        Name(fold(state ^ self.key[0], self.factors[0]).max(1))
     }
 
     #[inline]
@@ -195,7 +217,7 @@ mod tests {
             other_port,
         };
         let all = [tuple(1, 80), tuple(1, 443), tuple(2, 80), tuple(80, 1)]
-            .map(|t| hasher.template::<V4>(&t).group);
+            .map(|t| hasher.template::<V4>(&t, Name::NONE).group);
         let unique: std::collections::BTreeSet<_> = all.iter().collect();
         assert_eq!(unique.len(), all.len());
     }

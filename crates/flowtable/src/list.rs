@@ -4,8 +4,9 @@ use crate::{
     entry::Deltas,
     entry::Entry,
     family::{Family, Key, KeyCells},
+    hash::Name,
     state::StateWord,
-    table::{Slot, Table},
+    table::{Kind, Slot, Table},
 };
 use rcu::sync::{
     Ordering::{Acquire, Relaxed},
@@ -34,10 +35,28 @@ pub struct Listed<A> {
     pub packets: u32,
     /// Firewall mark.
     pub mark: Mark,
-    /// Checksum deltas of NAT.
+    /// Checksum deltas of NAT; of a template nothing of use.
     pub deltas: Deltas,
     /// The caller's number.
     pub note: u32,
+}
+
+impl<A> Listed<A> {
+    /// A template's name.
+    #[must_use]
+    pub fn name(&self) -> Name {
+        Name(self.deltas.packed())
+    }
+
+    /// What it is, as a claim asks for it.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        if self.key.template {
+            Kind::Template(self.name())
+        } else {
+            Kind::Connection
+        }
+    }
 }
 
 impl<F: Family> Table<F> {

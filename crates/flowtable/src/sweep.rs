@@ -281,7 +281,7 @@ impl<F: Family> Table<F> {
         let key = row.key.load();
         let t = key.client_tuple();
         let home = if key.template {
-            self.template_hash(&t)
+            self.template_hash(&t, row.name())
         } else {
             self.hash(t.protocol, t.client, t.client_port)
         };

@@ -4,7 +4,7 @@ use crate::{
     entry::{Entry, NO_SLOT, Row},
     family::{Family, KeyCells, OnWire, Side, Static, Tuple},
     group::{Group, LANES, PROBE_LIMIT},
-    hash::{Hash, Hasher},
+    hash::{Hash, Hasher, Name},
     memory::{Region, Zeroed, prefetch},
     state::Lifecycle,
     tally::{Counts, Tally},
@@ -65,6 +65,21 @@ impl Slot {
 
     pub(crate) fn linked(index: u32) -> Option<Self> {
         (index != NO_SLOT).then_some(Self(index))
+    }
+}
+
+/// What an entry is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A connection.
+    Connection,
+    /// A persistence template, with the name that tells it from others of its key.
+    Template(Name),
+}
+
+impl Kind {
+    pub(crate) const fn is_template(self) -> bool {
+        matches!(self, Self::Template(_))
     }
 }
 
@@ -170,8 +185,14 @@ impl<F: Family> Table<F> {
     /// The hash to look a persistence template up by: of all its key.
     #[inline]
     #[must_use]
-    pub fn template_hash(&self, t: &Tuple<F::Addr>) -> Hash {
-        self.hasher.template::<F>(t)
+    pub fn template_hash(&self, t: &Tuple<F::Addr>, name: Name) -> Hash {
+        self.hasher.template::<F>(t, name)
+    }
+
+    /// The name of a text, for [`Table::template_hash`]. The same in every table of the same key.
+    #[must_use]
+    pub fn name(&self, text: &[u64]) -> Name {
+        self.hasher.name(text)
     }
 
     /// A keyed digest of an address with a number (below 2^16), for who keeps a table of his own by clients: nobody can aim
@@ -234,7 +255,7 @@ impl<F: Family> Table<F> {
         side: Side,
         now: Tick,
     ) -> Option<(Entry<'_, F>, Static)> {
-        let entry = self.lookup(h, &packet.tuple(side), side, false, now)?;
+        let entry = self.lookup(h, &packet.tuple(side), side, Kind::Connection, now)?;
         let found = Static {
             flags: entry.key().flags,
             server: entry.server(),
@@ -247,7 +268,8 @@ impl<F: Family> Table<F> {
     #[inline]
     #[must_use]
     pub fn find(&self, h: Hash, t: &Tuple<F::Addr>, side: Side, now: Tick) -> Option<Slot> {
-        self.lookup(h, t, side, false, now).map(|entry| entry.slot)
+        self.lookup(h, t, side, Kind::Connection, now)
+            .map(|entry| entry.slot)
     }
 
     /// [`Table::find`] and [`Table::entry`] in one.
@@ -260,14 +282,20 @@ impl<F: Family> Table<F> {
         side: Side,
         now: Tick,
     ) -> Option<Entry<'_, F>> {
-        self.lookup(h, t, side, false, now)
+        self.lookup(h, t, side, Kind::Connection, now)
     }
 
-    /// The live template of exactly this key.
+    /// The live template of exactly this key and name.
     #[inline]
     #[must_use]
-    pub fn find_template(&self, h: Hash, t: &Tuple<F::Addr>, now: Tick) -> Option<Slot> {
-        self.lookup(h, t, Side::Virtual, true, now)
+    pub fn find_template(
+        &self,
+        h: Hash,
+        t: &Tuple<F::Addr>,
+        name: Name,
+        now: Tick,
+    ) -> Option<Slot> {
+        self.lookup(h, t, Side::Virtual, Kind::Template(name), now)
             .map(|entry| entry.slot)
     }
 
@@ -277,11 +305,11 @@ impl<F: Family> Table<F> {
         h: Hash,
         t: &Tuple<F::Addr>,
         side: Side,
-        template: bool,
+        kind: Kind,
         now: Tick,
     ) -> Option<Entry<'_, F>> {
         self.probe(h, |slot, row| {
-            if is_it::<F>(row, t, side, template, now) {
+            if is_it::<F>(row, t, side, kind, now) {
                 ControlFlow::Break(Entry { row, slot })
             } else {
                 ControlFlow::Continue(())
@@ -409,10 +437,10 @@ fn is_it<F: Family>(
     row: &Row<F::Cells>,
     t: &Tuple<F::Addr>,
     side: Side,
-    template: bool,
+    kind: Kind,
     now: Tick,
 ) -> bool {
-    row.state().is_matchable() && row.key.matches(t, side, template) && !row.past_its_time(now)
+    row.state().is_matchable() && row.is_of(t, side, kind) && !row.past_its_time(now)
 }
 
 impl<F: Family> fmt::Debug for Table<F> {

@@ -6,7 +6,7 @@
     reason = "tests say by panicking that something is wrong"
 )]
 
-use flowtable::{Claim, Deltas, Expiry, New, Side, StateFlags, Table, Tuple, V4};
+use flowtable::{Claim, Deltas, Expiry, Kind, Name, New, Side, StateFlags, Table, Tuple, V4};
 use loom::thread;
 use rcu::{Domain, sync::Arc};
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
@@ -56,7 +56,7 @@ fn claim<'a>(table: &'a Table<V4>, t: &Tuple<u32>) -> Claim<'a, V4> {
     table.claim(
         table.hash(6, t.client, t.client_port),
         t,
-        false,
+        Kind::Connection,
         NOW,
         &mut |_| Expiry::Expire,
     )
@@ -277,8 +277,10 @@ fn a_template_that_gained_a_connection_is_not_ended() {
             client_port: 0,
             ..tuple(0)
         };
-        let h = table.template_hash(&t);
-        let Claim::Won(embryo) = table.claim(h, &t, true, NOW, &mut |_| panic!()) else {
+        let h = table.template_hash(&t, Name::NONE);
+        let Claim::Won(embryo) =
+            table.claim(h, &t, Kind::Template(Name::NONE), NOW, &mut |_| panic!())
+        else {
             panic!()
         };
         let slot = embryo.publish(&new(1000, 80));
@@ -310,8 +312,10 @@ fn a_template_that_gained_a_connection_is_only_unhashed() {
             client_port: 0,
             ..tuple(0)
         };
-        let h = table.template_hash(&t);
-        let Claim::Won(embryo) = table.claim(h, &t, true, NOW, &mut |_| panic!()) else {
+        let h = table.template_hash(&t, Name::NONE);
+        let Claim::Won(embryo) =
+            table.claim(h, &t, Kind::Template(Name::NONE), NOW, &mut |_| panic!())
+        else {
             panic!()
         };
         let slot = embryo.publish(&new(1000, 80));
@@ -324,6 +328,6 @@ fn a_template_that_gained_a_connection_is_only_unhashed() {
         let controls = worker.join().unwrap();
         assert!(!(controls && removed), "the connection's template is gone");
         assert_eq!(table.counts().templates, u64::from(!removed));
-        assert_eq!(table.find_template(h, &t, NOW), None);
+        assert_eq!(table.find_template(h, &t, Name::NONE, NOW), None);
     });
 }

@@ -5,7 +5,9 @@
     reason = "tests say by panicking that something is wrong"
 )]
 
-use flowtable::{Claim, Deltas, Expiry, Family, New, Side, Slot, StateFlags, Table, Tuple, V4, V6};
+use flowtable::{
+    Claim, Deltas, Expiry, Family, Kind, New, Side, Slot, StateFlags, Table, Tuple, V4, V6,
+};
 use hashbrown::HashMap;
 use proptest::prelude::*;
 use rcu::Domain;
@@ -129,7 +131,7 @@ fn run<F: Family>(
                     (Op::Packet { .. } | Op::Abandon { .. }, _) => {
                         let stale = model.get(&key).map(|known| known.slot);
                         let mut settled = Vec::new();
-                        let claim = table.claim(h, &t, false, now, &mut |e| {
+                        let claim = table.claim(h, &t, Kind::Connection, now, &mut |e| {
                             settled.push(e.slot());
                             Expiry::Expire
                         });

@@ -6,7 +6,8 @@
 )]
 
 use flowtable::{
-    Claim, Deltas, Entry, Expiry, Family, New, Side, Slot, StateFlags, Table, Tuple, V4, V6,
+    Claim, Deltas, Entry, Expiry, Family, Kind, Name, New, Side, Slot, StateFlags, Table, Tuple,
+    V4, V6,
 };
 use rcu::{Domain, Reader};
 use std::sync::Arc;
@@ -86,7 +87,7 @@ impl World {
         self.table.claim(
             self.table.hash(6, t.client, t.client_port),
             t,
-            false,
+            Kind::Connection,
             now,
             &mut end,
         )
@@ -165,7 +166,7 @@ fn ipv6_too() {
         other_port: 53,
     };
     let h = table.hash(17, t.client, 5);
-    let Claim::Won(embryo) = table.claim(h, &t, false, Tick(0), &mut end) else {
+    let Claim::Won(embryo) = table.claim(h, &t, Kind::Connection, Tick(0), &mut end) else {
         panic!()
     };
     let slot = embryo.publish(&new(7 << 80, 1000));
@@ -254,11 +255,13 @@ fn a_claim_settles_what_the_sweep_has_not_seen() {
     let old = w.insert(t, 1000, Tick(0));
     let mut ends = 0;
     let h = w.table.hash(6, t.client, t.client_port);
-    let claim = w.table.claim(h, &t, false, Tick(1000), &mut |e| {
-        assert_eq!(e.slot(), old);
-        ends += 1;
-        Expiry::Expire
-    });
+    let claim = w
+        .table
+        .claim(h, &t, Kind::Connection, Tick(1000), &mut |e| {
+            assert_eq!(e.slot(), old);
+            ends += 1;
+            Expiry::Expire
+        });
     let Claim::Won(embryo) = claim else {
         panic!("{claim:?}")
     };
@@ -336,12 +339,18 @@ fn templates_live_while_they_control() {
         other: VIP,
         other_port: 80,
     };
-    let h = w.table.template_hash(&t);
-    let Claim::Won(embryo) = w.table.claim(h, &t, true, Tick(0), &mut end) else {
+    let h = w.table.template_hash(&t, Name::NONE);
+    let Claim::Won(embryo) = w
+        .table
+        .claim(h, &t, Kind::Template(Name::NONE), Tick(0), &mut end)
+    else {
         panic!()
     };
     let slot = embryo.publish(&new(SERVER, 1000));
-    assert_eq!(w.table.find_template(h, &t, Tick(0)), Some(slot));
+    assert_eq!(
+        w.table.find_template(h, &t, Name::NONE, Tick(0)),
+        Some(slot)
+    );
     assert_eq!(
         w.find(&t, Side::Virtual, Tick(0)),
         None,
@@ -359,16 +368,20 @@ fn templates_live_while_they_control() {
         }
     };
     assert_eq!(w.settle(Tick(1000), &mut on), 0);
-    assert_eq!(w.table.find_template(h, &t, Tick(60_999)), Some(slot));
+    assert_eq!(
+        w.table.find_template(h, &t, Name::NONE, Tick(60_999)),
+        Some(slot)
+    );
     // A claim meets it past its time, unswept: the same question, the same answer.
     assert!(
-        matches!(w.table.claim(h, &t, true, Tick(61_000), &mut on), Claim::Exists(s) if s == slot)
+        matches!(w.table.claim(h, &t, Kind::Template(Name::NONE), Tick(61_000), &mut on), Claim::Exists(s) if s == slot)
     );
     // Invalidated: never found, its key claimable, but not ended while it controls.
     assert_eq!(w.table.remove(slot, generation), None);
-    assert_eq!(w.table.find_template(h, &t, Tick(61_000)), None);
+    assert_eq!(w.table.find_template(h, &t, Name::NONE, Tick(61_000)), None);
     assert!(matches!(
-        w.table.claim(h, &t, true, Tick(61_000), &mut on),
+        w.table
+            .claim(h, &t, Kind::Template(Name::NONE), Tick(61_000), &mut on),
         Claim::Won(_)
     ));
     assert_eq!(w.settle(Tick(61_000), &mut on), 0);
@@ -376,6 +389,45 @@ fn templates_live_while_they_control() {
     w.table.entry(slot).drop_control();
     assert_eq!(w.settle(Tick(61_000), &mut on), 1);
     assert!(asked >= 3);
+    assert!(w.table.is_pristine());
+}
+
+#[test]
+fn templates_of_one_key_are_told_apart_by_name() {
+    let mut w = world(100);
+    let t = tuple(CLIENT, 0);
+    let name = |text: &[u64]| w.table.name(text);
+    let names = [
+        Name::NONE,
+        name(&[]),
+        name(&[0]),
+        name(&[0, 0]),
+        name(&[1, 2]),
+        name(&[2, 1]),
+    ];
+    let mut slots = Vec::new();
+    for (n, name) in names.iter().enumerate() {
+        assert_eq!(names.iter().position(|other| other == name), Some(n));
+        let h = w.table.template_hash(&t, *name);
+        let kind = Kind::Template(*name);
+        let Claim::Won(embryo) = w.table.claim(h, &t, kind, Tick(0), &mut end) else {
+            panic!("{n}")
+        };
+        slots.push(embryo.publish(&new(SERVER, 1000)));
+    }
+    for (name, slot) in names.iter().zip(&slots) {
+        let h = w.table.template_hash(&t, *name);
+        let found = w.table.find_template(h, &t, *name, Tick(0));
+        assert_eq!(found, Some(*slot));
+        let kind = Kind::Template(*name);
+        assert_eq!(w.table.copy(*slot, Tick(0)).unwrap().kind(), kind);
+        assert!(matches!(
+            w.table.claim(h, &t, kind, Tick(0), &mut end),
+            Claim::Exists(s) if s == *slot
+        ));
+    }
+    // Each leaves the group its own name led to.
+    assert_eq!(w.settle(Tick(1000), &mut end), 6);
     assert!(w.table.is_pristine());
 }
 

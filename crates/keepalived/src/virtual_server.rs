@@ -13,7 +13,8 @@ use config::{Netmask, Persistence, Server, Service};
 use health::{OnFailure, SorryServer};
 use std::net::{IpAddr, SocketAddr};
 use types::{
-    Family, ForwardingMethod, Mark, Protocol, Scheduler, SchedulerFlag, ServiceKey, Tunnel,
+    Family, ForwardingMethod, Mark, PersistenceEngine, Protocol, Scheduler, SchedulerFlag,
+    ServiceKey, Tunnel,
 };
 
 /// `persistence_timeout` without a number (keepalived.conf(5): 6 minutes).
@@ -73,6 +74,7 @@ struct Block {
     family: Option<Family>,
     persistent_s: Option<u32>,
     netmask: Option<String>,
+    engine: Option<PersistenceEngine>,
     defaults: Defaults,
     weight: u32,
     sorry: Option<(IpAddr, u16)>,
@@ -179,6 +181,7 @@ fn block(statement: &Statement, policy: &mut health::Policy, notes: &mut Notes) 
         family: None,
         persistent_s: None,
         netmask: None,
+        engine: None,
         defaults: Defaults::default(),
         weight: 1,
         sorry: None,
@@ -302,7 +305,16 @@ impl Block {
                 self.one_packet = true;
                 notes.exact(inner);
             }
-            "persistence_engine" => notes.unsupported(inner, "persistence is by client address"),
+            "persistence_engine" => {
+                let name = inner.argument(0).unwrap_or_default();
+                match name.parse() {
+                    Ok(engine) => {
+                        self.engine = Some(engine);
+                        notes.exact(inner);
+                    }
+                    Err(why) => notes.wrong(inner, why),
+                }
+            }
             "flag-3" => notes.unsupported(inner, "no scheduler here has it"),
             _ => notes.unknown(inner, "virtual_server", WORDS),
         }
@@ -473,7 +485,14 @@ fn persistence(
     block: &Block,
     notes: &mut Notes,
 ) -> Option<Persistence> {
-    let timeout_s = block.persistent_s.filter(|seconds| *seconds > 0)?;
+    let timeout_s = block.persistent_s.filter(|seconds| *seconds > 0);
+    if timeout_s.is_none() && block.engine.is_some() {
+        notes.wrong(
+            statement,
+            "persistence_engine does nothing without persistence_timeout",
+        );
+    }
+    let timeout_s = timeout_s?;
     let family = match key.family() {
         Family::Ipv4 => SocketAddr::from(([0, 0, 0, 0], 0)),
         Family::Ipv6 => SocketAddr::from(([0; 16], 0)),
@@ -485,5 +504,9 @@ fn persistence(
             Netmask::whole(&family)
         }),
     };
-    Some(Persistence { timeout_s, netmask })
+    Some(Persistence {
+        timeout_s,
+        netmask,
+        engine: block.engine,
+    })
 }

@@ -671,3 +671,30 @@ virtual_server 192.0.2.10 80 {
         ]
     );
 }
+
+#[test]
+fn a_persistence_engine_is_taken_over() {
+    let of = |more: &str| {
+        import(&format!(
+            "virtual_server 192.0.2.10 5060 {{\n  protocol UDP\n  {more}\n  real_server 10.0.0.11 5060 {{\n  }}\n}}\n"
+        ))
+    };
+    let taken = of("persistence_timeout 60\n  persistence_engine sip");
+    let persistence = taken.services[0].persistence.unwrap();
+    assert_eq!(persistence.timeout_s, 60);
+    assert_eq!(persistence.engine, Some(types::PersistenceEngine::Sip));
+    assert_eq!(lines(&taken, Class::Wrong), Vec::<String>::new());
+    let alone = of("persistence_engine sip");
+    assert_eq!(alone.services[0].persistence, None);
+    let wrong = lines(&alone, Class::Wrong).join("\n");
+    assert!(
+        wrong.contains("does nothing without persistence_timeout"),
+        "{wrong}"
+    );
+    let unknown = of("persistence_timeout 60\n  persistence_engine nosuch");
+    let wrong = lines(&unknown, Class::Wrong).join("\n");
+    assert!(
+        wrong.contains("unknown persistence engine `nosuch`"),
+        "{wrong}"
+    );
+}

@@ -88,6 +88,7 @@ pub const fn persistent(timeout_s: u32) -> Option<Persistence> {
     Some(Persistence {
         timeout_s,
         netmask: u128::MAX,
+        engine: None,
     })
 }
 
@@ -209,7 +210,7 @@ impl World {
         while let Some(at) = cursor {
             cursor = self
                 .director
-                .connections(self.now, at, 4096, |c| all.push(*c));
+                .connections(self.now, at, 4096, |c| all.push(c.clone()));
         }
         all
     }

@@ -3,7 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a test ends where something is wrong")]
 
 use arrayvec::ArrayVec;
-use engine::{BURST, Capacity, Director, DropReason, Output, Worker, model::Desired};
+use engine::{
+    BURST, Capacity, Director, DropReason, Output, Worker,
+    model::{Desired, Persistence},
+};
 use sim::{
     Packet, VecFrame, packet,
     world::{MACS, PEER, network, persistent, service},
@@ -13,7 +16,9 @@ use std::{
     cell::Cell,
     net::{IpAddr, SocketAddr},
 };
-use types::{ForwardingMethod, InterfaceId, PortId, Protocol, Scheduler, Tick, WorkerId};
+use types::{
+    ForwardingMethod, InterfaceId, PersistenceEngine, PortId, Protocol, Scheduler, Tick, WorkerId,
+};
 
 thread_local! {
     /// `None` while allocations are not watched.
@@ -183,15 +188,26 @@ fn desired() -> Desired {
             Masq,
             &["10.1.0.11:9088", "10.1.0.12:9088"],
         ),
+        service(
+            Udp,
+            "10.0.0.100:5060",
+            Scheduler::Rr,
+            Masq,
+            &["10.1.0.11:5060", "10.1.0.12:5060"],
+        ),
         service(Tcp, "10.0.0.100:83", Scheduler::Rr, Masq, &[]),
         service(Tcp, "10.0.0.100:84", Scheduler::Rr, Masq, &["10.1.0.99:84"]),
     ];
     desired.services[1].persistence = persistent(5);
+    desired.services[9].persistence = persistent(5).map(|p| Persistence {
+        engine: Some(PersistenceEngine::Sip),
+        ..p
+    });
     desired.settings.icmp_rate = None;
     desired
 }
 
-const VIPS: [&str; 9] = [
+const VIPS: [&str; 10] = [
     "10.0.0.100:80",
     "10.0.0.100:81",
     "10.0.0.100:82",
@@ -201,6 +217,7 @@ const VIPS: [&str; 9] = [
     "10.0.0.100:86",
     "10.0.0.100:87",
     "10.0.0.100:88",
+    "10.0.0.100:5060",
 ];
 
 fn client(vip: SocketAddr, n: u16) -> SocketAddr {
@@ -214,7 +231,10 @@ fn client(vip: SocketAddr, n: u16) -> SocketAddr {
 
 fn packet_to(vip: &str, n: u16, flags: u8) -> Packet {
     let vip: SocketAddr = vip.parse().unwrap();
-    if vip.port() == 53 {
+    if vip.port() == 5060 {
+        let message = format!("INVITE sip:lab SIP/2.0\r\nCall-ID: {}@lab\r\n", n % 10);
+        Packet::udp(client(vip, n), vip, message.as_bytes())
+    } else if vip.port() == 53 {
         Packet::udp(client(vip, n), vip, b"query")
     } else {
         Packet::tcp(client(vip, n), vip, flags)
@@ -256,8 +276,8 @@ fn connections_begin_live_and_end_without_an_allocation() {
         }
         bench.give(0, frames(0x11));
     }
-    // One template beside the connections.
-    assert_eq!(bench.connections(), 9 * u64::from(each) + 1);
+    // One template beside the connections, and one for each Call-ID.
+    assert_eq!(bench.connections(), 10 * u64::from(each) + 11);
     bench.pass(400_000);
     assert_eq!(bench.connections(), 0);
     assert!(bench.watched > 3000);

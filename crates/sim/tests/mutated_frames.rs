@@ -83,6 +83,7 @@ fn service(
         persistence: (scheduler == Scheduler::Wlc).then_some(Persistence {
             timeout_s: 30,
             netmask,
+            engine: None,
         }),
         servers: servers
             .iter()

@@ -4,7 +4,7 @@
 use connsync::{Addresses, Connection, Flags, Message, Rules, Teller, Version};
 use engine::{
     Synchronizer, Taken,
-    model::{Desired, ServiceKey},
+    model::{Desired, Persistence, ServiceKey},
 };
 use sim::{
     Packet, World,
@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use types::{
     Family,
     ForwardingMethod::{Masq, Route, Tunnel},
-    Mark, PortId,
+    Mark, PersistenceEngine, PortId,
     Protocol::{Tcp, Udp},
     Scheduler::Rr,
 };
@@ -91,6 +91,14 @@ impl Director {
         assert!(sent.len() < 2);
         let sent = sent.first().filter(|sent| sent.port != PortId(port))?;
         read(&sent.bytes)
+    }
+
+    /// The first message of a call; where it goes on to.
+    fn call(&mut self, from: &str, id: &str) -> Option<SocketAddr> {
+        let message = format!("INVITE sip:lab SIP/2.0\r\nCall-ID: {id}\r\n\r\n");
+        let vip = "10.0.0.100:5060".parse().unwrap();
+        let packet = Packet::udp(from.parse().unwrap(), vip, message.as_bytes());
+        self.send(0, &packet.frame(MACS[0])).map(|p| p.destination)
     }
 
     fn noted(&mut self) -> Vec<Connection> {
@@ -258,6 +266,64 @@ fn templates_keep_clients_at_their_server_and_everything_is_told_to_who_asks() {
     // Half-open ones are nobody's business.
     master.client("10.9.0.7:1", "10.0.0.100:80", SYN).unwrap();
     assert_eq!(master.all().len(), 2);
+}
+
+#[test]
+fn calls_stay_at_their_server() {
+    let desired = |rules| {
+        let mut desired = desired(rules);
+        let servers = ["10.1.0.11:5060", "10.1.0.12:5060", "10.1.0.13:5060"];
+        let mut calls = service(Udp, "10.0.0.100:5060", Rr, Masq, &servers);
+        calls.persistence = persistent(100).map(|p| Persistence {
+            netmask: 0xffff_0000,
+            engine: Some(PersistenceEngine::Sip),
+            ..p
+        });
+        desired.services.push(calls);
+        desired
+    };
+    let mut master = Director::new(&desired(Some(Rules::default())));
+    let mut backup = Director::new(&desired(None));
+    let one = master.call("10.9.0.1:5060", "one@host").unwrap();
+    let two = master.call("10.9.0.1:5061", "two@host").unwrap();
+    assert_ne!(one, two);
+    assert_eq!(master.call("10.9.7.7:5060", "one@host"), Some(one));
+    // Other calls first at the backup, so that its round robin stands elsewhere.
+    backup.call("10.9.0.8:1", "other").unwrap();
+    let all = sent(&master.all());
+    let told: Vec<_> = all.iter().filter_map(|c| c.persistence.clone()).collect();
+    assert_eq!((all.len(), told.len()), (5, 2));
+    assert!(told.iter().any(|(_, id)| id == b"two@host"));
+    assert_eq!(backup.take(&all), [Taken::New; 5]);
+    assert_eq!(backup.take(&all), [Taken::Known; 5]);
+    for n in 0..3 {
+        let client = format!("10.9.1.{n}:5060");
+        assert_eq!(backup.call(&client, "one@host"), Some(one));
+        assert_eq!(
+            backup.call(&client.replace(":5060", ":1"), "two@host"),
+            Some(two)
+        );
+    }
+    let mut wrong = all
+        .iter()
+        .find(|c| c.persistence.is_some())
+        .unwrap()
+        .clone();
+    for told in [("sip", ""), ("nosuch", "x")] {
+        wrong.persistence = Some((told.0.into(), told.1.into()));
+        assert_eq!(backup.take(&[wrong.clone()]), [Taken::Unsupported]);
+    }
+    // Once they have ended their places are free again: there is room for as many once more.
+    let room = (8192 + 2048) / 16;
+    for round in 0..3 {
+        master.world.pass(500_000);
+        assert!(master.world.connections().is_empty());
+        for n in 0..=room {
+            let (client, id) = (format!("10.9.2.1:{}", 6000 + n), format!("{round}-{n}"));
+            let server = master.call(&client, &id);
+            assert_eq!(server.is_some(), n < room, "{round}, call {n} of {room}");
+        }
+    }
 }
 
 #[test]

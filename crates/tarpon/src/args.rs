@@ -1,5 +1,6 @@
 //! The command line's grammar, and the texts of `--help`.
 
+use api::EngineChoice;
 use clap::{Args, Parser, Subcommand, ValueHint};
 use std::{
     net::{IpAddr, SocketAddr},
@@ -653,6 +654,10 @@ pub struct ServiceOptions {
     /// Clients of one network count as one: an IPv4 mask, or an IPv6 prefix length
     #[arg(long, short = 'M', value_name = "MASK")]
     pub netmask: Option<String>,
+
+    /// What tells a client's connections apart besides its address: sip, the Call-ID of SIP over UDP [none: nothing]
+    #[arg(long, value_name = "ENGINE", value_parser = EngineChoice::from_str)]
+    pub persistence_engine: Option<EngineChoice>,
 
     /// Schedule each datagram by itself and keep no connection (UDP services, and UDP of services by mark) [with =false: no more]
     #[arg(long, short = 'o', value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]

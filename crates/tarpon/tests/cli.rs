@@ -200,6 +200,8 @@ fn commands_carry_what_was_typed() {
             "--persistent",
             "--netmask",
             "255.255.0.0",
+            "--persistence-engine",
+            "sip",
             "--one-packet"
         ]),
         Command::ServiceAdd(ServiceAdd {
@@ -209,6 +211,7 @@ fn commands_carry_what_was_typed() {
             scheduler_flags: None,
             persistent: Some(300),
             netmask: Some("255.255.0.0".into()),
+            persistence_engine: Some("sip".parse().unwrap()),
             one_packet: Some(true),
             method: None,
         })
@@ -473,14 +476,14 @@ fn a_keepalived_conf_is_judged_and_converted() {
         "[[port]]\nname = \"lan\"\ndevice = \"net_null0\"\naddresses = [\"10.0.0.1/24\"]\n",
     )
     .unwrap();
-    let web = "virtual_server 192.0.2.10 80 {\n  lb_kind NAT\n  persistence_engine sip\n  real_server 10.0.0.11 8080 {\n    TCP_CHECK {\n    }\n  }\n}\n";
+    let web = "virtual_server 192.0.2.10 80 {\n  lb_kind NAT\n  flag-3\n  real_server 10.0.0.11 8080 {\n    TCP_CHECK {\n    }\n  }\n}\n";
     fs::write(&file, web).unwrap();
     let nowhere = Path::new("/no/such/socket");
     let output = tarpon(nowhere, &["check", path]);
     let said = text(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{said}");
     assert!(
-        said.contains(":3:3: unsupported: persistence_engine: persistence is by client address"),
+        said.contains(":3:3: unsupported: flag-3: no scheduler here has it"),
         "{said}"
     );
     assert!(

@@ -141,6 +141,7 @@ fn service(service: &config::Service) -> Service {
         persistence: service.persistence.map(|persistence| Persistence {
             timeout_s: persistence.timeout_s,
             netmask: persistence.netmask.bits(),
+            engine: persistence.engine,
         }),
         one_packet: service.one_packet,
         servers: service.servers.iter().map(server).collect(),
@@ -265,7 +266,8 @@ weight = 3
             service.persistence,
             Some(Persistence {
                 timeout_s: 60,
-                netmask: 0xffff_ff00
+                netmask: 0xffff_ff00,
+                engine: None,
             })
         );
         assert_eq!(service.servers[0].weight.0, 3);

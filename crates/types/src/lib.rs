@@ -12,8 +12,8 @@ mod tunnel;
 pub use address::{InterfaceName, IpNet, IpNetError, MacAddr, MacAddrError, VlanId};
 pub use id::{InterfaceId, PortId, ServerId, ServiceId, WorkerId};
 pub use lvs::{
-    Family, ForwardingMethod, Mark, OnRemoval, Protocol, Scheduler, SchedulerFlag, SchedulerFlags,
-    ServiceKey, Weight,
+    Family, ForwardingMethod, Mark, OnRemoval, PersistenceEngine, Protocol, Scheduler,
+    SchedulerFlag, SchedulerFlags, ServiceKey, Weight,
 };
 pub use tick::Tick;
 pub use tunnel::{GueChecksum, Tunnel};

@@ -83,6 +83,14 @@ pub enum Scheduler {
     Twos,
 }
 
+/// What persistence goes by besides the client's address (`ipvsadm --pe`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PersistenceEngine {
+    /// The Call-ID of SIP over UDP.
+    Sip,
+}
+
 /// What a hashing scheduler may do beside hashing the client's address (`ipvsadm -b`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -195,6 +203,7 @@ names!(
     Mh = "mh",
     Twos = "twos"
 );
+names!(PersistenceEngine, "persistence engine", Sip = "sip");
 names!(
     SchedulerFlag,
     "scheduler flag",

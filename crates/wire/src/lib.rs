@@ -16,6 +16,7 @@ pub mod ipv6;
 pub mod nd;
 pub mod plain;
 pub mod sctp;
+pub mod sip;
 pub mod tcp;
 pub mod udp;
 

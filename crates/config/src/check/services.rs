@@ -49,7 +49,7 @@ pub(super) fn check(
         }
     }
     for (index, service) in services.iter().enumerate() {
-        each_service(index, service, problems);
+        each_service(index, service, config.compat_ipvs, problems);
         for (number, server) in service.servers.iter().enumerate() {
             let path = format!("service[{index}].server[{number}]");
             each_server(service, server, &path, problems);
@@ -60,7 +60,7 @@ pub(super) fn check(
     }
 }
 
-fn each_service(index: usize, service: &Service, problems: &mut Problems) {
+fn each_service(index: usize, service: &Service, compat_ipvs: bool, problems: &mut Problems) {
     if let Some(address) = service.key.address() {
         virtual_address(index, service, address, problems);
     }
@@ -87,6 +87,17 @@ fn each_service(index: usize, service: &Service, problems: &mut Problems) {
                 family(service.address_or_any().ip())
             ),
             "write a mask like 255.255.255.0 for IPv4, a prefix length like 64 for IPv6",
+        );
+    }
+    if let (Some(engine), ServiceKey::Address { protocol, .. }) =
+        (service.persistence.and_then(|p| p.engine), service.key)
+        && protocol != Protocol::Udp
+        && !compat_ipvs
+    {
+        problems.add(
+            format!("service[{index}].persistence_engine"),
+            format!("{engine} goes by what datagrams of UDP say: every connection of {protocol} would be dropped"),
+            "leave it out, or make it a service of UDP or by mark",
         );
     }
     if let (true, ServiceKey::Address { protocol, .. }) = (service.one_packet, service.key)

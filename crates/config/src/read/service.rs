@@ -10,7 +10,8 @@ use ::health::ServerPolicy;
 use std::net::{IpAddr, SocketAddr};
 use toml::de::DeValue;
 use types::{
-    Family, ForwardingMethod, Protocol, Scheduler, SchedulerFlag, ServiceKey, Tunnel, Weight,
+    Family, ForwardingMethod, PersistenceEngine, Protocol, Scheduler, SchedulerFlag, ServiceKey,
+    Tunnel, Weight,
 };
 
 /// `persistent = true`, as `ipvsadm -p` without a value.
@@ -65,6 +66,12 @@ pub(super) fn service(reader: &mut Reader, section: &mut Section<'_>) -> Option<
             }
         },
     );
+    let engine = section.get(
+        reader,
+        "persistence_engine",
+        &alternatives(PersistenceEngine::ALL.iter().map(|e| e.name())),
+        parsed::<PersistenceEngine>,
+    );
     let one_packet = section
         .get(reader, "one_packet", "true or false", flag)
         .unwrap_or(false);
@@ -80,13 +87,20 @@ pub(super) fn service(reader: &mut Reader, section: &mut Section<'_>) -> Option<
         }
         Some(server)
     });
-    if netmask.is_some() && timeout_s.unwrap_or(0) == 0 {
-        reader.report(
-            section.position_of("netmask"),
-            &format!("{}.netmask", section.path()),
-            "`netmask` without `persistent` does nothing",
-            "write persistent = 300 (or another number of seconds), or leave `netmask` out",
-        );
+    for (key, given) in [
+        ("netmask", netmask.is_some()),
+        ("persistence_engine", engine.is_some()),
+    ] {
+        if given && timeout_s.unwrap_or(0) == 0 {
+            reader.report(
+                section.position_of(key),
+                &format!("{}.{key}", section.path()),
+                format!("`{key}` without `persistent` does nothing"),
+                format!(
+                    "write persistent = 300 (or another number of seconds), or leave `{key}` out"
+                ),
+            );
+        }
     }
     let (key, address) = (key?, address?);
     let persistence = timeout_s.filter(|s| *s > 0).map(|timeout_s| Persistence {
@@ -94,6 +108,7 @@ pub(super) fn service(reader: &mut Reader, section: &mut Section<'_>) -> Option<
         netmask: netmask
             .flatten()
             .unwrap_or_else(|| Netmask::whole(&address)),
+        engine,
     });
     Some(Service {
         name,

@@ -119,7 +119,8 @@ fn bring<I: Ip, F: Frame>(
     }
     let (_, mark) = snapshot.marks.explained(packet, lvs::class(frame, packet));
     let service = facts::service(snapshot, packet, mark);
-    let template = service.and_then(|service| facts::template::<I>(live, service, packet, now));
+    let template =
+        service.and_then(|service| facts::template::<I, F>(live, service, frame, packet, now));
     if let Some(slot) = template {
         copy::<I>(live, to, slot, now);
     }
@@ -134,13 +135,13 @@ fn copy<I: Ip>(live: &Shared, to: &Shared, slot: Slot, now: Tick) -> Option<Slot
     let key = &listed.key;
     let tuple = key.client_tuple();
     let hash = if key.template {
-        table.template_hash(&tuple)
+        table.template_hash(&tuple, listed.name())
     } else {
         table.hash(tuple.protocol, tuple.client, tuple.client_port)
     };
     // Nothing here is past its time: it was just copied.
     let mut settle = |_: Entry<'_, I>| Expiry::Expire;
-    let embryo = match table.claim(hash, &tuple, key.template, now, &mut settle) {
+    let embryo = match table.claim(hash, &tuple, listed.kind(), now, &mut settle) {
         Claim::Won(embryo) => embryo,
         Claim::Exists(slot) => return Some(slot),
         Claim::Busy | Claim::Full | Claim::ClientFull => return None,

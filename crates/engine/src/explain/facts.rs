@@ -43,7 +43,7 @@ fn facts<I: Ip, F: Frame>(
     let found = connection::<I, F>(shared, frame, packet, now);
     let connection = found.and_then(|(slot, sender)| Some((view(slot)?, sender)));
     let controlling = found.and_then(|(slot, _)| I::table(shared).entry(slot).template());
-    let own = service.and_then(|service| template::<I>(shared, service, packet, now));
+    let own = service.and_then(|service| template::<I, F>(shared, service, frame, packet, now));
     let mut servers: Vec<ServerFacts> = Vec::new();
     let ids = service.map(|service| service.servers.iter().map(|c| c.id));
     let of_connection = connection.iter().map(|(view, _)| view.id);
@@ -118,15 +118,16 @@ pub(super) fn connection<I: Ip, F: Frame>(
 }
 
 /// The template of a packet's client for a service.
-pub(super) fn template<I: Ip>(
+pub(super) fn template<I: Ip, F: Frame>(
     shared: &Shared,
     service: &Service,
+    frame: &F,
     packet: &Packet,
     now: Tick,
 ) -> Option<Slot> {
     let table = I::table(shared);
-    let key = lvs::template_of::<I>(service, packet)?;
-    table.find_template(table.template_hash(&key), &key, now)
+    let (key, name) = lvs::template_of::<I, F>(shared, service, frame, packet)?;
+    table.find_template(table.template_hash(&key, name), &key, name, now)
 }
 
 fn view<I: Ip>(
@@ -137,7 +138,8 @@ fn view<I: Ip>(
 ) -> Option<ConnectionView> {
     let listed = I::table(shared).copy(slot, now)?;
     let server = |id| Some(address(snapshot.services.target(id)?));
-    Some(lvs::view(&listed, I::ip, server))
+    let call = lvs::call_of::<I>(shared, &listed);
+    Some(lvs::view(&listed, call, I::ip, server))
 }
 
 fn address(target: &Target) -> SocketAddr {

@@ -1,6 +1,8 @@
 //! New connections: the service a packet is for, its server, the entry. Everything here is off the fast path.
 
 use super::{
+    call_out,
+    calls::{self, CallId},
     entry, family,
     family::Ip,
     ftp, known, limits, one_packet, persist,
@@ -20,7 +22,7 @@ use crate::{
     shared::Shared,
     snapshot::Snapshot,
 };
-use flowtable::{Claim, Deltas, Embryo, New, Side, Slot, StateFlags, Tuple};
+use flowtable::{Claim, Deltas, Embryo, Kind, New, Side, Slot, StateFlags, Tuple};
 use types::{ForwardingMethod, Mark, PortId, Protocol, ServerId, Tick};
 use wire::{Frame, protocol, tcp};
 
@@ -79,8 +81,54 @@ pub(crate) fn packet<I: Ip, F: Frame, O: Output<F>>(
         cx.drop(frame, reason);
         return;
     }
+    if calls::concern(service) {
+        return of_call::<I, F, O>(cx, port, frame, packet, tries, service);
+    }
+    let sought = Sought {
+        service,
+        call: None,
+        server: None,
+        bypass: is_bypassed(snapshot, packet, service),
+    };
+    for_service::<I, F, O>(cx, port, frame, packet, tries, &sought);
+}
+
+/// A packet for a service whose persistence goes by Call-ID.
+#[cold]
+#[inline(never)]
+fn of_call<I: Ip, F: Frame, O: Output<F>>(
+    cx: &mut Context<'_, F, O>,
+    port: PortId,
+    frame: F,
+    packet: &Packet,
+    tries: u8,
+    service: &Service,
+) {
+    match calls::asked(service, &frame, packet) {
+        Ok(call) => {
+            let sought = Sought {
+                service,
+                call: call.as_ref(),
+                server: None,
+                bypass: is_bypassed(cx.snapshot, packet, service),
+            };
+            for_service::<I, F, O>(cx, port, frame, packet, tries, &sought);
+        }
+        Err(reason) => cx.drop(frame, reason),
+    }
+}
+
+fn for_service<I: Ip, F: Frame, O: Output<F>>(
+    cx: &mut Context<'_, F, O>,
+    port: PortId,
+    frame: F,
+    packet: &Packet,
+    tries: u8,
+    sought: &Sought<'_>,
+) {
+    let service = sought.service;
     if service.one_packet && packet.protocol == protocol::UDP {
-        return match one_packet::datagram::<I, F, O>(cx, frame, packet, service) {
+        return match one_packet::datagram::<I, F, O>(cx, frame, packet, sought) {
             Ok(()) => {}
             Err((frame, NotAssigned::NoServer)) => no_server(cx, frame, packet, service),
             Err((frame, NotAssigned::Busy)) => retry(cx, port, frame, packet, tries),
@@ -91,16 +139,8 @@ pub(crate) fn packet<I: Ip, F: Frame, O: Output<F>>(
         cx.drop(frame, DropReason::IpMalformed);
         return;
     };
-    let bypass = is_bypassed(snapshot, packet, service);
-    match connect::<I>(
-        cx.shared,
-        cx.snapshot,
-        &cx.local.traffic,
-        &tuple,
-        service,
-        bypass,
-        cx.now,
-    ) {
+    let (shared, snapshot, traffic) = (cx.shared, cx.snapshot, &cx.local.traffic);
+    match connect::<I>(shared, snapshot, traffic, &tuple, sought, cx.now) {
         Outcome::Found(slot) => {
             let entry = I::table(cx.shared).entry(slot);
             if let Err(frame) = known::packet::<I, F, O>(cx, frame, packet, &entry, Side::Virtual) {
@@ -202,6 +242,12 @@ pub(crate) fn stray<F: Frame, O: Output<F>>(
     mut frame: F,
     packet: &Packet,
 ) {
+    if packet.protocol == protocol::UDP && cx.snapshot.services.has_callers() {
+        match call_out::request(cx, frame, packet) {
+            Ok(()) => return,
+            Err(back) => frame = back,
+        }
+    }
     let settings = &cx.snapshot.settings;
     let hides = settings.nat_icmp_send || !settings.compat_ipvs || packet.headless;
     let (source, port) = (packet.addresses.source(), packet.source_port);
@@ -274,6 +320,18 @@ fn is_reset(packet: &Packet) -> bool {
     }
 }
 
+/// What a new connection is wanted for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sought<'s> {
+    pub service: &'s Service,
+    /// What tells its template from others of the client.
+    pub call: Option<&'s CallId>,
+    /// The server it is of already: one that calls a client.
+    pub server: Option<ServerId>,
+    /// If there is no server, one without.
+    pub bypass: bool,
+}
+
 pub(super) enum Outcome {
     /// The connection, made now or by another worker.
     Found(Slot),
@@ -300,21 +358,20 @@ pub(crate) enum NotAssigned {
     Refused(DropReason),
 }
 
-/// Makes the connection `tuple` to `service`. `bypass`: if there is no server, one without.
+/// Makes the connection `tuple` to a service.
 pub(super) fn connect<I: Ip>(
     shared: &Shared,
     snapshot: &Snapshot,
     traffic: &super::TrafficCells,
     tuple: &Tuple<I::Addr>,
-    service: &Service,
-    bypass: bool,
+    sought: &Sought<'_>,
     now: Tick,
 ) -> Outcome {
     let table = I::table(shared);
     let hash = table.hash(tuple.protocol, tuple.client, tuple.client_port);
     let mut settle = |e: flowtable::Entry<'_, I>| entry::expired(table, &shared.roster, &e, now);
     // Claimed before a server is chosen: a loser must not advance the schedulers.
-    let embryo = match table.claim(hash, tuple, false, now, &mut settle) {
+    let embryo = match table.claim(hash, tuple, Kind::Connection, now, &mut settle) {
         Claim::Won(embryo) => embryo,
         Claim::Exists(slot) => return Outcome::Found(slot),
         Claim::Busy => return Outcome::Busy,
@@ -330,9 +387,9 @@ pub(super) fn connect<I: Ip>(
     } else {
         None
     };
-    let assigned = match assign::<I>(shared, snapshot, tuple, service, now) {
+    let assigned = match assign::<I>(shared, snapshot, tuple, sought, now) {
         Ok(assigned) => assigned,
-        Err(NotAssigned::NoServer) if bypass => {
+        Err(NotAssigned::NoServer) if sought.bypass => {
             return Outcome::Found(embryo.publish(&without_server::<I>()));
         }
         Err(NotAssigned::NoServer) => return Outcome::NoServer,
@@ -354,7 +411,7 @@ pub(super) fn connect<I: Ip>(
         embryo,
         tuple,
         &assigned,
-        (service.mark(), target),
+        (sought.service.mark(), target),
         record,
     ))
 }
@@ -364,13 +421,16 @@ pub(super) fn assign<I: Ip>(
     shared: &Shared,
     snapshot: &Snapshot,
     tuple: &Tuple<I::Addr>,
-    service: &Service,
+    sought: &Sought<'_>,
     now: Tick,
 ) -> Result<Assigned, NotAssigned> {
+    let service = sought.service;
     if let Some(persistence) = service.persistence {
         let wanted = persist::Wanted {
             service,
             persistence,
+            call: sought.call,
+            server: sought.server,
             tuple,
         };
         return persist::assign::<I>(shared, snapshot, &wanted, now);
@@ -436,7 +496,7 @@ pub(crate) const fn or(port: u16, client_s: u16) -> u16 {
     if port == 0 { client_s } else { port }
 }
 
-fn publish<I: Ip>(
+pub(super) fn publish<I: Ip>(
     embryo: Embryo<'_, I>,
     tuple: &Tuple<I::Addr>,
     assigned: &Assigned,

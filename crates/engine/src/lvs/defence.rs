@@ -204,14 +204,14 @@ fn end<I: Ip>(shared: &Shared, listed: &Listed<I::Addr>) {
     } else {
         Ended::Connection(last)
     };
-    let record = entry::record(listed.key.flags, listed.note);
+    let kept = entry::kept(listed.key.flags, listed.note);
     account(
         table,
         &shared.roster,
         listed.server,
         kind,
         listed.template,
-        record,
+        kept,
     );
     let Some(slot) = listed.template else {
         return;

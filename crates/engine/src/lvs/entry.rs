@@ -1,6 +1,7 @@
 //! What the engine keeps in a connection's entry, and the accounting of its life.
 
 use super::{
+    calls::CallNumber,
     ftp::RecordId,
     roster::Roster,
     state::{HELD_MS, TEMPLATE_ASSURED},
@@ -17,12 +18,19 @@ pub(crate) const fn flags(method: ForwardingMethod) -> u8 {
     }
 }
 
+/// Those of a template. `call`: with a Call-ID.
+pub(crate) const fn template_flags(method: ForwardingMethod, call: bool) -> u8 {
+    flags(method) | if call { CALL } else { 0 }
+}
+
 /// The bits of the static flags that say how packets get to the server.
 const METHOD: u8 = 3;
 /// An FTP data connection: its note is the record of the control connection it came of.
 pub(crate) const CONTROLLED: u8 = 4;
 /// An FTP control connection under NAT, whose packets are read: its note is its record.
 pub(crate) const READ: u8 = 8;
+/// A template of a persistence engine: its note is where its Call-ID stands.
+pub(crate) const CALL: u8 = 16;
 /// The static flags of a connection without a server, whose packets go on to where they were going (`cache_bypass`).
 pub(crate) const BYPASS: u8 = 3;
 
@@ -53,9 +61,29 @@ pub(crate) const fn is_controlled(flags: u8) -> bool {
     flags & CONTROLLED != 0
 }
 
-/// The record an entry with this note holds.
-pub(crate) fn record(flags: u8, note: u32) -> Option<RecordId> {
-    (flags & (READ | CONTROLLED) != 0).then_some(RecordId(note))
+/// What is kept of an entry beyond it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kept {
+    /// What was said on an FTP control connection; its data connections hold it too.
+    Said(RecordId),
+    /// The template's Call-ID.
+    Call(CallNumber),
+}
+
+/// What is kept of an entry with this note.
+pub(crate) fn kept(flags: u8, note: u32) -> Option<Kept> {
+    if flags & (READ | CONTROLLED | CALL) == 0 {
+        None
+    } else if flags & CALL != 0 {
+        Some(Kept::Call(CallNumber(note)))
+    } else {
+        Some(Kept::Said(RecordId(note)))
+    }
+}
+
+/// Where the template's Call-ID stands.
+pub(crate) fn call(flags: u8, note: u32) -> Option<CallNumber> {
+    (flags & CALL != 0).then_some(CallNumber(note))
 }
 
 /// See [`flags`].
@@ -108,21 +136,14 @@ pub(crate) fn ended<F: Family>(
     } else {
         Ended::Connection(last)
     };
-    let record = record(entry.key().flags, entry.note());
-    account(
-        table,
-        roster,
-        entry.server(),
-        kind,
-        entry.template(),
-        record,
-    );
+    let kept = kept(entry.key().flags, entry.note());
+    account(table, roster, entry.server(), kind, entry.template(), kept);
 }
 
 /// [`ended`] of a connection, but for the server's count.
 pub(crate) fn uncounted<F: Family>(table: &Table<F>, roster: &Roster, entry: &Entry<'_, F>) {
-    if let Some(record) = record(entry.key().flags, entry.note()) {
-        roster.records.release(record);
+    if let Some(kept) = kept(entry.key().flags, entry.note()) {
+        roster.release(kept);
     }
     if let Some(template) = entry.template() {
         table.entry(template).drop_control();
@@ -144,10 +165,10 @@ pub(crate) fn account<F: Family>(
     server: ServerId,
     kind: Ended,
     template: Option<Slot>,
-    record: Option<RecordId>,
+    kept: Option<Kept>,
 ) {
-    if let Some(record) = record {
-        roster.records.release(record);
+    if let Some(kept) = kept {
+        roster.release(kept);
     }
     if let Some(server) = roster.server(server) {
         match kind {

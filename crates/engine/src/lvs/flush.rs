@@ -4,8 +4,7 @@
 //! ends are to be told are left to the workers ([`super::reset`]); the walk waits while they have enough of them.
 
 use super::{
-    entry::{Ended, account, record},
-    ftp::RecordId,
+    entry::{Ended, Kept, account, kept},
     reset::{Queue, is_told},
 };
 use crate::shared::Shared;
@@ -61,7 +60,7 @@ struct Found {
     server: ServerId,
     is_template: bool,
     template: Option<Slot>,
-    record: Option<RecordId>,
+    kept: Option<Kept>,
 }
 
 fn chunk<F: Family>(
@@ -111,7 +110,7 @@ fn piece<F: Family>(
             server: listed.server,
             is_template: listed.key.template,
             template: listed.template,
-            record: record(listed.key.flags, listed.note),
+            kept: kept(listed.key.flags, listed.note),
         });
     });
     // Connections before their templates, which end only when they control nothing any more.
@@ -126,7 +125,7 @@ fn piece<F: Family>(
                 entry.server,
                 kind,
                 entry.template,
-                entry.record,
+                entry.kept,
             );
         }
     }

@@ -1,6 +1,8 @@
 //! Listings: services with their servers' counts, and the connections.
 
 use super::{
+    entry,
+    family::Ip,
     roll::{Roll, ServerRecord},
     roster::Roster,
     state,
@@ -10,10 +12,10 @@ use crate::{
     shared::Shared,
     views::{ConnectionView, ServerView, ServiceView, Traffic},
 };
-use flowtable::{Family, Listed, StateFlags, Table};
+use flowtable::{Listed, StateFlags, V4, V6};
 use hashbrown::HashMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use types::{ForwardingMethod, ServerId, ServiceId, Tick};
+use std::net::{IpAddr, SocketAddr};
+use types::{ForwardingMethod, PersistenceEngine, ServerId, ServiceId, Tick};
 
 impl Roll {
     /// The services of these keys, in this order. `read`: a slot's counters.
@@ -139,34 +141,40 @@ pub(crate) fn list(
 ) -> Option<u64> {
     let at = u32::try_from(cursor & (IPV6 - 1)).unwrap_or(0);
     if cursor < IPV6 {
-        let v4 = |ip: u32| IpAddr::V4(Ipv4Addr::from_bits(ip));
-        let next = part(&shared.connections4, roll, now, at, max, v4, f);
+        let next = part::<V4>(shared, roll, now, at, max, f);
         Some(next.map_or(IPV6, u64::from))
     } else {
-        let v6 = |ip: u128| IpAddr::V6(Ipv6Addr::from_bits(ip));
-        let next = part(&shared.connections6, roll, now, at, max, v6, f);
+        let next = part::<V6>(shared, roll, now, at, max, f);
         next.map(|at| IPV6 | u64::from(at))
     }
 }
 
-fn part<F: Family>(
-    table: &Table<F>,
+fn part<I: Ip>(
+    shared: &Shared,
     roll: &Roll,
     now: Tick,
     at: u32,
     max: u32,
-    ip: impl Fn(F::Addr) -> IpAddr,
     f: &mut dyn FnMut(&ConnectionView),
 ) -> Option<u32> {
     let server = |id| roll.server_address(id);
-    table.list(at, max, now, |listed: &Listed<F::Addr>| {
-        f(&view(listed, &ip, server));
+    I::table(shared).list(at, max, now, |listed: &Listed<I::Addr>| {
+        f(&view(listed, call_of::<I>(shared, listed), I::ip, server));
     })
 }
 
-/// An entry for people. `server`: the address of the server in a slot.
+/// The Call-ID of a template that has one; `None` too if it ends in this instant.
+pub(crate) fn call_of<I: Ip>(shared: &Shared, listed: &Listed<I::Addr>) -> Option<Vec<u8>> {
+    let number = entry::call(listed.key.flags, listed.note)?;
+    let call = shared.roster.calls.read(number)?;
+    let stands = I::table(shared).name(call.words()) == listed.name();
+    stands.then(|| call.text())
+}
+
+/// An entry for people. `call`: its Call-ID; `server`: the address of the server in a slot.
 pub(crate) fn view<A: Copy>(
     listed: &Listed<A>,
+    call: Option<Vec<u8>>,
     ip: impl Fn(A) -> IpAddr,
     server: impl Fn(ServerId) -> Option<SocketAddr>,
 ) -> ConnectionView {
@@ -192,6 +200,7 @@ pub(crate) fn view<A: Copy>(
         expires_ms: listed.expires_in_ms.into(),
         method,
         template: key.template,
+        engine: call.map(|call| (PersistenceEngine::Sip, call)),
         id: listed.server,
     }
 }

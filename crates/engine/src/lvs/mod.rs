@@ -7,6 +7,8 @@
 mod age;
 mod attempts;
 mod busy;
+mod call_out;
+mod calls;
 mod check;
 mod connect;
 mod defence;
@@ -55,7 +57,7 @@ pub(crate) use family::Ip;
 pub(crate) use flush::Flush;
 pub(crate) use limits::{Clients, Gates};
 pub(crate) use lingering::Lingering;
-pub(crate) use list::{list, view};
+pub(crate) use list::{call_of, list, view};
 pub(crate) use lookup::{Kind, Lookup, guess, lookup};
 pub(crate) use marks::Marks;
 pub(crate) use persist::template_of;

@@ -1,11 +1,11 @@
 //! One-packet scheduling (`-o`): a datagram's server is chosen for it alone, and nothing is kept. Replies are nobody's.
 
 use super::{
-    connect::{self, Assigned, NotAssigned},
+    connect::{self, Assigned, NotAssigned, Sought},
     entry, family,
     family::Ip,
     rewrite, send,
-    services::{Service, Target},
+    services::Target,
 };
 use crate::{DropReason, Output, context::Context, packet::Packet};
 use flowtable::{Key, Side, Tuple};
@@ -16,13 +16,13 @@ pub(super) fn datagram<I: Ip, F: Frame, O: Output<F>>(
     cx: &mut Context<'_, F, O>,
     frame: F,
     packet: &Packet,
-    service: &Service,
+    sought: &Sought<'_>,
 ) -> Result<(), (F, NotAssigned)> {
     let Some(tuple) = family::tuple::<I>(packet, Side::Virtual) else {
         return Err((frame, NotAssigned::Refused(DropReason::IpMalformed)));
     };
     let snapshot = cx.snapshot;
-    let assigned = match connect::assign::<I>(cx.shared, snapshot, &tuple, service, cx.now) {
+    let assigned = match connect::assign::<I>(cx.shared, snapshot, &tuple, sought, cx.now) {
         Ok(assigned) => assigned,
         Err(why) => return Err((frame, why)),
     };

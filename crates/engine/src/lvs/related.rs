@@ -3,7 +3,7 @@
 //! The layer-4 checksum in the quote is left as it is, as Linux leaves it: a quote is not verified, and mostly cut off.
 
 use super::{
-    connect::{self, Outcome},
+    connect::{self, Outcome, Sought},
     entry::method,
     family::{self, Ip, Quoted},
     known, limits, outer, send,
@@ -296,7 +296,14 @@ fn schedule<'c, I: Ip, F: Frame, O: Output<F>>(
         .ok_or(None)?;
     limits::admit::<I>(cx.shared, snapshot, service, tuple.client, cx.now).map_err(Some)?;
     let traffic = &cx.local.traffic;
-    match connect::connect::<I>(cx.shared, snapshot, traffic, tuple, service, false, cx.now) {
+    // What an error quotes has no Call-ID: a service that goes by it has no connection for it.
+    let sought = Sought {
+        service,
+        call: None,
+        server: None,
+        bypass: false,
+    };
+    match connect::connect::<I>(cx.shared, snapshot, traffic, tuple, &sought, cx.now) {
         Outcome::Found(slot) => Ok(I::table(cx.shared).entry(slot)),
         Outcome::NoServer => Err(Some(DropReason::NoServer)),
         Outcome::Busy => Err(Some(DropReason::ConnectionBusy)),

@@ -3,7 +3,7 @@
 //! Fixed-size slabs, indexed by the stable ids. Control hands slots out and takes them back once no snapshot names them
 //! and no connection refers to them; workers only touch these lines for new connections and changes of activity.
 
-use super::{ftp::Records, limits::Pace, paths::Paths};
+use super::{calls::Calls, entry::Kept, ftp::Records, limits::Pace, paths::Paths};
 use crate::views::ConnectionCounts;
 use std::sync::atomic::{
     AtomicBool, AtomicU32, AtomicU64,
@@ -229,6 +229,8 @@ pub(crate) struct Roster {
     pub paths: Paths,
     /// What is kept of FTP control connections.
     pub records: Records,
+    /// The Call-IDs of templates.
+    pub calls: Calls,
 }
 
 impl Roster {
@@ -239,14 +241,24 @@ impl Roster {
             servers: (0..servers).map(|_| ServerState::default()).collect(),
             paths: Paths::new(servers),
             records: Records::default(),
+            calls: Calls::default(),
         }
     }
 
-    /// With room for so many FTP control connections.
-    pub fn with_records(self, records: usize) -> Self {
+    /// With room for so many FTP control connections, and for so many Call-IDs.
+    pub fn with_room(self, records: usize, calls: usize) -> Self {
         Self {
             records: Records::new(records),
+            calls: Calls::new(calls),
             ..self
+        }
+    }
+
+    /// An entry of which that was kept has ended.
+    pub fn release(&self, kept: Kept) {
+        match kept {
+            Kept::Said(record) => self.records.release(record),
+            Kept::Call(call) => self.calls.release(call),
         }
     }
 
@@ -257,6 +269,7 @@ impl Roster {
             servers: self.servers.iter().map(ServerState::copy).collect(),
             paths: self.paths.copy(),
             records: self.records.copy(),
+            calls: self.calls.copy(),
         }
     }
 

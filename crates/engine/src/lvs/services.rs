@@ -1,6 +1,9 @@
 //! Virtual services and real servers as one snapshot has them.
 
-use super::schedule::{self, Locality};
+use super::{
+    calls,
+    schedule::{self, Locality},
+};
 use crate::{
     model::{self, Persistence, ServiceKey},
     neighbour::NeighbourId,
@@ -215,6 +218,8 @@ pub(crate) struct Services {
     every_port: bool,
     /// Their addresses.
     server_addresses: HashMap<IpAddr, Tick>,
+    /// Real servers whose own requests are sent as their service's (SIP), with the service's place in the list.
+    callers: HashMap<(IpAddr, u16), (u32, ServerId)>,
     /// Addresses that services have.
     addresses: HashSet<IpAddr>,
     targets: Box<[Target]>,
@@ -246,6 +251,7 @@ impl Services {
             let latest = addresses.entry(*address).or_insert(*until);
             *latest = (*latest).max(*until);
         }
+        let callers = callers(&list, &targets);
         let own = list.iter().filter_map(|s| Some(s.key.address()?.ip()));
         let own = own.collect();
         Self {
@@ -254,6 +260,7 @@ impl Services {
             server_ports: ports,
             every_port: !compat_ipvs,
             server_addresses: addresses,
+            callers,
             addresses: own,
             exits: targets.iter().map(|t| t.exit).collect(),
             targets,
@@ -343,6 +350,18 @@ impl Services {
             .is_some_and(|until| *until > now)
     }
 
+    /// The service whose persistence engine has a server of that address and port call clients itself (IPVS's `conn_out`), and the
+    /// server.
+    pub fn caller(&self, address: IpAddr, port: u16) -> Option<(&Service, ServerId)> {
+        let (service, server) = *self.callers.get(&(address, port))?;
+        Some((self.list.get(service as usize)?, server))
+    }
+
+    /// Whether there is any such server.
+    pub fn has_callers(&self) -> bool {
+        !self.callers.is_empty()
+    }
+
     /// Every service.
     pub fn all(&self) -> impl Iterator<Item = &Service> {
         self.list.iter().map(AsRef::as_ref)
@@ -370,6 +389,36 @@ impl Services {
             .get(&address)
             .is_some_and(|until| *until > now)
     }
+}
+
+/// Of UDP and NAT only. A server of several services is that of the newest, as IPVS finds it; it calls if that one lets it.
+fn callers(list: &[Arc<Service>], targets: &[Target]) -> HashMap<(IpAddr, u16), (u32, ServerId)> {
+    let mut callers = HashMap::new();
+    if !list.iter().any(|service| calls::concern(service)) {
+        return callers;
+    }
+    for (service, at) in list.iter().zip(0..) {
+        let udp = matches!(
+            service.key,
+            ServiceKey::Address {
+                protocol: Protocol::Udp,
+                ..
+            }
+        );
+        let servers = service
+            .servers
+            .iter()
+            .filter_map(|c| targets.get(c.id.index()));
+        for target in servers.filter(|t| udp && t.method == ForwardingMethod::Masq) {
+            let place = (target.address, target.port);
+            if calls::concern(service) {
+                callers.insert(place, (at, target.id));
+            } else {
+                callers.remove(&place);
+            }
+        }
+    }
+    callers
 }
 
 /// FTP's control port: of a service there that is persistent, templates cover every port, for the data connections.

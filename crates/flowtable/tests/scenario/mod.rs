@@ -2,7 +2,8 @@
 //! threads.
 
 use flowtable::{
-    Claim, Cursor, Deltas, Entry, Expiry, Generation, New, Side, Slot, StateFlags, Table, Tuple, V4,
+    Claim, Cursor, Deltas, Entry, Expiry, Generation, Kind, Name, New, Side, Slot, StateFlags,
+    Table, Tuple, V4,
 };
 use rcu::{Domain, Reader, sync::Arc};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::SeqCst};
@@ -203,7 +204,10 @@ impl Worker {
         if let Some(known) = self.known.get(usize::from(key)) {
             assert!(!known, "connection {key} is lost");
         }
-        match world.table.claim(h, &t, false, now, &mut |e| world.end(e)) {
+        match world
+            .table
+            .claim(h, &t, Kind::Connection, now, &mut |e| world.end(e))
+        {
             Claim::Won(embryo) => {
                 world.won.fetch_add(1, SeqCst);
                 assert_eq!(
@@ -276,20 +280,23 @@ impl Worker {
     fn persistence(&mut self) {
         let (world, now) = (Arc::clone(&self.world), self.now);
         let t = template(self.roll(TEMPLATES));
-        let h = world.table.template_hash(&t);
-        let found = world.table.find_template(h, &t, now);
-        let slot =
-            found.or_else(
-                || match world.table.claim(h, &t, true, now, &mut |e| world.end(e)) {
-                    Claim::Won(embryo) => {
-                        world.published.fetch_add(1, SeqCst);
-                        world.active.fetch_add(1, SeqCst);
-                        Some(embryo.publish(&new(80, 5)))
-                    }
-                    Claim::Exists(slot) => Some(slot),
-                    _ => None,
-                },
-            );
+        let h = world.table.template_hash(&t, Name::NONE);
+        let found = world.table.find_template(h, &t, Name::NONE, now);
+        let slot = found.or_else(|| {
+            match world
+                .table
+                .claim(h, &t, Kind::Template(Name::NONE), now, &mut |e| {
+                    world.end(e)
+                }) {
+                Claim::Won(embryo) => {
+                    world.published.fetch_add(1, SeqCst);
+                    world.active.fetch_add(1, SeqCst);
+                    Some(embryo.publish(&new(80, 5)))
+                }
+                Claim::Exists(slot) => Some(slot),
+                _ => None,
+            }
+        });
         let Some(slot) = slot else { return };
         self.held.push((slot, t));
         let entry = world.table.entry(slot);

@@ -105,8 +105,14 @@ pub(super) fn other_rows(expected: &[ConnectionRow], found: &[ConnectionRow]) ->
         };
         let line = |r: &ConnectionRow| {
             format!(
-                "{} {} {} {} {} {}",
-                r.proto, r.client, r.virtual_address, r.dest, r.state, r.expire
+                "{} {} {} {} {} {} {}",
+                r.proto,
+                r.client,
+                r.virtual_address,
+                r.dest,
+                r.state,
+                r.expire,
+                r.pe.as_deref().unwrap_or_default()
             )
         };
         let mut lines: Vec<String> = rows.iter().filter(alone).map(line).collect();
@@ -168,6 +174,9 @@ pub(super) fn listing(
                     let _ = write!(line, " persistent {}", p.timeout_s);
                     if let Some(mask) = mask(&service.key, p.netmask) {
                         let _ = write!(line, " mask {mask}");
+                    }
+                    if let Some(engine) = p.engine {
+                        let _ = write!(line, " pe {engine}");
                     }
                 }
                 if service.one_packet {

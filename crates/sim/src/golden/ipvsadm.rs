@@ -27,6 +27,7 @@ pub struct Table {
 
 const NO_SERVICE: CommandError = CommandError::Refused("No such service");
 const SERVICE_EXISTS: CommandError = CommandError::Refused("Service already exists");
+const NO_ENGINE: CommandError = CommandError::Refused("Scheduler or persistence engine not found");
 const NO_DESTINATION: CommandError = CommandError::Refused("No such destination");
 const DESTINATION_EXISTS: CommandError = CommandError::Refused("Destination already exists");
 
@@ -38,6 +39,7 @@ struct Line<'a> {
     flags: Option<&'a str>,
     persistence_s: Option<u32>,
     netmask: Option<&'a str>,
+    engine: Option<&'a str>,
     one_packet: bool,
     method: Option<ForwardingMethod>,
     weight: Option<u32>,
@@ -226,9 +228,15 @@ fn persistence(key: &ServiceKey, line: &Line<'_>) -> Result<Option<Persistence>,
             u128::MAX.checked_shl(128 - prefix.min(128)).unwrap_or(0)
         }
     };
-    Ok(line
-        .persistence_s
-        .map(|timeout_s| Persistence { timeout_s, netmask }))
+    let engine = match line.engine {
+        None => None,
+        Some(name) => Some(name.parse().map_err(|_| NO_ENGINE)?),
+    };
+    Ok(line.persistence_s.map(|timeout_s| Persistence {
+        timeout_s,
+        netmask,
+        engine,
+    }))
 }
 
 /// A server named without a port has the service's.
@@ -263,6 +271,7 @@ fn parse<'a>(words: &[&'a str]) -> Result<Line<'a>, CommandError> {
         flags: None,
         persistence_s: None,
         netmask: None,
+        engine: None,
         one_packet: false,
         method: None,
         weight: None,
@@ -305,6 +314,7 @@ fn parse<'a>(words: &[&'a str]) -> Result<Line<'a>, CommandError> {
                 line.persistence_s = Some(given.unwrap_or(360));
             }
             "-o" | "--ops" => line.one_packet = true,
+            "--pe" => line.engine = Some(value()?),
             "-M" => line.netmask = Some(value()?),
             "-m" => line.method = Some(ForwardingMethod::Masq),
             "-g" => line.method = Some(ForwardingMethod::Route),
@@ -343,6 +353,7 @@ fn address_key(protocol: Protocol, text: &str) -> Result<ServiceKey, CommandErro
 #[cfg(test)]
 mod tests {
     use super::*;
+    use types::PersistenceEngine;
 
     fn run(table: &mut Table, text: &str) -> Result<(), CommandError> {
         let words: Vec<&str> = text.split_whitespace().collect();
@@ -364,7 +375,8 @@ mod tests {
             service.persistence,
             Some(Persistence {
                 timeout_s: 100,
-                netmask: 0xffff_ff00
+                netmask: 0xffff_ff00,
+                engine: None,
             })
         );
         assert_eq!(service.servers[1].address.to_string(), "10.1.0.12:80");
@@ -390,9 +402,10 @@ mod tests {
         assert_eq!(table.services[0].servers[1].method, ForwardingMethod::Route);
         run(&mut table, "-D -t 10.0.0.100:80").unwrap();
         assert!(table.services.is_empty());
-        assert!(matches!(
-            run(&mut table, "-A -t 10.0.0.100:80 -s rr --pe sip"),
-            Err(CommandError::Unsupported(_))
-        ));
+        let with = |name| format!("-A -u 10.0.0.100:5060 -s rr -p 60 --pe {name}");
+        assert_eq!(run(&mut table, &with("nosuch")), Err(NO_ENGINE));
+        run(&mut table, &with("sip")).unwrap();
+        let persistence = table.services[0].persistence.unwrap();
+        assert_eq!(persistence.engine, Some(PersistenceEngine::Sip));
     }
 }

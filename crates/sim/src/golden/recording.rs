@@ -258,7 +258,10 @@ pub struct ConnectionRow {
     pub dest: String,
     /// IPVS's name.
     pub state: String,
-    /// Whole seconds left.
+    /// A persistence engine and what it goes by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pe: Option<String>,
+    /// Whole seconds left. Last: rows are sorted in this order, and these differ by one.
     pub expire: i64,
 }
 

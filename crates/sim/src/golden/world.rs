@@ -220,6 +220,7 @@ impl World {
                 .table
                 .run(rest, &mut self.settings)
                 .map_err(|e| e.to_string())?,
+            ["modprobe", "ip_vs_pe_sip"] => {}
             ["modprobe", "ip_vs_ftp"] => self.settings.ftp_ports = Settings::ipvs().ftp_ports,
             ["modprobe", "ip_vs_ftp", ports] => {
                 let ports = ports.strip_prefix("ports=").ok_or_else(unsupported)?;
@@ -464,6 +465,11 @@ impl World {
                     dest: compare::endpoint(c.server),
                     state: c.state.to_owned(),
                     expire: i64::try_from(c.expires_ms / 1000).unwrap_or(i64::MAX),
+                    pe: c.engine.as_ref().map(|(engine, data)| {
+                        // Latin-1: a character for each byte.
+                        let data: String = data.iter().copied().map(char::from).collect();
+                        format!("{engine} {data}")
+                    }),
                 });
             });
         }

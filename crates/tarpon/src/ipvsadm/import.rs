@@ -4,7 +4,7 @@ use super::{
     Refusal,
     grammar::{self, Dialect, Line},
     options::{Opt, Verb},
-    perform::{netmask, reference, scheduler, server},
+    perform::{engine, netmask, reference, scheduler, server},
 };
 use crate::{args::Global, failure::Failure, input, output, units::plural};
 use config::{Config, EditError, Server, Service};
@@ -90,8 +90,9 @@ fn apply(config: &mut Config, line: &Line) -> Result<(), Refusal> {
             service.set_scheduler(Some(scheduler), Some(&line.scheduler_flags));
             service.one_packet = line.has(Opt::Ops);
             let netmask = netmask(line, key);
+            let engine = engine(line)?.engine();
             service
-                .set_persistence(line.persistent, netmask.as_deref())
+                .set_persistence(line.persistent, netmask.as_deref(), Some(engine))
                 .and_then(|()| config.add_service(service))
                 .map_err(wrong)?;
         }

@@ -128,6 +128,9 @@ fn service(service: &Service, style: Style) -> String {
         if let Some(mask) = mask(service) {
             let _ = write!(text, " mask {mask}");
         }
+        if let Some(engine) = persistence.engine {
+            let _ = write!(text, " pe {engine}");
+        }
     }
     if service.one_packet {
         text.push_str(" ops");
@@ -241,20 +244,26 @@ pub fn connections_title(persistent: bool) -> &'static str {
     }
 }
 
-/// One connection.
-pub fn connection(connection: &Connection, numeric: bool) -> String {
+/// One connection; `persistent`: with what its persistence engine goes by.
+pub fn connection(connection: &Connection, persistent: bool, numeric: bool) -> String {
     let transport = transport(connection.protocol);
     let seconds = connection.expires_ms / 1000;
     let shown = |address: SocketAddr| names::shown(address, transport, numeric);
+    let server = shown(connection.server);
+    let tail = match &connection.persistence {
+        Some(engine) if persistent => {
+            format!("{server:<16} {:<18} {}", engine.engine, engine.data)
+        }
+        _ => server,
+    };
     format!(
-        "{:<3} {:02}:{:02}  {:<11} {:<18} {:<18} {}\n",
+        "{:<3} {:02}:{:02}  {:<11} {:<18} {:<18} {tail}\n",
         connection.protocol.to_string().to_uppercase(),
         seconds / 60,
         seconds % 60,
         connection.state,
         shown(connection.client),
         shown(connection.vip),
-        shown(connection.server)
     )
 }
 

@@ -47,13 +47,6 @@ impl Refusal {
             status: 255,
         }
     }
-
-    /// What ipvsadm can say and this director cannot do.
-    fn unsupported(what: &str) -> Self {
-        Self::refused(format!(
-            "this director does not support {what}; nothing was changed"
-        ))
-    }
 }
 
 /// Carries out the words after `ipvsadm`.

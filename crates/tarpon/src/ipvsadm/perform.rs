@@ -10,9 +10,9 @@ use super::{
 };
 use crate::{args::Global, failure::Failure, output, query};
 use api::{
-    Client, ClientError, Command, Connection, ConnectionFilter, ConnectionsEnd, Edited, ErrorCode,
-    ServerAdd, ServerDelete, ServerEdit, Service, ServiceAdd, ServiceDelete, ServiceEdit,
-    ServiceRef, Status, Sync, SyncStop, Timeouts, TimeoutsEdit, Zero,
+    Client, ClientError, Command, Connection, ConnectionFilter, ConnectionsEnd, Edited,
+    EngineChoice, ErrorCode, ServerAdd, ServerDelete, ServerEdit, Service, ServiceAdd,
+    ServiceDelete, ServiceEdit, ServiceRef, Status, Sync, SyncStop, Timeouts, TimeoutsEdit, Zero,
 };
 use std::{io::Read as _, net::SocketAddr};
 use types::{Family, Mark, Protocol, Scheduler, Weight};
@@ -106,14 +106,15 @@ fn list(client: &mut Client, line: &Line) -> Done {
         return Ok(output::text(&listing::daemons(sync.as_ref()))?);
     }
     if line.has(Opt::Connection) {
-        let title = listing::connections_title(line.has(Opt::PersistentConnections));
+        let persistent = line.has(Opt::PersistentConnections);
+        let title = listing::connections_title(persistent);
         output::text(title)?;
         let filter = ConnectionFilter {
             templates: true,
             ..ConnectionFilter::default()
         };
         let show = |c: Connection| {
-            output::text(&listing::connection(&c, numeric))
+            output::text(&listing::connection(&c, persistent, numeric))
                 .map_err(|_| ClientError::Item(std::io::ErrorKind::BrokenPipe.into()))
         };
         let _: ConnectionsEnd = client.stream_items(Command::Connections(filter), show)?;
@@ -212,6 +213,7 @@ fn command(line: &Line) -> Result<Command, Refusal> {
             scheduler_flags: Some(line.scheduler_flags.clone()),
             persistent: line.persistent,
             netmask: netmask(line, service),
+            persistence_engine: Some(engine(line)?),
             one_packet: Some(line.has(Opt::Ops)),
             method: None,
         }),
@@ -222,6 +224,7 @@ fn command(line: &Line) -> Result<Command, Refusal> {
             scheduler_flags: Some(line.scheduler_flags.clone()),
             persistent: Some(line.persistent.unwrap_or(0)),
             netmask: netmask(line, service),
+            persistence_engine: Some(engine(line)?),
             one_packet: Some(line.has(Opt::Ops)),
             method: None,
         }),
@@ -270,12 +273,19 @@ pub(super) fn reference(target: Target) -> Result<ServiceRef, Refusal> {
 }
 
 pub(super) fn scheduler(line: &Line) -> Result<Scheduler, Refusal> {
-    match line.engine.as_deref() {
-        None => {}
-        Some("sip") => return Err(Refusal::unsupported("the persistence engine sip")),
-        Some(_) => return Err(no_scheduler()),
-    }
     line.scheduler.parse().map_err(|_| no_scheduler())
+}
+
+/// Without persistence it does nothing, as in IPVS.
+pub(super) fn engine(line: &Line) -> Result<EngineChoice, Refusal> {
+    let named = match line.engine.as_deref() {
+        None => EngineChoice::None,
+        Some(name) => EngineChoice::Engine(name.parse().map_err(|_| no_scheduler())?),
+    };
+    Ok(match line.persistent {
+        Some(_) => named,
+        None => EngineChoice::None,
+    })
 }
 
 fn no_scheduler() -> Refusal {

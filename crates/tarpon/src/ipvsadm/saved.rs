@@ -33,6 +33,12 @@ pub fn saved(services: &[Service], numeric: bool) -> String {
             if let Some(mask) = mask(service) {
                 let _ = write!(text, " -M {mask}");
             }
+            if let Some(engine) = persistence.engine {
+                let _ = write!(text, " --pe {engine}");
+            }
+        }
+        if service.one_packet {
+            text.push_str(" -o");
         }
         let flags: Vec<String> = service
             .scheduler_flags
@@ -41,9 +47,6 @@ pub fn saved(services: &[Service], numeric: bool) -> String {
             .collect();
         if !flags.is_empty() {
             let _ = write!(text, " -b {}", flags.join(","));
-        }
-        if service.one_packet {
-            text.push_str(" -o");
         }
         text.push('\n');
         for server in ordered(&service.servers, true, |s| s.address) {

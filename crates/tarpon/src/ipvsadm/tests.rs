@@ -146,6 +146,7 @@ fn table() -> Vec<Service> {
         Some(Persistence {
             timeout_s,
             netmask: netmask.to_owned(),
+            engine: None,
         })
     };
     let mut web = service(Protocol::Tcp, "10.0.0.100:80", Scheduler::Rr);
@@ -165,6 +166,13 @@ fn table() -> Vec<Service> {
         (second.upper_threshold, second.lower_threshold) = (100, 50);
     }
     let dns = service(Protocol::Udp, "10.0.0.100:53", Scheduler::Wlc);
+    let mut calls = service(Protocol::Udp, "10.0.0.100:5060", Scheduler::Sh);
+    calls.scheduler_flags = vec![SchedulerFlag::ShPort];
+    calls.one_packet = true;
+    calls.persistence = persistence(60, "255.255.0.0");
+    if let Some(persistence) = &mut calls.persistence {
+        persistence.engine = Some(types::PersistenceEngine::Sip);
+    }
     let mut hashed = service(Protocol::Tcp, "10.0.0.100:86", Scheduler::Sh);
     hashed.scheduler_flags = vec![SchedulerFlag::ShFallback, SchedulerFlag::ShPort];
     let mut sticky = service(Protocol::Tcp, "10.0.0.100:443", Scheduler::Wrr);
@@ -174,7 +182,7 @@ fn table() -> Vec<Service> {
     let mut six = service(Protocol::Tcp, "[fd00::100]:80", Scheduler::Lc);
     six.persistence = persistence(60, "64");
     six.servers = vec![server("[fd01::11]:8080", ForwardingMethod::Masq, 1)];
-    vec![web, dns, hashed, sticky, masked, six]
+    vec![web, dns, hashed, sticky, masked, six, calls]
 }
 
 fn shown(columns: Columns, sorted: bool) -> String {
@@ -208,6 +216,7 @@ TCP  10.0.0.100:86 sh (sh-fallback,sh-port)
 TCP  10.0.0.100:443 wrr persistent 360
 TCP  10.0.0.101:443 wrr persistent 60 mask 255.255.255.0
 UDP  10.0.0.100:53 wlc
+UDP  10.0.0.100:5060 sh (sh-port) persistent 60 mask 255.255.0.0 pe sip ops
 TCP  [fd00::100]:80 lc persistent 60 mask 64
   -> [fd01::11]:8080              Masq    1      0          0         
 "
@@ -347,9 +356,10 @@ fn connections_are_printed_as_ipvsadm_prints_them() {
         state: "UDP".to_owned(),
         expires_ms: 276_900,
         template: false,
+        persistence: None,
     };
     assert_eq!(
-        listing::connection(&connection, true),
+        listing::connection(&connection, true, true),
         "UDP 04:36  UDP         10.0.0.100:53200   10.0.0.100:53      10.1.0.11:53\n"
     );
     connection.protocol = Protocol::Tcp;
@@ -359,8 +369,32 @@ fn connections_are_printed_as_ipvsadm_prints_them() {
     connection.vip = address("[fd00::100]:80");
     connection.server = address("[fd01::11]:8080");
     assert_eq!(
-        listing::connection(&connection, true),
+        listing::connection(&connection, true, true),
         "TCP 01:59  TIME_WAIT   [2001:db8::1]:40000 [fd00::100]:80     [fd01::11]:8080\n"
+    );
+    // As recorded of ipvsadm 1.31.
+    let template = api::Connection {
+        protocol: Protocol::Udp,
+        client: address("172.16.0.1:0"),
+        vip: address("10.0.0.100:5060"),
+        server: address("10.1.0.11:5060"),
+        state: "NONE".to_owned(),
+        expires_ms: 59_900,
+        template: true,
+        persistence: Some(api::EngineData {
+            engine: types::PersistenceEngine::Sip,
+            data: "bbbb@host".to_owned(),
+        }),
+        ..connection
+    };
+    let short = "UDP 00:59  NONE        172.16.0.1:0       10.0.0.100:5060    10.1.0.11:5060";
+    assert_eq!(
+        listing::connection(&template, true, true),
+        format!("{short}   sip                bbbb@host\n")
+    );
+    assert_eq!(
+        listing::connection(&template, false, true),
+        format!("{short}\n")
     );
 }
 
@@ -384,6 +418,7 @@ fn what_is_saved_is_what_ipvsadm_saves_and_thresholds() {
 -A -t 10.0.0.100:443 -s wrr -p 360
 -A -t 10.0.0.101:443 -s wrr -p 60 -M 255.255.255.0
 -A -u 10.0.0.100:53 -s wlc
+-A -u 10.0.0.100:5060 -s sh -p 60 -M 255.255.0.0 --pe sip -o -b sh-port
 -A -t [fd00::100]:80 -s lc -p 60 -M 64
 -a -t [fd00::100]:80 -r [fd01::11]:8080 -m -w 1
 "

@@ -87,6 +87,7 @@ fn service(view: &ServiceView) -> Service {
         persistence: view.persistence.map(|p| Persistence {
             timeout_s: p.timeout_s,
             netmask: netmask(p.netmask),
+            engine: p.engine,
         }),
         one_packet: view.one_packet,
         traffic: traffic(view.traffic),

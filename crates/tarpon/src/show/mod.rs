@@ -110,6 +110,10 @@ pub fn connection(c: &Connection) -> Vec<String> {
     } else {
         c.state.as_str()
     };
+    let mut server = c.server.to_string();
+    if let Some(persistence) = &c.persistence {
+        server += &format!("  {} {}", persistence.engine, persistence.data);
+    }
     vec![
         c.protocol.to_string(),
         state.to_owned(),
@@ -117,7 +121,7 @@ pub fn connection(c: &Connection) -> Vec<String> {
         c.method.to_string(),
         c.client.to_string(),
         c.vip.to_string(),
-        c.server.to_string(),
+        server,
     ]
 }
 

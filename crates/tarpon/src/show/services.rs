@@ -116,7 +116,9 @@ fn service_notes(service: &Service) -> String {
         } else {
             format!(" by {}", p.netmask)
         };
-        format!("persistent {} s{mask}", p.timeout_s)
+        let engine = p.engine.map(|engine| format!(" pe {engine}"));
+        let engine = engine.unwrap_or_default();
+        format!("persistent {} s{mask}{engine}", p.timeout_s)
     });
     let empty = service.servers.is_empty().then(|| "no servers".to_owned());
     let one_packet = service.one_packet.then(|| "one packet".to_owned());

@@ -121,6 +121,7 @@ pub fn services() -> Vec<Service> {
             persistence: Some(Persistence {
                 timeout_s: 300,
                 netmask: "255.255.255.0".into(),
+                engine: None,
             }),
             traffic,
             rate,
@@ -150,6 +151,7 @@ pub fn services() -> Vec<Service> {
             persistence: Some(Persistence {
                 timeout_s: 60,
                 netmask: "128".into(),
+                engine: None,
             }),
             traffic: Traffic::default(),
             rate: Traffic::default(),
@@ -168,6 +170,7 @@ pub fn connections() -> Vec<Connection> {
         state: "ESTABLISHED".into(),
         expires_ms: 899_001,
         template: false,
+        persistence: None,
     };
     vec![
         web.clone(),
@@ -189,6 +192,7 @@ pub fn connections() -> Vec<Connection> {
             state: "UDP".into(),
             expires_ms: 299_999,
             template: false,
+            persistence: None,
         },
     ]
 }

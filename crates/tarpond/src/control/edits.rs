@@ -2,8 +2,8 @@
 
 use super::Control;
 use api::{
-    Error, ErrorCode, ServerAdd, ServerDelete, ServerEdit, ServiceAdd, ServiceDelete, ServiceEdit,
-    SettingsEdit, SyncStart, SyncStop, Timeouts, TimeoutsEdit, Zero,
+    EngineChoice, Error, ErrorCode, ServerAdd, ServerDelete, ServerEdit, ServiceAdd, ServiceDelete,
+    ServiceEdit, SettingsEdit, SyncStart, SyncStop, Timeouts, TimeoutsEdit, Zero,
 };
 use config::{Config, EditError, Server, Service, Sync, SyncRole};
 use types::{ForwardingMethod, Tunnel};
@@ -21,7 +21,8 @@ pub fn service_add(control: &mut Control, add: ServiceAdd) -> Changes {
             service.method = method;
         }
         service.one_packet = add.one_packet.unwrap_or(false);
-        service.set_persistence(add.persistent, add.netmask.as_deref())?;
+        let engine = add.persistence_engine.map(EngineChoice::engine);
+        service.set_persistence(add.persistent, add.netmask.as_deref(), engine)?;
         config.add_service(service)
     })
 }
@@ -40,7 +41,8 @@ pub fn service_edit(control: &mut Control, edit_: ServiceEdit) -> Changes {
         if let Some(one_packet) = edit_.one_packet {
             service.one_packet = one_packet;
         }
-        service.set_persistence(edit_.persistent, edit_.netmask.as_deref())
+        let engine = edit_.persistence_engine.map(EngineChoice::engine);
+        service.set_persistence(edit_.persistent, edit_.netmask.as_deref(), engine)
     })
 }
 

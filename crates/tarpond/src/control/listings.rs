@@ -163,6 +163,7 @@ fn shown(control: &Control, service: &config::Service, view: &ServiceView) -> Se
         persistence: service.persistence.map(|persistence| Persistence {
             timeout_s: persistence.timeout_s,
             netmask: persistence.netmask.to_string(),
+            engine: persistence.engine,
         }),
         one_packet: service.one_packet,
         traffic: traffic(view.traffic),

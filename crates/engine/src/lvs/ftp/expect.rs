@@ -8,7 +8,7 @@ use super::{
     record::RecordId,
 };
 use crate::{packet::Packet, shared::Shared, snapshot::Snapshot};
-use flowtable::{Claim, Entry, Key, New, Side, Slot, StateFlags, Tuple};
+use flowtable::{Claim, Entry, Key, Kind, New, Side, Slot, StateFlags, Tuple};
 use types::{Mark, Protocol, ServerId, Tick};
 
 /// Milliseconds an expected connection is waited for.
@@ -96,7 +96,7 @@ impl<I: Ip> Control<'_, I> {
         };
         let hash = table.hash(tuple.protocol, client, client_port);
         let mut settle = |e: Entry<'_, I>| entry::expired(table, &shared.roster, &e, now);
-        let embryo = match table.claim(hash, &tuple, false, now, &mut settle) {
+        let embryo = match table.claim(hash, &tuple, Kind::Connection, now, &mut settle) {
             Claim::Won(embryo) => embryo,
             Claim::Exists(slot) => {
                 let entry = table.entry(slot);
@@ -207,7 +207,7 @@ pub(crate) fn claim<I: Ip>(
     let (server, deltas, note) = (expected.server(), expected.deltas(), expected.note());
     let hash = table.hash(tuple.protocol, tuple.client, tuple.client_port);
     let mut settle = |e: Entry<'_, I>| entry::expired(table, &shared.roster, &e, now);
-    let embryo = match table.claim(hash, &tuple, false, now, &mut settle) {
+    let embryo = match table.claim(hash, &tuple, Kind::Connection, now, &mut settle) {
         Claim::Won(embryo) => embryo,
         Claim::Exists(slot) => return Claimed::Is(slot),
         Claim::Busy => return Claimed::Busy,

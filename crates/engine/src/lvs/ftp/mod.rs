@@ -234,12 +234,15 @@ fn control<'c, I: Ip, F: Frame, O: Output<F>>(
     entry: &Entry<'_, I>,
 ) -> Option<Control<'c, I>> {
     let key = entry.key();
+    let Some(entry::Kept::Said(record)) = entry::kept(key.flags, entry.note()) else {
+        return None;
+    };
     Some(Control {
         shared: cx.shared,
         snapshot: cx.snapshot,
         now: cx.now,
         key,
         server: entry.server(),
-        record: entry::record(key.flags, entry.note())?,
+        record,
     })
 }

@@ -202,7 +202,7 @@ fn one<I: Ip>(
     }
     let mut told = None;
     if rules.tells(listed.key.protocol, word.state(), persistent, note.cause)
-        && let Some(connection) = tell::connection::<I>(&listed, &snapshot.timeouts)
+        && let Some(connection) = tell::connection::<I>(shared, &listed, &snapshot.timeouts)
     {
         tell(&connection);
         told = Some(word);
@@ -210,7 +210,7 @@ fn one<I: Ip>(
     // A template cannot end before its connection.
     if let Some(template) = listed.template.and_then(|slot| table.copy(slot, now))
         && template.key.template
-        && let Some(template) = tell::connection::<I>(&template, &snapshot.timeouts)
+        && let Some(template) = tell::connection::<I>(shared, &template, &snapshot.timeouts)
     {
         tell(&template);
     }
@@ -231,7 +231,7 @@ fn part<I: Ip>(
     };
     I::table(shared).list(at, slots, now, |listed| {
         if wanted(listed)
-            && let Some(connection) = tell::connection::<I>(listed, &snapshot.timeouts)
+            && let Some(connection) = tell::connection::<I>(shared, listed, &snapshot.timeouts)
         {
             tell(&connection);
         }

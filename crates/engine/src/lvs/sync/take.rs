@@ -2,16 +2,18 @@
 //! not configured here, which IPVS keeps without one.
 
 use super::super::{
+    calls::CallId,
     connect::{self, serves},
     entry,
     family::{self, Ip},
+    persist,
     services::{FTP, Target},
     state::{SctpState, TEMPLATE_ASSURED, TcpState, Timeouts},
 };
-use super::Taken;
+use super::{Taken, tell::ENGINE};
 use crate::{shared::Shared, snapshot::Snapshot};
 use connsync::{Connection, Flags, Rules};
-use flowtable::{Claim, Deltas, Entry, MAX_TIMEOUT_MS, New, Slot, StateFlags, Tuple};
+use flowtable::{Claim, Deltas, Entry, Kind, MAX_TIMEOUT_MS, Name, New, Slot, StateFlags, Tuple};
 use types::{ForwardingMethod, Mark, Tick};
 use wire::protocol;
 
@@ -34,6 +36,8 @@ struct Told<A> {
     dport: u16,
     mark: Mark,
     template: bool,
+    /// A template's Call-ID.
+    call: Option<CallId>,
     inactive: bool,
     one_way: bool,
     state: u8,
@@ -49,6 +53,14 @@ pub(super) fn take<I: Ip>(
     let template = told.flags.contains(Flags::TEMPLATE);
     let Some(state) = state(told, template) else {
         return Taken::Unsupported;
+    };
+    let call = match &told.persistence {
+        None => None,
+        Some((name, id)) if template && name == ENGINE.name().as_bytes() => match CallId::new(id) {
+            Some(call) => Some(call),
+            None => return Taken::Unsupported,
+        },
+        Some(_) => return Taken::Unsupported,
     };
     let seconds = match told.timeout_s {
         0 if template => TEMPLATE_S,
@@ -67,6 +79,7 @@ pub(super) fn take<I: Ip>(
         dport: told.server_port,
         mark: Mark(told.mark),
         template,
+        call,
         inactive: told.flags.contains(Flags::INACTIVE),
         one_way: told.flags.contains(Flags::NO_OUTPUT),
         state,
@@ -113,14 +126,24 @@ fn try_to<I: Ip>(into: &Into<'_>, told: &Told<I::Addr>) -> Option<Taken> {
     let Into { shared, now, .. } = *into;
     let table = I::table(shared);
     let tuple = &told.tuple;
-    let hash = if told.template {
-        table.template_hash(tuple)
+    let (hash, kind) = if told.template {
+        let name = told
+            .call
+            .map_or(Name::NONE, |call| table.name(call.words()));
+        (table.template_hash(tuple, name), Kind::Template(name))
     } else {
-        table.hash(tuple.protocol, tuple.client, tuple.client_port)
+        let hash = table.hash(tuple.protocol, tuple.client, tuple.client_port);
+        (hash, Kind::Connection)
     };
     let mut settle = |e: Entry<'_, I>| entry::expired(table, &shared.roster, &e, now);
-    let embryo = match table.claim(hash, tuple, told.template, now, &mut settle) {
+    let embryo = match table.claim(hash, tuple, kind, now, &mut settle) {
         Claim::Won(embryo) => embryo,
+        Claim::Exists(slot) if told.template => {
+            let call = told.call.as_ref();
+            return persist::is_of_call(&table.entry(slot), &shared.roster, call)
+                .then(|| update::<I>(into, told, slot))
+                .flatten();
+        }
         Claim::Exists(slot) => return update::<I>(into, told, slot),
         Claim::Busy => return None,
         Claim::Full | Claim::ClientFull => return Some(Taken::NoRoom),
@@ -131,6 +154,11 @@ fn try_to<I: Ip>(into: &Into<'_>, told: &Told<I::Addr>) -> Option<Taken> {
     };
     let Some(counts) = shared.roster.server(target.id) else {
         return Some(Taken::NoServer);
+    };
+    let call = match told.call.map(|call| shared.roster.calls.keep(&call)) {
+        None => None,
+        Some(Some(held)) => Some(held),
+        Some(None) => return Some(Taken::NoRoom),
     };
     let nat = target.method == ForwardingMethod::Masq;
     if told.template {
@@ -149,7 +177,7 @@ fn try_to<I: Ip>(into: &Into<'_>, told: &Told<I::Addr>) -> Option<Taken> {
         daddr: told.daddr,
         dport: told.dport,
         server: target.id,
-        flags: entry::flags(target.method),
+        flags: entry::template_flags(target.method, call.is_some()),
         state: told.state,
         state_flags: state_flags(told, target.method),
         timeout_ms: told.timeout_ms,
@@ -160,7 +188,7 @@ fn try_to<I: Ip>(into: &Into<'_>, told: &Told<I::Addr>) -> Option<Taken> {
         } else {
             Deltas::default()
         },
-        note: 0,
+        note: call.map_or(0, |call| call.keep().0),
     });
     if !told.template {
         let rules = into.snapshot.settings.sync.unwrap_or(Rules::IPVS);

@@ -1,18 +1,24 @@
 //! A connection of the table in the words of IPVS's messages.
 
 use super::super::{
-    entry::{is_bypass, method},
+    entry::{self, is_bypass, method},
     family::Ip,
+    list,
     state::Timeouts,
 };
+use crate::shared::Shared;
 use connsync::{Addresses, Connection, Flags};
 use flowtable::{Listed, StateFlags};
 use std::net::IpAddr;
-use types::ForwardingMethod;
+use types::{ForwardingMethod, PersistenceEngine};
 use wire::protocol;
+
+/// The one there is.
+pub(super) const ENGINE: PersistenceEngine = PersistenceEngine::Sip;
 
 /// `None` for what no other director could make anything of.
 pub(super) fn connection<I: Ip>(
+    shared: &Shared,
     listed: &Listed<I::Addr>,
     timeouts: &Timeouts,
 ) -> Option<Connection> {
@@ -23,6 +29,11 @@ pub(super) fn connection<I: Ip>(
     if is_bypass(key.flags) || word.flags().contains(StateFlags::UNHASHED) || foreign {
         return None;
     }
+    let persistence = match entry::call(key.flags, listed.note) {
+        None => None,
+        // `?`: it ends in this instant.
+        Some(_) => Some((ENGINE.name().into(), list::call_of::<I>(shared, listed)?)),
+    };
     Some(Connection {
         protocol: key.protocol,
         flags: flags(key.flags, key.template, word.flags()),
@@ -34,7 +45,7 @@ pub(super) fn connection<I: Ip>(
         timeout_s: timeout_ms::<I>(listed, timeouts).div_ceil(1000),
         addresses: addresses([key.caddr, key.vaddr, key.daddr].map(I::ip))?,
         sequence: None,
-        persistence: None,
+        persistence,
     })
 }
 

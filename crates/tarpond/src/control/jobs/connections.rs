@@ -1,7 +1,7 @@
 //! Listing connections: in chunks, so that a table of millions holds nobody up.
 
 use super::{super::Control, Progress};
-use api::{Connection, ConnectionFilter, ConnectionsEnd, Item, Reply};
+use api::{Connection, ConnectionFilter, ConnectionsEnd, EngineData, Item, Reply};
 use engine::ConnectionView;
 use std::net::SocketAddr;
 use types::Protocol;
@@ -88,5 +88,10 @@ pub fn shown(view: &ConnectionView) -> Option<Connection> {
         state: view.state.to_owned(),
         expires_ms: view.expires_ms,
         template: view.template,
+        persistence: view.engine.as_ref().map(|(engine, data)| EngineData {
+            engine: *engine,
+            // Latin-1: a character for each byte.
+            data: data.iter().copied().map(char::from).collect(),
+        }),
     })
 }
