@@ -1,5 +1,6 @@
-//! A burst in stages: a glance at every frame, prefetching where its connection would be; then each goes its way, one after
-//! the other; what wants a new connection comes last, together. One cache miss is waited for while the others are under way.
+//! A burst in stages: a glance at every frame, prefetching the tags of its connection; then each goes its way, one after the
+//! other, while the connections of those a little behind it are fetched; what wants a new connection comes last, together. One
+//! cache miss is waited for while the others are under way.
 //!
 //! Plain packets of connections that stand, nearly all there are, go the straight way. Every other frame is parsed in
 //! full and takes the long one.
@@ -8,7 +9,7 @@ use crate::{
     BURST, Output,
     context::Context,
     forward, fragment_in, localstack,
-    lvs::{self, Kind, Lookup, Stop},
+    lvs::{self, AHEAD, Kind, Lookup, Stop},
     packet::{self, Glance, Packet, Parsed},
 };
 use arrayvec::ArrayVec;
@@ -19,6 +20,9 @@ use wire::{Frame, plain, protocol};
 
 /// Where the connections of a burst's packets would be.
 type Lookups = [Lookup; BURST];
+
+/// What may want new connections.
+type Left<F> = ArrayVec<(F, Packet, Lookup), BURST>;
 
 /// The frames of a burst that are not plain packets, in order. What may be of a connection all the same (tagged, with options, a
 /// fragment) is parsed with the first stage, so that its connection is fetched with the others'.
@@ -69,17 +73,20 @@ pub(crate) fn burst<F: Frame, O: Output<F>>(
         look_closer(cx, port, burst, &lookups, &mut odd);
     }
     let mut lookups = lookups.get_mut(..burst.len()).unwrap_or_default();
-    for lookup in lookups.iter_mut() {
+    for lookup in lookups.iter_mut().take(AHEAD) {
         lookup.prefetch_entry(cx.shared);
     }
-    let mut left: ArrayVec<F, BURST> = ArrayVec::new();
+    let mut left: Left<F> = ArrayVec::new();
     let mut run = Run::default();
     let mut frames = mem::take(burst).into_iter();
     while let Some(first) = lookups.first() {
         let (ready, stop) = match first.kind() {
             Kind::V4 => lvs::stretch::<V4, F, O>(cx, frames.as_mut_slice(), lookups),
             Kind::V6 => lvs::stretch::<V6, F, O>(cx, frames.as_mut_slice(), lookups),
-            Kind::Odd => (0, Stop::Unusual),
+            Kind::Odd => {
+                lvs::prefetch_ahead(cx.shared, lookups, 0);
+                (0, Stop::Unusual)
+            }
         };
         for lookup in lookups.split_off_mut(..ready).unwrap_or_default() {
             let Some(frame) = frames.next() else { break };
@@ -97,16 +104,13 @@ pub(crate) fn burst<F: Frame, O: Output<F>>(
             (_, Stop::Unknown) => Some(frame),
             _ => long_way(cx, port, frame),
         };
-        // As many as a burst has frames: there is room.
-        if let Some(frame) = back
-            && let Err(full) = left.try_push(frame)
-        {
-            missing(cx, port, full.element());
+        if let Some(frame) = back {
+            set_aside(cx, port, frame, &mut left);
         }
     }
     run.count(cx);
-    for frame in left {
-        missing(cx, port, frame);
+    for (frame, packet, lookup) in left {
+        missed(cx, port, frame, &packet, &lookup);
     }
 }
 
@@ -212,14 +216,36 @@ fn long_way<F: Frame, O: Output<F>>(
     lookup.handle(cx, frame, &packet).err()
 }
 
+/// A packet that may want a new connection waits for the end of the burst, while what is looked at then is fetched.
+#[inline(never)]
+fn set_aside<F: Frame, O: Output<F>>(
+    cx: &mut Context<'_, F, O>,
+    port: PortId,
+    frame: F,
+    left: &mut Left<F>,
+) {
+    let Some((frame, packet, lookup)) = parsed(cx, port, frame) else {
+        return;
+    };
+    lookup.prefetch_other(cx.shared, &packet);
+    // As many as a burst has frames: there is room.
+    if let Err(full) = left.try_push((frame, packet, lookup)) {
+        let (frame, packet, lookup) = full.element();
+        missed(cx, port, frame, &packet, &lookup);
+    }
+}
+
 /// A packet that may want a new connection.
 #[inline(never)]
-fn missing<F: Frame, O: Output<F>>(cx: &mut Context<'_, F, O>, port: PortId, frame: F) {
-    if let Some((frame, packet, lookup)) = parsed(cx, port, frame) {
-        let Err(frame) = fragment_in::receive(cx, frame, &packet) else {
-            return;
-        };
-        lookup.missed(cx, port, frame, &packet, 0);
+fn missed<F: Frame, O: Output<F>>(
+    cx: &mut Context<'_, F, O>,
+    port: PortId,
+    frame: F,
+    packet: &Packet,
+    lookup: &Lookup,
+) {
+    if let Err(frame) = fragment_in::receive(cx, frame, packet) {
+        lookup.missed(cx, port, frame, packet, 0);
     }
 }
 
@@ -314,12 +340,14 @@ pub(crate) fn the_long_way<F: Frame, O: Output<F>>(
     port: PortId,
     burst: &mut ArrayVec<F, BURST>,
 ) {
-    let mut left: ArrayVec<F, BURST> = ArrayVec::new();
+    let mut left: Left<F> = ArrayVec::new();
     for frame in burst.drain(..) {
-        left.extend(long_way(cx, port, frame));
+        if let Some(frame) = long_way(cx, port, frame) {
+            set_aside(cx, port, frame, &mut left);
+        }
     }
-    for frame in left {
-        missing(cx, port, frame);
+    for (frame, packet, lookup) in left {
+        missed(cx, port, frame, &packet, &lookup);
     }
 }
 

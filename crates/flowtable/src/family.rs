@@ -167,6 +167,18 @@ pub enum Side {
     Server,
 }
 
+impl Side {
+    /// The other end.
+    #[inline]
+    #[must_use]
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Virtual => Self::Server,
+            Self::Server => Self::Virtual,
+        }
+    }
+}
+
 /// Everything that identifies a connection; the names are the kernel's (`struct ip_vs_conn`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Key<A> {

@@ -208,13 +208,16 @@ impl<F: Family> Table<F> {
         prefetch(&self.groups, h.group);
     }
 
-    /// Stage 2: fetch the first entry whose tag fits, and say where it is.
+    /// Stage 2: fetch the first entry whose tag fits, and say where it is. If there is none, the free one that a new connection
+    /// would take.
     #[inline]
     pub fn candidate(&self, h: Hash) -> Slot {
         let Some(group) = self.groups.get(h.group as usize) else {
             return Slot::NOWHERE;
         };
-        let Some(lane) = group.load().matching(h.tag).next() else {
+        let tags = group.load();
+        let fitting = tags.matching(h.tag).next();
+        let Some(lane) = fitting.or_else(|| tags.matching(0).next()) else {
             return Slot::NOWHERE;
         };
         let slot = Slot(h.group * LANES + lane);

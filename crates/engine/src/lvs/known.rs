@@ -368,12 +368,8 @@ pub(crate) fn missed<I: Ip, F: Frame, O: Output<F>>(
     tried: Side,
     tries: u8,
 ) {
-    let other = match tried {
-        Side::Virtual => Side::Server,
-        Side::Server => Side::Virtual,
-    };
     // The first guess once more, too: a packet before this one in the burst may have made the connection.
-    for side in [tried, other] {
+    for side in [tried, tried.other()] {
         let Some(tuple) = super::family::tuple::<I>(packet, side) else {
             continue;
         };

@@ -44,6 +44,10 @@ impl Kind {
     }
 }
 
+/// How far in front of the frame at hand entries are fetched. A core has room for a few misses only, and drops or delays what is asked
+/// for beyond: all 32 of a burst at once cost twice as much as 12 to 16 (`benches/README.md`).
+pub(crate) const AHEAD: usize = 12;
+
 /// The guess, its tags already on the way to the cache; `None` for packets that cannot be of a connection.
 #[inline]
 pub(crate) fn lookup<F: Frame, O: Output<F>>(
@@ -109,6 +113,14 @@ fn side<I: Ip, F: Frame, O: Output<F>>(cx: &Context<'_, F, O>, destination: (u64
     }
 }
 
+/// At the frame at `at`: fetches the entry of the one [`AHEAD`] of it.
+#[inline(always)]
+pub(crate) fn prefetch_ahead(shared: &Shared, lookups: &mut [Lookup], at: usize) {
+    if let Some(lookup) = lookups.get_mut(at + AHEAD) {
+        lookup.prefetch_entry(shared);
+    }
+}
+
 impl Lookup {
     /// Nothing is known.
     pub const ODD: Self = Self {
@@ -133,6 +145,20 @@ impl Lookup {
             Kind::V6 => shared.connections6.candidate(self.hash),
             Kind::Odd => return,
         };
+    }
+
+    /// The guess was wrong, or there is no connection yet: fetches the tags that are looked at next, of the other direction.
+    pub fn prefetch_other(&self, shared: &Shared, packet: &Packet) {
+        let other = self.side.other();
+        if self.kind == Kind::V4
+            && let Some(t) = family::tuple::<V4>(packet, other)
+        {
+            let table = &shared.connections4;
+            table.prefetch_tags(table.hash(t.protocol, t.client, t.client_port));
+        } else if let Some(t) = family::tuple::<V6>(packet, other) {
+            let table = &shared.connections6;
+            table.prefetch_tags(table.hash(t.protocol, t.client, t.client_port));
+        }
     }
 
     /// Handles the packet if its connection is where the guess says; else gives it back.

@@ -58,7 +58,7 @@ pub(crate) use flush::Flush;
 pub(crate) use limits::{Clients, Gates};
 pub(crate) use lingering::Lingering;
 pub(crate) use list::{call_of, list, view};
-pub(crate) use lookup::{Kind, Lookup, guess, lookup};
+pub(crate) use lookup::{AHEAD, Kind, Lookup, guess, lookup, prefetch_ahead};
 pub(crate) use marks::Marks;
 pub(crate) use persist::template_of;
 pub(crate) use related::{candidates, icmp, ipsec};

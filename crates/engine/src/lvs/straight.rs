@@ -6,7 +6,7 @@ use super::{
     entry::{is_mere_nat, is_read, method},
     headers::{Headers, Tcp, Udp, Upper},
     known::advance,
-    lookup::{Kind, Lookup},
+    lookup::{Kind, Lookup, prefetch_ahead},
     services::Standing,
     sync, tunnel,
 };
@@ -70,10 +70,14 @@ fn as_far_as_can_be<I: Headers, F: Frame, O: Output<F>>(
     lookups: &mut [Lookup],
 ) -> (usize, Stop) {
     let mut ready = 0;
-    for (frame, lookup) in frames.iter_mut().zip(lookups) {
-        if lookup.kind != Kind::of::<I>() {
+    for frame in frames {
+        if lookups.get(ready).map(|l| l.kind) != Some(Kind::of::<I>()) {
             break;
         }
+        prefetch_ahead(cx.shared, lookups, ready);
+        let Some(lookup) = lookups.get_mut(ready) else {
+            break;
+        };
         let done = match (lookup.side, is_tcp::<I>(frame.head())) {
             (Side::Virtual, false) => to_server::<I, Udp, F, O>(cx, frame, lookup),
             (Side::Virtual, true) => to_server::<I, Tcp, F, O>(cx, frame, lookup),
