@@ -182,6 +182,14 @@ impl Drop for Lab {
 /// A process in the background, ended and waited for when dropped.
 pub struct Background(Child);
 
+impl Background {
+    /// The command's process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.0.id()
+    }
+}
+
 impl Drop for Background {
     fn drop(&mut self) {
         // It may have ended by itself.

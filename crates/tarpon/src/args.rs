@@ -171,13 +171,21 @@ what happened to the service in the quarter of an hour before. Which server a co
 The service is the one that has such packets now, by their address or by the mark that the rules give them.")]
     Why(WhyArgs),
 
-    /// Tell ExaBGP which virtual addresses are served here, as long as they are
+    /// Tell ExaBGP, or BIRD and FRR, which virtual addresses are served here, as long as they are
     #[command(after_long_help = "\
 An address is announced while one of its services has its quorum or a sorry server, and, where a virtual router ([[vrrp]]) has it, while that is
 master here. It is withdrawn when that ends, and when the daemon does not answer. In ExaBGP's configuration:
 
   process tarpon { run /usr/local/bin/tarpon announce; encoder text; }
-  neighbor 192.0.2.254 { ... api { processes [ tarpon ]; } }")]
+  neighbor 192.0.2.254 { ... api { processes [ tarpon ]; } }
+
+With --interface the addresses are put on an interface of the host instead, for routing daemons that announce what the kernel has, and taken
+away when the program ends; what else the interface has stays. A run that was killed leaves them: the next one takes them over.
+
+  ip link add vips type dummy && ip link set vips up
+  tarpon announce --interface vips
+  BIRD:  protocol direct { ipv4; ipv6; interface \"vips\"; }     and export it
+  FRR:   redistribute connected route-map VIPS            with match interface vips")]
     Announce(AnnounceArgs),
 
     /// Where the file, the configuration in force and the table differ, and why
@@ -573,6 +581,10 @@ pub struct WhyArgs {
 /// `announce`
 #[derive(Debug, Args)]
 pub struct AnnounceArgs {
+    /// Not ExaBGP's lines but the addresses themselves, as /32 and /128 on this interface of the host, for BIRD and FRR to announce
+    #[arg(long, value_name = "INTERFACE", conflicts_with_all = ["next_hop", "med"])]
+    pub interface: Option<String>,
+
     /// The next hop that is told [default: self, the session's own address]
     #[arg(long, value_name = "ADDRESS")]
     pub next_hop: Option<IpAddr>,

@@ -1,7 +1,11 @@
-//! `tarpon announce`: which virtual addresses can be served here, in the words of ExaBGP's process API.
+//! `tarpon announce`: which virtual addresses can be served here, told to who announces them to routers: in the words of ExaBGP's
+//! process API, or by addresses on an interface of the host, for BIRD, FRR and all who announce what the kernel has.
 //!
 //! Level-triggered: each round looks at the whole state, so that a daemon that is restarted, or gone, is seen. What cannot be asked is not
 //! announced.
+
+mod exabgp;
+mod interface;
 
 use crate::{
     args::{AnnounceArgs, Global},
@@ -9,62 +13,82 @@ use crate::{
     query::connect,
 };
 use api::{Command, Service, ServiceHealth, Vrrp};
-use std::{
-    collections::BTreeSet,
-    io::{self, Write},
-    net::IpAddr,
-    thread,
-    time::Duration,
+use exabgp::ExaBgp;
+use interface::Interface;
+use signal_hook::{
+    consts::{SIGINT, SIGTERM},
+    iterator::Signals,
 };
+use std::{collections::BTreeSet, net::IpAddr, sync::mpsc, thread, time::Duration};
 
 /// A daemon that is silent for so long does not serve.
 const SILENCE: Duration = Duration::from_secs(2);
 
+/// What was found in one round.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Found {
+    /// The virtual addresses there are.
+    all: BTreeSet<IpAddr>,
+    /// Those of them that this director serves now.
+    served: BTreeSet<IpAddr>,
+}
+
+/// Who is told.
+trait Audience {
+    /// Sees to it that what is served is announced, and nothing else.
+    fn tell(&mut self, found: &Found) -> Result<(), Failure>;
+    /// [`Audience::tell`] for one round only: what cannot be done is an error.
+    fn once(&mut self, found: &Found) -> Result<(), Failure> {
+        self.tell(found)
+    }
+    /// Nobody will tell any more.
+    fn end(&mut self) -> Result<(), Failure>;
+}
+
 pub fn announce(global: &Global, args: &AnnounceArgs) -> Result<(), Failure> {
-    let mut announced: BTreeSet<IpAddr> = BTreeSet::new();
+    match &args.interface {
+        Some(name) => follow(global, args, &mut Interface::named(name)?),
+        None => follow(global, args, &mut ExaBgp::new(args.next_hop, args.med)),
+    }
+}
+
+fn follow(
+    global: &Global,
+    args: &AnnounceArgs,
+    audience: &mut impl Audience,
+) -> Result<(), Failure> {
+    if args.once {
+        return audience.once(&find(global)?);
+    }
+    let (end, ended) = mpsc::channel();
+    let mut signals = Signals::new([SIGINT, SIGTERM])
+        .map_err(|e| Failure::failed(format!("cannot watch for the end: {e}")))?;
+    thread::spawn(move || {
+        if signals.forever().next().is_some() {
+            // Should this fail the process is at its end anyway.
+            let _ = end.send(());
+        }
+    });
     loop {
-        let wanted = match servable(global) {
-            Err(failure) if args.once => return Err(failure),
-            answer => answer.unwrap_or_default(),
-        };
-        let mut out = io::stdout().lock();
-        for gone in announced.difference(&wanted) {
-            writeln!(out, "{}", line("withdraw", *gone, args))?;
+        audience.tell(&find(global).unwrap_or_default())?;
+        let pause = Duration::from_millis(args.interval);
+        if ended.recv_timeout(pause).is_ok() {
+            return audience.end();
         }
-        for new in wanted.difference(&announced) {
-            writeln!(out, "{}", line("announce", *new, args))?;
-        }
-        // Whoever reads has gone when this fails.
-        out.flush()?;
-        announced = wanted;
-        if args.once {
-            return Ok(());
-        }
-        thread::sleep(Duration::from_millis(args.interval));
     }
 }
 
-/// `announce route 192.0.2.10/32 next-hop self med 100`
-fn line(verb: &str, address: IpAddr, args: &AnnounceArgs) -> String {
-    let length = if address.is_ipv4() { 32 } else { 128 };
-    let hop = args
-        .next_hop
-        .map_or_else(|| "self".to_owned(), |hop| hop.to_string());
-    let mut line = format!("{verb} route {address}/{length} next-hop {hop}");
-    if let Some(med) = args.med {
-        line += &format!(" med {med}");
-    }
-    line
-}
-
-/// Virtual addresses that this director serves now.
-fn servable(global: &Global) -> Result<BTreeSet<IpAddr>, Failure> {
+fn find(global: &Global) -> Result<Found, Failure> {
     let mut client = connect(global)?;
     client.set_timeout(Some(SILENCE))?;
     let services: Vec<Service> = client.call(Command::Services)?;
     let health: Vec<ServiceHealth> = client.call(Command::Health)?;
     let routers: Vec<Vrrp> = client.call(Command::Vrrp)?;
-    Ok(judge(&services, &health, &routers))
+    let addresses = services.iter().filter_map(|s| Some(s.key.address()?.ip()));
+    Ok(Found {
+        all: addresses.collect(),
+        served: judge(&services, &health, &routers),
+    })
 }
 
 /// An address is served if one of its services has its quorum, or a sorry server; and, if a virtual router has it, while that is master.
