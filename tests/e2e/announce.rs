@@ -136,15 +136,21 @@ fn by_exabgp() -> Result<()> {
     Ok(())
 }
 
-/// Starts `tarpon announce` with an interface of its own, which has an address of somebody else's.
-fn announcer(lab: &Lab) -> Result<Background> {
+/// An interface for the addresses, which has one of somebody else's.
+fn interface(lab: &Lab) -> Result<()> {
     for line in [
-        "ip link add vips type dummy",
-        "ip link set vips up",
+        // As good as a dummy, which not every kernel has.
+        "ip link add vips type veth peer name vips-end",
+        "ip link set vips addrgenmode none up",
+        "ip link set vips-end addrgenmode none up",
         "ip addr add 203.0.113.77/32 dev vips",
     ] {
         lab.text("router", line, 5)?;
     }
+    Ok(())
+}
+
+fn announcer(lab: &Lab) -> Result<Background> {
     lab.start(
         "router",
         &format!(
@@ -157,6 +163,7 @@ fn announcer(lab: &Lab) -> Result<Background> {
 
 fn by_bird() -> Result<()> {
     let lab = Lab::up(&[])?;
+    interface(&lab)?;
     let router = checked(&lab)?;
     let _client = frr(&lab, "client", "bgpd", FRR_CLIENT, "-Z")?;
     let _speaker = bird(&lab, "router", BIRD_ROUTER)?;
@@ -175,6 +182,7 @@ fn by_bird() -> Result<()> {
 
 fn by_frr() -> Result<()> {
     let lab = Lab::up(&[])?;
+    interface(&lab)?;
     let router = checked(&lab)?;
     let _client = bird(&lab, "client", BIRD_CLIENT)?;
     let _zebra = frr(&lab, "router", "zebra", "", "")?;

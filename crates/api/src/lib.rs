@@ -47,7 +47,7 @@ pub use health::{CheckOutcome, CheckRun, CheckState, CheckedServer, ServerHealth
 pub use reply::{
     Applied, CaptureEnd, CapturedFrame, Change, Claim, Connection, ConnectionsEnd, Counters,
     Direction, DrainEnd, DrainProgress, DropCount, Edited, Effect, EngineData, Fill, Item, Link,
-    MailStatus, MarkRule, Memory, MemoryMode, Neighbour, NeighbourState, Persistence, Port,
+    Loss, MailStatus, MarkRule, Memory, MemoryMode, Neighbour, NeighbourState, Persistence, Port,
     PortAddress, PortStats, Reply, Route, RouteKind, Server, Service, Setting, Status, Timeouts,
     Totals, Traffic, Worker, WorkerCounters,
 };

@@ -147,6 +147,9 @@ pub struct Status {
     /// What became of mail, if any is sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mail: Option<MailStatus>,
+    /// What was lost because something was full.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub losses: Vec<Loss>,
     /// Runtime edits since the last apply, one line each; the next apply replaces them.
     pub edits: Vec<String>,
     /// What this machine or its ports cannot do, in plain words, with the remedy.
@@ -222,6 +225,20 @@ pub struct Worker {
     pub packets_per_s: u64,
     /// Paused because there was nothing to do (`idle = "pause"`).
     pub paused: bool,
+}
+
+/// Packets lost because something was full, since the start.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Loss {
+    /// Where: a port's name, or nothing for the director as a whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<String>,
+    /// The counter: a reason of `counters`, or a figure of the port's.
+    pub reason: String,
+    /// What it means.
+    pub meaning: String,
+    /// How many.
+    pub packets: u64,
 }
 
 /// How full a table is.

@@ -4,7 +4,7 @@ use crate::{
     table::Table,
     units::{bytes, count, duration, plural, share},
 };
-use api::{Claim, Fill, Status};
+use api::{Claim, Fill, Loss, Status};
 
 pub fn status(s: &Status) -> String {
     let mut out = format!(
@@ -108,6 +108,12 @@ pub fn status(s: &Status) -> String {
         "virtual addresses that somebody else claims, too:",
         &claims,
     );
+    let losses: Vec<String> = s.losses.iter().map(loss).collect();
+    section(
+        &mut out,
+        "lost since the start because something was full:",
+        &losses,
+    );
     section(&mut out, "what this machine does not do:", &s.limitations);
     section(
         &mut out,
@@ -128,6 +134,18 @@ fn claim(claim: &Claim) -> String {
         servers.collect::<String>(),
         plural(claim.times, "time"),
         duration(claim.age_ms / 1000)
+    )
+}
+
+/// `1,234 packets (wan, rx_missed): came faster than they were taken from the port`
+fn loss(loss: &Loss) -> String {
+    let port = loss.port.iter().map(|port| format!("{port}, "));
+    format!(
+        "{} ({}{}): {}",
+        plural(loss.packets, "packet"),
+        port.collect::<String>(),
+        loss.reason,
+        loss.meaning
     )
 }
 

@@ -1,7 +1,7 @@
 //! A director as the fake daemon tells of it.
 
 use api::{
-    CapturedFrame, Claim, Connection, Counters, Direction, DropCount, Fill, Link, Memory,
+    CapturedFrame, Claim, Connection, Counters, Direction, DropCount, Fill, Link, Loss, Memory,
     MemoryMode, Neighbour, NeighbourState, Persistence, Port, PortAddress, PortStats, Route,
     RouteKind, Server, Service, Status, Totals, Traffic, Worker, WorkerCounters,
 };
@@ -67,6 +67,12 @@ pub fn status() -> Status {
             servers: vec!["10.1.0.11".parse().unwrap()],
             times: 5,
             age_ms: 12_345,
+        }],
+        losses: vec![Loss {
+            port: Some("wan".into()),
+            reason: "rx_missed".into(),
+            meaning: "Came faster than they were taken from the port.".into(),
+            packets: 1_234,
         }],
         edits: vec!["service tcp 192.0.2.10:80: server 10.1.0.12:8080: weight 1 -> 0".into()],
         mail: None,

@@ -7,7 +7,7 @@ use crate::{
     worker::{Gauge, Reading},
 };
 use api::{
-    Counters, DropCount, Fill, Link, MarkRule, Memory, MemoryMode, Neighbour, NeighbourState,
+    Counters, DropCount, Fill, Link, Loss, MarkRule, Memory, MemoryMode, Neighbour, NeighbourState,
     Persistence, Port, PortAddress, PortStats, Route, RouteKind, Server, Service, Status, Totals,
     Traffic, Worker, WorkerCounters,
 };
@@ -121,9 +121,56 @@ pub fn status(control: &Control) -> Status {
         vrrp: control.vrrp(),
         claims: control.claims.shown(),
         mail: control.mail(),
+        losses: losses(control),
         edits: control.edits(),
         limitations,
     }
+}
+
+/// Reasons that say that something was full.
+const FULL: [DropReason; 7] = [
+    DropReason::TxRefused,
+    DropReason::NoBuffer,
+    DropReason::TableFull,
+    DropReason::NeighbourTableFull,
+    DropReason::NeighbourQueueFull,
+    DropReason::FragmentNoRoom,
+    DropReason::HostQueueFull,
+];
+
+fn losses(control: &Control) -> Vec<Loss> {
+    let ports = control.ports.iter().flat_map(|open| {
+        let stats = open.port.stats().unwrap_or_default();
+        let loss = |reason: &str, meaning: &str, packets| Loss {
+            port: Some(open.name.clone()),
+            reason: reason.to_owned(),
+            meaning: meaning.to_owned(),
+            packets,
+        };
+        [
+            loss(
+                "rx_missed",
+                "Came faster than they were taken from the port.",
+                stats.rx_missed,
+            ),
+            loss(
+                "rx_no_buffer",
+                "Came while no packet buffer was free.",
+                stats.rx_no_buffer,
+            ),
+        ]
+    });
+    let workers = 0..u16::try_from(control.gauges.len()).unwrap_or(u16::MAX);
+    let counters: Vec<_> = workers
+        .filter_map(|id| control.director.counters(WorkerId(id)))
+        .collect();
+    let reasons = FULL.into_iter().map(|reason| Loss {
+        port: None,
+        reason: reason.name().to_owned(),
+        meaning: reason.meaning().trim().to_owned(),
+        packets: counters.iter().map(|c| c.dropped(reason)).sum(),
+    });
+    ports.chain(reasons).filter(|l| l.packets > 0).collect()
 }
 
 fn memory(mode: &dpdk::MemoryMode, pools: &Pools) -> Memory {
