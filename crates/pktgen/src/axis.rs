@@ -77,6 +77,23 @@ impl Axis {
         last
     }
 
+    /// Which value this is, from 0; of one that is there several times, the first.
+    #[must_use]
+    #[inline]
+    pub fn index_of(&self, value: u128) -> Option<u64> {
+        let mut before = 0;
+        for span in &self.spans {
+            let offset = value
+                .checked_sub(span.first)
+                .and_then(|o| u64::try_from(o).ok());
+            if let Some(offset) = offset.filter(|offset| *offset < span.count) {
+                return Some(before + offset);
+            }
+            before += span.count;
+        }
+        None
+    }
+
     /// Whether it takes this value.
     #[must_use]
     pub fn contains(&self, value: u128) -> bool {
@@ -103,6 +120,9 @@ mod tests {
         let all: Vec<u128> = (0..axis.total()).map(|i| axis.at(i)).collect();
         assert_eq!(all, [10, 11, 12, 7, 1, 2]);
         assert_eq!(axis.at(99), 2);
+        let back: Vec<u64> = all.iter().filter_map(|v| axis.index_of(*v)).collect();
+        assert_eq!(back, [0, 1, 2, 3, 4, 5]);
+        assert_eq!(axis.index_of(13), None);
         assert!(axis.contains(12) && axis.contains(7) && !axis.contains(13) && !axis.contains(0));
     }
 

@@ -20,6 +20,7 @@ pub mod run;
 pub mod search;
 pub mod source;
 pub mod stamp;
+pub mod stateful;
 pub mod station;
 pub mod template;
 pub mod tx;
