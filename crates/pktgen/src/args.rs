@@ -1,9 +1,13 @@
 //! The command line.
 
+mod stateful;
+
+pub use stateful::{Http, Life, Serve, Tcp};
+
 use crate::{
     axis::Axis,
     rate::Rate,
-    template::{Sizes, Template, address_range},
+    template::{Sizes, Template, address_range, port_range},
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use dpdk::{Device, Hugepages};
@@ -28,6 +32,15 @@ pub enum Command {
     /// Send frames by templates, or of a recording; measure loss, latency, reordering and damage of those that come back
     #[command(after_long_help = EXAMPLES)]
     Tx(Box<Tx>),
+    /// Open TCP connections at a rate and close them; measure handshakes, setup and teardown rates, and what fails
+    #[command(after_long_help = stateful::TCP_EXAMPLES)]
+    Tcp(Box<Tcp>),
+    /// Open connections and ask HTTP requests on them; measure response times, and what is answered wrong
+    #[command(after_long_help = stateful::HTTP_EXAMPLES)]
+    Http(Box<Http>),
+    /// Be the server of TCP connections and HTTP requests, for whoever asks
+    #[command(after_long_help = stateful::SERVE_EXAMPLES)]
+    Serve(Box<Serve>),
     /// Send a flood of one kind, from many senders, to see what a device does under it
     #[command(after_long_help = FLOOD_EXAMPLES)]
     Flood(Box<Flood>),
@@ -284,6 +297,14 @@ pub struct Addresses {
 
 fn read_addresses(text: &str) -> Result<Addresses, String> {
     address_range(text).map(|(axis, is_ipv6)| Addresses { axis, is_ipv6 })
+}
+
+/// Ports, in ranges.
+#[derive(Clone, Debug)]
+pub struct Ports(pub Axis);
+
+fn read_ports(text: &str) -> Result<Ports, String> {
+    port_range(text).map(Ports)
 }
 
 fn read_seconds(text: &str) -> Result<f64, String> {

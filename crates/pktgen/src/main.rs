@@ -8,6 +8,9 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Tx(tx) => pktgen::tx::tx(&tx),
+        Command::Tcp(args) => pktgen::stateful::command::tcp(&args),
+        Command::Http(args) => pktgen::stateful::command::http(&args),
+        Command::Serve(args) => pktgen::stateful::command::serve(&args),
         Command::Flood(args) => pktgen::flood::flood(&args),
         Command::Rfc2544(args) => pktgen::rfc2544::rfc2544(&args),
     };

@@ -146,11 +146,13 @@ impl Measured {
 }
 
 impl Latency {
+    /// Of a histogram of nanoseconds; none if nothing is in it.
+    #[must_use]
     #[expect(
         clippy::cast_precision_loss,
         reason = "a minute in nanoseconds is below 2^52"
     )]
-    fn of(ns: &Histogram<u64>) -> Option<Self> {
+    pub fn of(ns: &Histogram<u64>) -> Option<Self> {
         let us = |ns: u64| ns as f64 / 1e3;
         (!ns.is_empty()).then(|| Self {
             min: us(ns.min()),
@@ -208,24 +210,40 @@ impl fmt::Display for Report {
             writeln!(f, "foreign   {} frames that are not ours", self.foreign)?;
         }
         for port in &self.ports {
-            write!(
-                f,
-                "port      {}: sent {}, received {}",
-                port.port, port.tx_packets, port.rx_packets
-            )?;
-            if port.rx_missed > 0 {
-                write!(
-                    f,
-                    ", missed {} (this machine was too slow: they are no loss of the device's)",
-                    port.rx_missed
-                )?;
-            }
-            if port.tx_errors > 0 {
-                write!(f, ", could not send {}", port.tx_errors)?;
-            }
-            writeln!(f)?;
+            writeln!(f, "port      {port}")?;
         }
         Ok(())
+    }
+}
+
+impl fmt::Display for PortCounts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}: sent {}, received {}",
+            self.port, self.tx_packets, self.rx_packets
+        )?;
+        if self.rx_missed > 0 {
+            write!(
+                f,
+                ", missed {} (this machine was too slow: they are no loss of the device's)",
+                self.rx_missed
+            )?;
+        }
+        if self.tx_errors > 0 {
+            write!(f, ", could not send {}", self.tx_errors)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Latency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "min {:.1}, mean {:.1}, p50 {:.1}, p90 {:.1}, p99 {:.1}, p99.9 {:.1}, max {:.1} µs",
+            self.min, self.mean, self.p50, self.p90, self.p99, self.p99_9, self.max
+        )
     }
 }
 
@@ -243,11 +261,7 @@ impl Measured {
             self.bad_upper_checksum
         )?;
         if let Some(l) = &self.latency_us {
-            writeln!(
-                f,
-                "latency   min {:.1}, mean {:.1}, p50 {:.1}, p90 {:.1}, p99 {:.1}, p99.9 {:.1}, max {:.1} µs",
-                l.min, l.mean, l.p50, l.p90, l.p99, l.p99_9, l.max
-            )?;
+            writeln!(f, "latency   {l}")?;
         }
         Ok(())
     }

@@ -131,13 +131,7 @@ pub fn run(
     }
     let totals = Totals::of(all.iter().map(|(counts, _)| &**counts));
     let mut report = report(plan, &totals, done, hz);
-    report.ports = port_counts(wired)?;
-    for (now, before) in report.ports.iter_mut().zip(before) {
-        now.tx_packets -= before.tx_packets;
-        now.rx_packets -= before.rx_packets;
-        now.rx_missed -= before.rx_missed;
-        now.tx_errors -= before.tx_errors;
-    }
+    report.ports = port_counts_since(wired, &before)?;
     Ok(report)
 }
 
@@ -254,7 +248,19 @@ fn report(plan: &Plan<'_>, totals: &Totals, done: Vec<Done>, hz: u64) -> Report 
     }
 }
 
-fn port_counts(wired: &Wired) -> Result<Vec<PortCounts>> {
+/// What the ports counted since `before`.
+pub(crate) fn port_counts_since(wired: &Wired, before: &[PortCounts]) -> Result<Vec<PortCounts>> {
+    let mut counts = port_counts(wired)?;
+    for (now, before) in counts.iter_mut().zip(before) {
+        now.tx_packets -= before.tx_packets;
+        now.rx_packets -= before.rx_packets;
+        now.rx_missed -= before.rx_missed;
+        now.tx_errors -= before.tx_errors;
+    }
+    Ok(counts)
+}
+
+pub(crate) fn port_counts(wired: &Wired) -> Result<Vec<PortCounts>> {
     let counts = wired.ports.iter().map(|port| {
         let stats = port.stats()?;
         Ok(PortCounts {

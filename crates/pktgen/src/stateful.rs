@@ -2,8 +2,11 @@
 //! know neither ports nor a clock; `worker` puts them on ports, `rehearsal` on virtual wires.
 
 pub mod clients;
+pub mod command;
 pub mod http;
 pub mod rehearsal;
+pub mod report;
+pub mod run;
 pub mod segment;
 pub mod servers;
 pub mod table;
@@ -11,3 +14,4 @@ pub mod tally;
 pub mod tcb;
 pub mod tuples;
 pub mod wheel;
+pub mod worker;

@@ -12,7 +12,7 @@ use thiserror::Error;
 use types::VlanId;
 use wire::protocol;
 
-pub use read::address_range;
+pub use read::{address_range, port_range};
 pub use size::Sizes;
 
 /// Bytes of an Ethernet frame check sequence: counted in sizes, as RFC 2544 does, written by the port.

@@ -25,7 +25,7 @@ use types::MacAddr;
 const DRY: u64 = 1000;
 const DRY_MOST: u64 = 10_000_000;
 /// Who dry runs are from and to, where nothing says: addresses for documentation (RFC 7042 2.1.1).
-const DOCUMENTATION: Link = Link {
+pub(crate) const DOCUMENTATION: Link = Link {
     from: MacAddr([0, 0, 0x5e, 0, 0x53, 1]),
     to: MacAddr([0, 0, 0x5e, 0, 0x53, 2]),
 };

@@ -278,7 +278,7 @@ impl Lane {
     }
 }
 
-fn to_ip(number: u128, is_ipv6: bool) -> IpAddr {
+pub(crate) fn to_ip(number: u128, is_ipv6: bool) -> IpAddr {
     match (is_ipv6, u32::try_from(number)) {
         (false, Ok(bits)) => Ipv4Addr::from_bits(bits).into(),
         _ => Ipv6Addr::from_bits(number).into(),

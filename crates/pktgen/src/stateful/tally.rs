@@ -125,6 +125,13 @@ impl ClientTally {
             + self.malformed
     }
 
+    /// Connections that have not come to an end yet.
+    #[must_use]
+    pub const fn open_now(&self) -> u64 {
+        let over = self.closed + self.closed_by_reset + self.unfinished + self.failed();
+        self.opened.saturating_sub(over)
+    }
+
     /// Responses that were not what was expected.
     #[must_use]
     pub const fn wrong(&self) -> u64 {
@@ -177,4 +184,39 @@ pub struct Live {
     pub failed: Count,
     /// Bytes of responses.
     pub bytes: Count,
+    /// 1 when no more connections are to be opened.
+    pub has_opened_all: Count,
+}
+
+/// The same of all workers at one time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "as of `Live`")]
+pub struct Moment {
+    pub opened: u64,
+    pub established: u64,
+    pub closed: u64,
+    pub exchanges: u64,
+    pub open: u64,
+    pub failed: u64,
+    pub bytes: u64,
+    /// Workers that have opened all.
+    pub ready: u64,
+}
+
+impl Moment {
+    /// Added up.
+    pub fn of<'a>(workers: impl IntoIterator<Item = &'a Live>) -> Self {
+        let mut all = Self::default();
+        for live in workers {
+            all.opened += live.opened.get();
+            all.established += live.established.get();
+            all.closed += live.closed.get();
+            all.exchanges += live.exchanges.get();
+            all.open += live.open.get();
+            all.failed += live.failed.get();
+            all.bytes += live.bytes.get();
+            all.ready += live.has_opened_all.get();
+        }
+        all
+    }
 }

@@ -343,6 +343,14 @@ fn read_list(
     all.ok_or((at, "nothing is written there".to_owned()))
 }
 
+/// Ports outside a template: `80,443,8000-8009`.
+///
+/// # Errors
+/// What is wrong.
+pub fn port_range(text: &str) -> Result<Axis, String> {
+    read_list(text, 0, read_ports).map_err(|(_, what)| what)
+}
+
 fn read_ports(part: &str) -> Result<Axis, String> {
     let port = |text: &str| {
         text.parse::<u16>().map_err(|_| {
