@@ -10,6 +10,8 @@ mod announce;
 mod bfd;
 #[path = "e2e/claims.rs"]
 mod claims;
+#[path = "e2e/connections.rs"]
+mod connections;
 #[path = "e2e/control.rs"]
 mod control;
 #[path = "e2e/drill.rs"]
@@ -132,6 +134,7 @@ fn run() -> ExitCode {
         drill::cases,
         throughput::cases,
         pktgen::cases,
+        connections::cases,
         pci::cases,
     ] {
         cases.extend(group());

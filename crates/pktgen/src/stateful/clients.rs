@@ -239,6 +239,13 @@ impl Clients {
                 finish(client, &self.script, now);
             }
         }
+        if took.is_foreign {
+            self.tally.stray += 1;
+            if let Some(said) = tcb::refusal(&frame.heard) {
+                out.put(&frame.back, &frame.tuple, &said, |_| {});
+            }
+            return;
+        }
         let mut fate = Fate::Stays;
         if took.is_reset {
             match before {

@@ -17,14 +17,14 @@ use crate::{
     rate::Pace,
     report::{say, write_json},
     template::{Kind, Order, Template},
-    tx::{DOCUMENTATION, run_number, stop_on_signals},
+    tx::{DOCUMENTATION, stop_on_signals},
     wiring::{self, to_ip},
 };
 use anyhow::{Context, Result, bail, ensure};
 use std::{
     fs,
     sync::{Arc, atomic::AtomicBool},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 use types::MacAddr;
 
@@ -307,9 +307,12 @@ fn nanoseconds(seconds: f64) -> u64 {
     (seconds * 1e9) as u64
 }
 
-/// Where this run's sequence numbers begin.
+/// Where this run's sequence numbers begin: behind those of an earlier run between the same ports (RFC 9293 3.4.1), which real
+/// servers remember for a minute.
+#[expect(clippy::cast_possible_truncation, reason = "a sequence number wraps")]
 fn first_sequence() -> u32 {
-    u32::from(run_number()) << 16
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| (since.as_micros() / 4) as u32)
 }
 
 /// Writes what both sides would send, on wires that lose nothing.

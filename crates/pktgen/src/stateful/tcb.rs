@@ -82,6 +82,8 @@ pub struct Took<'a> {
     pub is_reset: bool,
     /// It came before one that is missing, and was dropped.
     pub is_early: bool,
+    /// It is of another connection between the same ports, to be refused ([`refusal`]): the far end remembers one we do not.
+    pub is_foreign: bool,
 }
 
 /// What came of looking at the clock.
@@ -258,6 +260,7 @@ impl Tcb {
     fn take_answer(&mut self, now: u64, heard: &Heard<'_>, timing: &Timing, took: &mut Took<'_>) {
         let is_ours = heard.flags & ACK != 0 && heard.acknowledgement == self.first.wrapping_add(1);
         if !is_ours || self.highest == self.first {
+            took.is_foreign = heard.flags & ACK != 0;
             return;
         }
         if heard.flags & RST != 0 {
