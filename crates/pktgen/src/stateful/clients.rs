@@ -207,6 +207,9 @@ impl Clients {
                 resets: false,
             };
             if let Some(entry) = self.table.insert(tuple, client) {
+                if !self.heads.is_empty() {
+                    self.heads.remove(&entry);
+                }
                 self.speak(entry, now, out);
             }
         }
@@ -518,9 +521,13 @@ impl Clients {
             self.forget(entry);
             return;
         }
+        let lingers = client.tcb.state() == State::TimeWait;
         // Nothing else is to happen while it is held.
         let deadline = client.holds_until.unwrap_or(client.tcb.deadline());
         self.table.arm(entry, deadline);
+        if lingers {
+            self.table.linger(entry);
+        }
     }
 }
 

@@ -153,6 +153,9 @@ impl Servers {
         match self.table.insert(frame.tuple, server) {
             Some(entry) => {
                 self.tally.accepted += 1;
+                if !self.pieces.is_empty() {
+                    self.pieces.remove(&entry);
+                }
                 self.speak(entry, now, out);
             }
             None => self.tally.no_room += 1,
@@ -263,8 +266,12 @@ impl Servers {
         if is_over {
             self.forget(entry);
         } else {
+            let lingers = server.tcb.state() == State::TimeWait;
             let deadline = server.tcb.deadline();
             self.table.arm(entry, deadline);
+            if lingers {
+                self.table.linger(entry);
+            }
         }
     }
 

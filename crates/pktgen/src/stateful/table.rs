@@ -3,6 +3,7 @@
 
 use super::{segment::Tuple, wheel::Wheel};
 use hashbrown::HashTable;
+use std::collections::VecDeque;
 
 /// A table of `T`s.
 pub struct Table<T> {
@@ -10,11 +11,16 @@ pub struct Table<T> {
     free: Vec<u32>,
     index: HashTable<u32>,
     wheel: Wheel,
+    /// Those that linger, the first that began first; and what no longer does.
+    lingering: VecDeque<u32>,
+    lingering_count: usize,
 }
 
 struct Slot<T> {
     tuple: Tuple,
     value: Option<T>,
+    /// It is over, and kept only as long as its room is not wanted.
+    lingers: bool,
 }
 
 impl<T> Table<T> {
@@ -30,12 +36,15 @@ impl<T> Table<T> {
         let slot = |_| Slot {
             tuple: blank,
             value: None,
+            lingers: false,
         };
         Self {
             slots: (0..most).map(slot).collect(),
             free: (0..most).rev().collect(),
             index: HashTable::with_capacity(most as usize),
             wheel: Wheel::new(most),
+            lingering: VecDeque::with_capacity(2 * most as usize),
+            lingering_count: 0,
         }
     }
 
@@ -55,7 +64,31 @@ impl<T> Table<T> {
     #[must_use]
     #[inline]
     pub fn has_room(&self) -> bool {
-        !self.free.is_empty()
+        !self.free.is_empty() || self.lingering_count > 0
+    }
+
+    /// It is over; its room may be had when there is no other.
+    pub fn linger(&mut self, entry: u32) {
+        if std::mem::replace(&mut self.slots[entry as usize].lingers, true) {
+            return;
+        }
+        if self.lingering.len() == self.lingering.capacity() {
+            // Whoever is forgotten here goes when its time is over.
+            self.lingering.pop_front();
+        }
+        self.lingering.push_back(entry);
+        self.lingering_count += 1;
+    }
+
+    /// Makes room, if none is left and one lingers.
+    fn make_room(&mut self) {
+        while self.free.is_empty()
+            && let Some(entry) = self.lingering.pop_front()
+        {
+            if self.slots[entry as usize].lingers {
+                self.remove(entry);
+            }
+        }
     }
 
     /// The number of a connection.
@@ -69,10 +102,14 @@ impl<T> Table<T> {
     /// Puts in one that is not there yet; its number, or none if there is no room.
     #[inline]
     pub fn insert(&mut self, tuple: Tuple, value: T) -> Option<u32> {
+        if self.free.is_empty() {
+            self.make_room();
+        }
         let entry = self.free.pop()?;
         self.slots[entry as usize] = Slot {
             tuple,
             value: Some(value),
+            lingers: false,
         };
         let slots = &self.slots;
         self.index.insert_unique(hash(&tuple), entry, |entry| {
@@ -94,6 +131,9 @@ impl<T> Table<T> {
     pub fn remove(&mut self, entry: u32) -> Option<T> {
         let slot = &mut self.slots[entry as usize];
         let value = slot.value.take()?;
+        if std::mem::take(&mut slot.lingers) {
+            self.lingering_count -= 1;
+        }
         let found = self
             .index
             .find_entry(hash(&slot.tuple), |other| *other == entry);
@@ -172,5 +212,39 @@ mod tests {
             }
             assert!(table.is_empty() && table.next_look().is_none());
         }
+    }
+
+    #[test]
+    fn who_lingers_makes_room_the_oldest_first() {
+        let tuple = |n: u16| Tuple {
+            ours: 1,
+            theirs: 2,
+            ports: [n, 80],
+            is_ipv6: false,
+        };
+        let mut table = Table::new(10);
+        let numbers: Vec<u32> = (0..10)
+            .map(|n| table.insert(tuple(n), n).unwrap())
+            .collect();
+        for round in 0..100 {
+            table.linger(numbers[3]);
+            table.linger(numbers[7]);
+            table.linger(numbers[3]);
+            assert!(table.has_room());
+            let old: Vec<Option<u16>> = [3, 7]
+                .map(|at| table.get_mut(numbers[at]).map(|(_, v)| *v))
+                .into();
+            for n in [100 + round, 300 + round] {
+                assert!(table.insert(tuple(n), n).is_some());
+            }
+            assert!(!table.has_room() && table.insert(tuple(9999), 0).is_none());
+            for old in old.into_iter().flatten() {
+                assert_eq!(table.find(&tuple(old)), None);
+            }
+        }
+        // Who goes by itself is not waited for.
+        table.linger(numbers[1]);
+        table.remove(numbers[1]);
+        assert!(table.insert(tuple(5000), 0).is_some() && !table.has_room());
     }
 }

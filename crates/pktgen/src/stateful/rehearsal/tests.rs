@@ -230,6 +230,7 @@ fn large_contents_and_both_families_pass() {
 fn no_more_than_the_bound_are_open_at_a_time() {
     let mut all = rehearsal(&Course {
         most: 7,
+        close: Close::Client,
         hold_ms: 20,
         count: 50,
         ..PLAIN
