@@ -1,7 +1,9 @@
 //! The command line.
 
+mod rfc9693;
 mod stateful;
 
+pub use rfc9693::{Measure, Rfc9693};
 pub use stateful::{Http, Life, Serve, Tcp};
 
 use crate::{
@@ -47,6 +49,9 @@ pub enum Command {
     /// Search for the highest rate without loss, frame size by frame size, and measure latency there (RFC 2544)
     #[command(after_long_help = RFC2544_EXAMPLES)]
     Rfc2544(Box<Rfc2544>),
+    /// Measure a device that keeps connections: how fast it takes new ones, how many it keeps, what goes over them (RFC 9693)
+    #[command(after_long_help = rfc9693::EXAMPLES)]
+    Rfc9693(Box<Rfc9693>),
 }
 
 const FLOOD_EXAMPLES: &str = "\
@@ -156,6 +161,9 @@ pub struct Rfc2544 {
     /// Write the results to this file as JSON; `-`: to standard output, instead of the text
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+    /// Draw the trials into this file (SVG): what was lost and how long frames took, by rate and size
+    #[arg(long, value_name = "FILE.svg")]
+    pub plot: Option<PathBuf>,
     /// No line for each trial
     #[arg(long, short)]
     pub quiet: bool,

@@ -5,6 +5,7 @@ use crate::{
     random::Random,
     template::{Order, Template},
 };
+use std::sync::Arc;
 
 /// What tells a flow from others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,6 +44,13 @@ enum Drawing {
     UniformBelow(u64),
     /// Numbers drawn in advance, and which is next.
     Drawn { numbers: Box<[u32]>, next: usize },
+    /// Part of a list, again and again.
+    Listed {
+        flows: Arc<[Flow]>,
+        first: usize,
+        end: usize,
+        next: usize,
+    },
 }
 
 impl Flows {
@@ -81,11 +89,42 @@ impl Flows {
         flows
     }
 
+    /// Those of a list: the share of worker `worker` of `workers`, again and again.
+    #[must_use]
+    pub fn listed(flows: Arc<[Flow]>, worker: usize, workers: usize) -> Self {
+        let bound = |worker| flows.len() * worker / workers.max(1);
+        let (first, end) = (bound(worker), bound(worker + 1));
+        Self {
+            axes: [0; 4].map(Axis::one),
+            now: Flow::default(),
+            drawing: Drawing::Listed {
+                flows,
+                first,
+                end,
+                next: first,
+            },
+        }
+    }
+
     /// The next flow.
     #[inline]
     pub fn next_flow(&mut self, random: &mut Random) -> &Flow {
         match &mut self.drawing {
             Drawing::Still => {}
+            Drawing::Listed {
+                flows,
+                first,
+                end,
+                next,
+            } => {
+                if let Some(flow) = flows.get(*next) {
+                    self.now = *flow;
+                }
+                *next += 1;
+                if *next >= *end {
+                    *next = *first;
+                }
+            }
             Drawing::Sequential { begun, .. } => {
                 if *begun {
                     self.step();
@@ -164,7 +203,57 @@ impl Flows {
     }
 }
 
+/// Flows `from` to `from + count` of a template in one order in which every flow comes once and neighbours are far apart (RFC 9693
+/// asks for the enumeration of all port numbers in pseudorandom order; RFC 4814). The order is the seed's.
+#[must_use]
+pub fn enumerated(template: &Template, from: u64, count: u64, seed: u64) -> Vec<Flow> {
+    let all = template.flows();
+    let mut flows = Flows {
+        axes: template.axes.clone(),
+        now: Flow::default(),
+        drawing: Drawing::Still,
+    };
+    let end = from.saturating_add(count).min(all);
+    let take = |number| {
+        let places = flows.places(permuted(number, all, seed));
+        flows.go_to(places);
+        flows.now
+    };
+    (from..end).map(take).collect()
+}
+
+/// Where `number`, below `all`, comes in a permutation of the numbers below `all`: a Feistel network over the next even power of two,
+/// gone through until a number below is met (Black and Rogaway 2002, cycle walking).
+fn permuted(number: u64, all: u64, seed: u64) -> u64 {
+    let bits = (64 - all.saturating_sub(1).leading_zeros()).max(2);
+    let half = bits.div_ceil(2);
+    let mask = (1_u64 << half) - 1;
+    let mut at = number;
+    loop {
+        let (mut left, mut right) = (at >> half, at & mask);
+        for round in 0..4_u64 {
+            let key = seed ^ (round << 56);
+            let mixed = Random::new(key ^ right.wrapping_mul(0x9e37_79b9_7f4a_7c15)).draw();
+            (left, right) = (right, left ^ (mixed >> 17 & mask));
+        }
+        at = left << half | right;
+        if at < all {
+            return at;
+        }
+    }
+}
+
 impl Flow {
+    /// The other way.
+    #[must_use]
+    pub const fn reversed(self) -> Self {
+        let ([a, b], [p, q]) = (self.addresses, self.ports);
+        Self {
+            addresses: [b, a],
+            ports: [q, p],
+        }
+    }
+
     /// Axes as in [`Template::axes`].
     #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "axes of ports hold ports")]
@@ -225,6 +314,48 @@ mod tests {
         assert_eq!(seen[2].addresses[0], seen[0].addresses[0] + 1);
         assert_eq!((seen[5].ports[1], seen[6].ports[1]), (80, 81));
         assert_eq!(seen[12].addresses[1], seen[0].addresses[1] + 1);
+    }
+
+    #[test]
+    fn an_enumeration_holds_every_flow_once_and_can_be_taken_in_parts() {
+        for (text, all) in [
+            (SMALL, 24),
+            ("udp 10.0.0.1:1-1000 > 10.1.0.1:1-37", 37_000),
+            ("udp 10.0.0.1:5 > 10.0.0.2:6", 1),
+        ] {
+            let template: Template = text.parse().unwrap();
+            let whole = enumerated(&template, 0, u64::MAX, 7);
+            let unique: HashSet<String> = whole.iter().map(|f| format!("{f:?}")).collect();
+            assert_eq!((whole.len(), unique.len()), (all, all));
+            let parts = [
+                enumerated(&template, 0, 9, 7),
+                enumerated(&template, 9, 1 << 40, 7),
+            ];
+            assert_eq!(parts.concat(), whole);
+            if all > 20 {
+                assert_ne!(whole, enumerated(&template, 0, u64::MAX, 8));
+                // Not in turn.
+                assert_ne!(whole, draw(text, all));
+            }
+        }
+    }
+
+    #[test]
+    fn a_list_is_shared_out_and_gone_through_again() {
+        let template: Template = SMALL.parse().unwrap();
+        let list: Arc<[Flow]> = enumerated(&template, 0, 24, 1).into();
+        let mut random = Random::new(1);
+        let mut seen = Vec::new();
+        for worker in 0..5 {
+            let mut flows = Flows::listed(Arc::clone(&list), worker, 5);
+            let share = 24 * (worker + 1) / 5 - 24 * worker / 5;
+            let twice: Vec<Flow> = (0..2 * share)
+                .map(|_| *flows.next_flow(&mut random))
+                .collect();
+            assert_eq!(twice[..share], twice[share..]);
+            seen.extend_from_slice(&twice[..share]);
+        }
+        assert_eq!(seen, *list);
     }
 
     #[test]

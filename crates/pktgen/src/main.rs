@@ -13,6 +13,7 @@ fn main() -> ExitCode {
         Command::Serve(args) => pktgen::stateful::command::serve(&args),
         Command::Flood(args) => pktgen::flood::flood(&args),
         Command::Rfc2544(args) => pktgen::rfc2544::rfc2544(&args),
+        Command::Rfc9693(args) => pktgen::rfc9693::rfc9693(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

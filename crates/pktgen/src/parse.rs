@@ -1,5 +1,6 @@
 //! Reading a received frame: is it whole, what flow is it of, where is its payload.
 
+use crate::flows::Flow;
 use wire::{
     Ethernet, FromBytes, Ipv4, Ipv6, Sum, Tcp, Udp, VlanTag, checksum, ethernet, ipv4, ipv6,
     protocol,
@@ -86,6 +87,35 @@ pub fn parse(bytes: &[u8], total: usize) -> Option<Parsed<'_>> {
     }
 }
 
+/// Addresses and ports of a TCP or UDP packet that is no fragment, as [`crate::flows::Flow`] has them; true if they are IPv6's.
+#[must_use]
+pub fn flow(bytes: &[u8]) -> Option<(Flow, bool)> {
+    let (at, ethertype) = network(bytes)?;
+    let packet = bytes.get(at..)?;
+    let (addresses, number, upper, is_ipv6) = match ethertype {
+        ethernet::IPV4 => {
+            let (header, _) = Ipv4::ref_from_prefix(packet).ok()?;
+            let addresses = [header.source.get(), header.destination.get()].map(u128::from);
+            let upper = packet.get(header.header_len()..)?;
+            if header.is_fragment() {
+                return None;
+            }
+            (addresses, header.protocol, upper, false)
+        }
+        ethernet::IPV6 => {
+            let (header, rest) = Ipv6::ref_from_prefix(packet).ok()?;
+            let addresses = [header.source(), header.destination()];
+            (addresses, header.next_header, rest, true)
+        }
+        _ => return None,
+    };
+    let &[a, b, c, d, ..] = upper else {
+        return None;
+    };
+    let ports = [[a, b], [c, d]].map(u16::from_be_bytes);
+    matches!(number, protocol::TCP | protocol::UDP).then_some((Flow { addresses, ports }, is_ipv6))
+}
+
 struct Upper {
     protocol: u8,
     pseudo: Sum,
@@ -160,6 +190,7 @@ mod tests {
             }
             let _ = parse(&bytes, bytes.len());
             let _ = parse(&bytes, 2000);
+            let _ = flow(&bytes);
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::{
     args::Rfc2544,
+    plot::{self, Point},
     prototype::Link,
     rate::{Rate, WIRE_OVERHEAD},
     report::{Latency, Report, bits, say, si, write_json},
@@ -37,6 +38,8 @@ pub struct OfSize {
     pub trials: u32,
     /// Latency at parts of the throughput.
     pub latency: Vec<AtLoad>,
+    /// Rates tried, and what came of each; those of `latency` among them.
+    pub tried: Vec<Point>,
 }
 
 /// Latency at a load.
@@ -72,6 +75,8 @@ pub fn rfc2544(args: &Rfc2544) -> Result<()> {
         },
         run: Some(run_number()),
         seed: args.seed,
+        listed: None,
+        first_stream: 0,
     };
     for size in &sizes {
         recipe(*size).check(args.wiring.mtu)?;
@@ -103,6 +108,11 @@ pub fn rfc2544(args: &Rfc2544) -> Result<()> {
             say(&text(&result))?;
         }
         results.push(result);
+    }
+    if let Some(path) = &args.plot {
+        let series = results.iter();
+        let series = series.map(|of| (format!("size {}", of.size), of.tried.clone()));
+        plot::loss(path, "RFC 2544", &series.collect::<Vec<_>>())?;
     }
     match &args.json {
         Some(path) => write_json(&results, path),
@@ -151,6 +161,7 @@ impl Bench<'_> {
             drain: self.args.drain,
             run: self.recipe.run,
             progress: false,
+            learn: 0,
         };
         let recipe = &self.recipe;
         let report = run::run(&mut self.wired, &plan, self.stop, |worker, workers| {
@@ -181,6 +192,7 @@ impl Bench<'_> {
             self.args.resolution / 100.0,
             self.args.tolerate / 100.0,
         );
+        let mut tried = Vec::new();
         while let Some(rate) = search.next_rate() {
             let report = self.trial(Rate::Packets(rate), self.args.trial)?;
             let trial = Trial {
@@ -189,6 +201,7 @@ impl Bench<'_> {
                 loss: report.measured.as_ref().map_or(1.0, |m| m.loss),
             };
             let taken = search.tell(trial);
+            tried.push(point(&report, rate));
             if !self.args.quiet {
                 let missed: u64 = report.ports.iter().map(|p| p.rx_missed).sum();
                 eprintln!(
@@ -209,6 +222,7 @@ impl Bench<'_> {
         let mut latency = Vec::new();
         for &percent in self.args.latency_at.iter().filter(|_| rate > 0.0) {
             let report = self.trial(Rate::Packets(rate * percent / 100.0), self.args.trial)?;
+            tried.push(point(&report, rate * percent / 100.0));
             let measured = report.measured;
             latency.push(AtLoad {
                 percent,
@@ -223,6 +237,7 @@ impl Bench<'_> {
             limited_by: search.limit(),
             trials: search.trials(),
             latency,
+            tried,
         })
     }
 
@@ -239,6 +254,16 @@ impl Bench<'_> {
                 self.trial(Rate::Max, self.args.trial.min(1.0))?.sent.pps
             }
         })
+    }
+}
+
+/// A trial, to be drawn.
+fn point(report: &Report, wanted: f64) -> Point {
+    let measured = report.measured.as_ref();
+    Point {
+        rate: report.sent.pps.min(wanted),
+        loss: measured.map_or(1.0, |m| m.loss),
+        latency_us: measured.and_then(|m| Some(m.latency_us.as_ref()?.p50)),
     }
 }
 

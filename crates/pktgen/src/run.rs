@@ -7,7 +7,7 @@ use crate::{
     rate::{Pace, Rate},
     report::{Measured, PortCounts, Report, Sent, bits, si},
     wiring::{Lane, Wired},
-    worker::{Done, Frames, Phase, Worker},
+    worker::{Done, Frames, Learner, Phase, Worker},
 };
 use anyhow::{Context, Result, ensure};
 use core_affinity::CoreId;
@@ -39,7 +39,12 @@ pub struct Plan<'a> {
     pub run: Option<u16>,
     /// A line each second, to standard error.
     pub progress: bool,
+    /// How many flows of frames that come in are to be remembered.
+    pub learn: usize,
 }
+
+/// What each worker sends: by the first end, and by the second in turns with it.
+pub type Both = (Frames, Option<Frames>);
 
 /// The CPUs the workers run on.
 ///
@@ -87,6 +92,20 @@ pub fn run(
     stop: &AtomicBool,
     mut frames: impl FnMut(u16, u16) -> Result<Frames>,
 ) -> Result<Report> {
+    let both = |worker, workers| Ok((frames(worker, workers)?, None));
+    Ok(run_both(wired, plan, stop, both)?.0)
+}
+
+/// As [`run`], by both ends; and what was learned of the frames that came in.
+///
+/// # Errors
+/// As of [`run`].
+pub fn run_both(
+    wired: &mut Wired,
+    plan: &Plan<'_>,
+    stop: &AtomicBool,
+    mut frames: impl FnMut(u16, u16) -> Result<Both>,
+) -> Result<(Report, Learner)> {
     let cores = place(plan.wiring)?;
     let workers = plan.wiring.workers;
     let hz = wired.eal.tsc_hz();
@@ -124,15 +143,20 @@ pub fn run(
     }
     phase.set(Phase::END);
     let mut done = Vec::new();
+    let mut learned = Learner::new(0);
     for thread in threads {
-        let worker = thread.join().ok().context("a worker panicked")?;
+        let mut worker = thread.join().ok().context("a worker panicked")?;
         wired.lanes.push(worker.1);
+        if let Some(of_worker) = worker.0.learner.take() {
+            learned.flows.extend(of_worker.flows);
+            learned.from = learned.from.or(of_worker.from);
+        }
         done.push(worker.0);
     }
     let totals = Totals::of(all.iter().map(|(counts, _)| &**counts));
     let mut report = report(plan, &totals, done, hz);
     report.ports = port_counts_since(wired, &before)?;
-    Ok(report)
+    Ok((report, learned))
 }
 
 fn worker(
@@ -142,12 +166,15 @@ fn worker(
     lanes: Vec<Lane>,
     hz: u64,
     link: Option<f64>,
-    frames: &mut impl FnMut(u16, u16) -> Result<Frames>,
+    frames: &mut impl FnMut(u16, u16) -> Result<Both>,
 ) -> Result<Worker> {
+    let (forward, back) = frames(number, plan.wiring.workers)?;
     let workers = plan.wiring.workers;
     #[expect(clippy::cast_precision_loss, reason = "a frequency")]
     let hz_f = hz as f64;
     let pace = Pace::new(plan.rate, link, workers, number, hz_f).map_err(anyhow::Error::msg)?;
+    // Each direction of each worker.
+    let streams = workers * (1 + u16::from(back.is_some()));
     // The first workers send one more if the count does not divide.
     let count = plan.count.map_or(u64::MAX, |count| {
         count / u64::from(workers) + u64::from(u64::from(number) < count % u64::from(workers))
@@ -160,15 +187,18 @@ fn worker(
     let clocks = plan.seconds.map_or(u64::MAX, |s| (s * hz_f) as u64);
     Ok(Worker {
         lanes,
-        frames: frames(number, workers)?,
+        frames: forward,
+        back,
+        // Queues do not get even shares.
+        learner: (plan.learn > 0).then(|| Learner::new(plan.learn)),
         pace,
         count,
         clocks,
         blank: wired.blank_pool(number)?,
         pool: wired.pool.clone(),
-        meter: Meter::new(plan.run.unwrap_or(0), plan.run.map_or(0, |_| workers), hz),
+        meter: Meter::new(plan.run.unwrap_or(0), plan.run.map_or(0, |_| streams), hz),
         counts: Arc::default(),
-        waiting_bytes: 0,
+        waiting_bytes: [0; 2],
         has_sent_all: Arc::default(),
     })
 }

@@ -1,12 +1,13 @@
 //! The frames of a run, one after the other: templates and sizes as often as their weights say, flows in their order.
 
 use crate::{
-    flows::Flows,
+    flows::{Flow, Flows},
     prototype::{HEAD, Link, Prototype, SHORT},
     random::Random,
     stamp,
     template::{FCS, Kind, Template},
 };
+use std::sync::Arc;
 use thiserror::Error;
 
 /// Cards of a deck at most: weights whose least common multiple is larger are refused.
@@ -65,6 +66,10 @@ pub struct Recipe {
     pub run: Option<u16>,
     /// For all that is drawn at random.
     pub seed: u64,
+    /// These flows instead of the templates' own.
+    pub listed: Option<Arc<[Flow]>>,
+    /// The stamps' stream of the first worker.
+    pub first_stream: u16,
 }
 
 /// One worker's frames.
@@ -122,16 +127,14 @@ impl Recipe {
     /// [`SourceError`] as of [`Recipe::check`], sizes not looked at.
     pub fn source(&self, worker: u16, workers: u16) -> Result<Source, SourceError> {
         let mut random = Random::new(self.seed.wrapping_add(u64::from(worker) << 32));
-        let stamp = self.run.map(|run| (run, worker));
+        let stamp = self.run.map(|run| (run, self.first_stream + worker));
         let mut prototypes = Vec::new();
         let mut flows = Vec::new();
         for (number, template) in (0_u16..).zip(&self.templates) {
-            flows.push(Flows::new(
-                template,
-                &mut random,
-                worker.into(),
-                workers.into(),
-            ));
+            flows.push(match &self.listed {
+                Some(list) => Flows::listed(Arc::clone(list), worker.into(), workers.into()),
+                None => Flows::new(template, &mut random, worker.into(), workers.into()),
+            });
             let sizes = template.sizes.all().iter();
             prototypes.extend(
                 sizes.map(|(size, _)| (number, Prototype::new(template, *size, self.link, stamp))),
@@ -262,6 +265,8 @@ mod tests {
             },
             run: Some(1),
             seed: 1,
+            listed: None,
+            first_stream: 0,
         }
     }
 

@@ -47,6 +47,8 @@ pub fn tx(tx: &Tx) -> Result<()> {
         },
         run: (!tx.no_stamp && recording.is_none()).then(run_number),
         seed: tx.seed,
+        listed: None,
+        first_stream: 0,
     };
     if recording.is_none() {
         recipe.check(tx.wiring.mtu)?;
@@ -77,6 +79,7 @@ pub fn tx(tx: &Tx) -> Result<()> {
         drain: tx.drain,
         run: recipe.run,
         progress: !tx.quiet,
+        learn: 0,
     };
     let report = run::run(&mut wired, &plan, &stop, |worker, workers| {
         Ok(match &recording {

@@ -207,6 +207,24 @@ impl Wired {
         Some(f64::from(mbps) * 1e6)
     }
 
+    /// From now on frames go by the last port and are measured at the first; or the other way round again.
+    pub fn turn(&mut self) {
+        for lanes in &mut self.lanes {
+            lanes.reverse();
+        }
+        self.meter_at(|at, last| at == last);
+    }
+
+    /// From now on frames are measured where `is_metered` says so, of the number of a worker's end and of the last.
+    pub fn meter_at(&mut self, is_metered: impl Fn(usize, usize) -> bool) {
+        for lanes in &mut self.lanes {
+            let last = lanes.len().saturating_sub(1);
+            for (at, lane) in lanes.iter_mut().enumerate() {
+                lane.is_metered = is_metered(at, last);
+            }
+        }
+    }
+
     /// The MAC frames go to: given, or asked for.
     ///
     /// # Errors

@@ -3,7 +3,9 @@
 
 use crate::{
     counts::Counts,
+    flows::Flow,
     meter::Meter,
+    parse,
     prototype::HEAD,
     rate::Pace,
     recorded::Recorded,
@@ -22,7 +24,8 @@ use std::{
     },
     time::Duration,
 };
-use wire::Frame;
+use types::MacAddr;
+use wire::{Ethernet, Frame, FromBytes};
 
 /// What all workers do: they wait, then send and receive, then only receive, then end.
 #[derive(Debug, Default)]
@@ -65,6 +68,10 @@ pub struct Worker {
     pub lanes: Vec<Lane>,
     /// What to send.
     pub frames: Frames,
+    /// What to send by the second end, in turns with the first.
+    pub back: Option<Frames>,
+    /// Who wants to know of frames that come in.
+    pub learner: Option<Learner>,
     /// When.
     pub pace: Pace,
     /// How many at most.
@@ -79,10 +86,41 @@ pub struct Worker {
     pub meter: Meter,
     /// For whoever watches.
     pub counts: Arc<Counts>,
-    /// Bytes of frames made and not sent yet; 0 to begin with.
-    pub waiting_bytes: u64,
+    /// Bytes of frames made and not sent yet, by each end; 0 to begin with.
+    pub waiting_bytes: [u64; 2],
     /// Set when there is nothing more to send.
     pub has_sent_all: Arc<AtomicBool>,
+}
+
+/// Remembers the flows of frames that come in, and the way back.
+#[derive(Clone, Debug)]
+pub struct Learner {
+    /// The way back of each flow, in the order they came; no more than there is room for.
+    pub flows: Vec<Flow>,
+    /// Who sent them on, and the family.
+    pub from: Option<(MacAddr, bool)>,
+}
+
+impl Learner {
+    /// With room for `flows`.
+    #[must_use]
+    pub fn new(flows: usize) -> Self {
+        Self {
+            flows: Vec::with_capacity(flows),
+            from: None,
+        }
+    }
+
+    #[inline]
+    fn learn(&mut self, bytes: &[u8]) {
+        if self.flows.len() < self.flows.capacity()
+            && let Some((flow, is_ipv6)) = parse::flow(bytes)
+            && let Ok((ether, _)) = Ethernet::ref_from_prefix(bytes)
+        {
+            self.flows.push(flow.reversed());
+            self.from = Some((MacAddr(ether.source), is_ipv6));
+        }
+    }
 }
 
 /// What a worker leaves.
@@ -95,6 +133,8 @@ pub struct Done {
     pub cpu: Duration,
     /// Clocks in which the rate was not kept.
     pub given_up: f64,
+    /// What was learned.
+    pub learner: Option<Learner>,
 }
 
 impl Worker {
@@ -109,7 +149,8 @@ impl Worker {
         let start = cycles();
         let mut last_sent = start;
         let mut stock: ArrayVec<Mbuf, BURST> = ArrayVec::new();
-        let mut outbox: ArrayVec<Mbuf, BURST> = ArrayVec::new();
+        let mut outboxes: [ArrayVec<Mbuf, BURST>; 2] = [const { ArrayVec::new_const() }; 2];
+        let mut side = 0;
         let mut inbox: ArrayVec<Mbuf, BURST> = ArrayVec::new();
         let mut sending = true;
         loop {
@@ -117,17 +158,27 @@ impl Worker {
             let phase = phase.get();
             if sending {
                 let over = phase > Phase::SEND || now - start >= self.clocks;
+                let [forward, back] = &mut outboxes;
+                let (outbox, other) = match side {
+                    0 => (forward, back),
+                    _ => (back, forward),
+                };
                 if !over {
-                    self.fill(now - start, now, &mut stock, &mut outbox);
+                    self.fill(side, now - start, now, &mut stock, outbox);
                 }
-                if !outbox.is_empty() && self.send(&mut outbox) > 0 {
+                if !outbox.is_empty() && self.send(side, outbox) > 0 {
                     last_sent = now;
+                    // The other direction's turn.
+                    side ^= usize::from(self.back.is_some());
                 }
-                if over || (self.count == 0 && outbox.is_empty()) {
+                if over || (self.count == 0 && outbox.is_empty() && other.is_empty()) {
                     sending = false;
                     cpu = cpu_time().saturating_sub(cpu_before);
                     outbox.clear();
+                    other.clear();
                     self.has_sent_all.store(true, Release);
+                } else if self.count == 0 && outbox.is_empty() {
+                    side ^= 1;
                 }
             }
             self.receive(&mut inbox);
@@ -140,6 +191,7 @@ impl Worker {
             clocks: last_sent - start,
             cpu,
             given_up: self.pace.given_up(),
+            learner: self.learner,
         };
         (done, self.lanes)
     }
@@ -148,6 +200,7 @@ impl Worker {
     #[inline]
     fn fill(
         &mut self,
+        side: usize,
         since: u64,
         now: u64,
         stock: &mut ArrayVec<Mbuf, BURST>,
@@ -157,27 +210,39 @@ impl Worker {
         let since = since as f64;
         self.pace.catch_up(since);
         let room = outbox.remaining_capacity() as u64;
-        let most = room.min(self.count);
+        let mut most = room.min(self.count);
+        // In turns one by one: directions share a rate evenly.
+        if self.back.is_some() {
+            most = most.min(1);
+        }
         let (mut made, mut bytes) = (0, 0);
         while made < most && self.pace.is_due(since) {
             if stock.is_empty() && !self.blank.take_burst(stock) {
                 break;
             }
             let Some(mut frame) = stock.pop() else { break };
-            let len = self.frames.write(now, &mut frame) + FCS;
+            let frames = match (side, &mut self.back) {
+                (1, Some(back)) => back,
+                _ => &mut self.frames,
+            };
+            let len = frames.write(now, &mut frame) + FCS;
             self.pace.sent(len);
             bytes += u64::from(len);
             made += 1;
             outbox.push(frame);
         }
-        self.waiting_bytes += bytes;
+        if let Some(waiting) = self.waiting_bytes.get_mut(side) {
+            *waiting += bytes;
+        }
         self.count -= made;
     }
 
     /// Hands frames to the port; what it does not take stays, to be tried again.
     #[inline]
-    fn send(&mut self, outbox: &mut ArrayVec<Mbuf, BURST>) -> usize {
-        let Some(lane) = self.lanes.first_mut() else {
+    fn send(&mut self, side: usize, outbox: &mut ArrayVec<Mbuf, BURST>) -> usize {
+        let (Some(lane), Some(waiting)) =
+            (self.lanes.get_mut(side), self.waiting_bytes.get_mut(side))
+        else {
             return 0;
         };
         let sent = lane.tx.burst(outbox);
@@ -190,8 +255,8 @@ impl Worker {
                 .sum();
         }
         self.counts.sent.add(sent as u64);
-        self.counts.sent_bytes.add(self.waiting_bytes - left);
-        self.waiting_bytes = left;
+        self.counts.sent_bytes.add(*waiting - left);
+        *waiting = left;
         sent
     }
 
@@ -203,8 +268,15 @@ impl Worker {
             }
             let now = cycles();
             for frame in inbox.iter() {
+                let twice = self.meter.seen().duplicates;
                 let is_ours =
                     lane.is_metered && self.meter.take(now, frame.head(), frame.total_len());
+                if let Some(learner) = &mut self.learner
+                    && is_ours
+                    && self.meter.seen().duplicates == twice
+                {
+                    learner.learn(frame.head());
+                }
                 if !is_ours && let Some(answer) = lane.station.answer(frame.head()) {
                     lane.answer(&self.pool, &answer);
                 }
