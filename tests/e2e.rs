@@ -41,6 +41,8 @@ mod live;
 mod load;
 #[path = "e2e/matrix.rs"]
 mod matrix;
+#[path = "e2e/nat_bench.rs"]
+mod nat_bench;
 #[path = "e2e/passive.rs"]
 mod passive;
 #[path = "e2e/pci.rs"]
@@ -135,6 +137,7 @@ fn run() -> ExitCode {
         throughput::cases,
         pktgen::cases,
         connections::cases,
+        nat_bench::cases,
         pci::cases,
     ] {
         cases.extend(group());

@@ -43,6 +43,9 @@ pub enum Command {
     /// Be the server of TCP connections and HTTP requests, for whoever asks
     #[command(after_long_help = stateful::SERVE_EXAMPLES)]
     Serve(Box<Serve>),
+    /// Send by templates for long, with a report now and then; exit status 1 if more is lost than may be
+    #[command(after_long_help = SOAK_EXAMPLES)]
+    Soak(Box<Soak>),
     /// Send a flood of one kind, from many senders, to see what a device does under it
     #[command(after_long_help = FLOOD_EXAMPLES)]
     Flood(Box<Flood>),
@@ -52,6 +55,28 @@ pub enum Command {
     /// Measure a device that keeps connections: how fast it takes new ones, how many it keeps, what goes over them (RFC 9693)
     #[command(after_long_help = rfc9693::EXAMPLES)]
     Rfc9693(Box<Rfc9693>),
+}
+
+const SOAK_EXAMPLES: &str = "\
+Example: a night through a device between two ports at half a million packets a second, with a line each minute
+  pktgen soak --port 0000:03:00.0 --rx-port 0000:03:00.1 --gateway 10.0.0.254 --rate 500k --seconds 28800 --every 60 --log night.jsonl \\
+      --max-loss 0.0001 --template 'udp 10.0.0.1-10.0.0.250 > 10.0.1.1-10.0.1.250:80 order uniform'";
+
+/// `pktgen soak`.
+#[derive(Debug, Args)]
+pub struct Soak {
+    /// What is sent, and for how long: --seconds or --count must say.
+    #[command(flatten)]
+    pub tx: Tx,
+    /// Seconds between two reports
+    #[arg(long, default_value = "60", value_name = "SECONDS", value_parser = read_trial)]
+    pub every: f64,
+    /// Write each report to this file, too: a line of JSON each
+    #[arg(long, value_name = "FILE")]
+    pub log: Option<PathBuf>,
+    /// Loss over the whole time that is no failure
+    #[arg(long, default_value = "0", value_name = "PERCENT", value_parser = read_percent)]
+    pub max_loss: f64,
 }
 
 const FLOOD_EXAMPLES: &str = "\

@@ -48,7 +48,7 @@ impl Count {
 }
 
 /// The counts of all workers at one time.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Totals {
     /// As in [`Counts`].
     pub sent: u64,

@@ -20,6 +20,7 @@ pub mod rfc2544;
 pub mod rfc9693;
 pub mod run;
 pub mod search;
+pub mod soak;
 pub mod source;
 pub mod stamp;
 pub mod stateful;

@@ -161,6 +161,8 @@ impl Bench<'_> {
             drain: self.args.drain,
             run: self.recipe.run,
             progress: false,
+            every: 1.0,
+            told: None,
             learn: 0,
         };
         let recipe = &self.recipe;

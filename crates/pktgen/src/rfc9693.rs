@@ -40,6 +40,8 @@ const TRIES: u32 = 60;
 pub struct Results {
     /// Connections of each measurement.
     pub connections: u64,
+    /// Packets of phase 1 sent in all, each of a new connection; those before the first measurement among them.
+    pub opened: u64,
     /// Maximum connection establishment rate.
     pub establishment: Option<Found>,
     /// At that rate: connections over which an answer came back, of those opened.
@@ -99,6 +101,8 @@ struct Bench<'a> {
     used: u64,
     stop: &'a AtomicBool,
     fill: Rate,
+    /// Packets of phase 1 sent.
+    opened: u64,
 }
 
 /// Measures.
@@ -124,6 +128,7 @@ pub fn rfc9693(args: &Rfc9693) -> Result<()> {
         used: 0,
         stop: &stop,
         fill: args.fill_rate.unwrap_or(Rate::Packets(1000.0)),
+        opened: 0,
     };
     let warm = bench.open(
         WARM_UP.min(args.template.flows()),
@@ -147,6 +152,7 @@ pub fn rfc9693(args: &Rfc9693) -> Result<()> {
             Measure::Capacity => bench.capacity(&mut results)?,
         }
     }
+    results.opened = bench.opened;
     if let Some(path) = &args.plot {
         let named = [
             ("connections established", &results.establishment),
@@ -239,7 +245,7 @@ fn answer(args: &Rfc9693, link: Link, run: u16, learned: &Learner) -> Result<Rec
     })
 }
 
-impl Bench<'_> {
+impl<'a> Bench<'a> {
     /// The device's table is emptied; how long the command took.
     fn empty(&mut self) -> Result<Duration> {
         let begun = Instant::now();
@@ -284,7 +290,7 @@ impl Bench<'_> {
         count: Option<u64>,
         seconds: Option<f64>,
         learn: u64,
-    ) -> Result<Plan<'_>> {
+    ) -> Result<Plan<'a>> {
         ensure!(!self.stop.load(Relaxed), "stopped");
         // Frames of an earlier trial that come late are not ours.
         self.run = self.run.wrapping_add(1);
@@ -296,6 +302,8 @@ impl Bench<'_> {
             drain: self.args.drain,
             run: Some(self.run),
             progress: false,
+            every: 1.0,
+            told: None,
             learn: usize::try_from(learn)?,
         })
     }
@@ -304,15 +312,13 @@ impl Bench<'_> {
     fn open(&mut self, count: u64, rate: Rate) -> Result<Opened> {
         let flows = self.fresh(count)?;
         let (args, link, stop) = (self.args, self.link, self.stop);
-        let plan = Plan {
-            wiring: &args.wiring,
-            ..self.plan(rate, Some(count), None, count)?
-        };
+        let plan = self.plan(rate, Some(count), None, count)?;
         let recipe = recipe(args, link, self.run, Some(Arc::clone(&flows)));
         let (report, learned) = run::run_both(&mut self.wired, &plan, stop, |worker, workers| {
             Ok((Frames::Made(recipe.source(worker, workers)?), None))
         })?;
         ensure!(!stop.load(Relaxed), "stopped");
+        self.opened += report.sent.packets;
         Ok(Opened {
             report,
             learned,
@@ -335,10 +341,7 @@ impl Bench<'_> {
         let count = opened.learned.flows.len() as u64;
         let (args, stop, fill) = (self.args, self.stop, self.fill);
         let link = self.back(&opened.learned)?;
-        let plan = Plan {
-            wiring: &args.wiring,
-            ..self.plan(fill, Some(count), None, 0)?
-        };
+        let plan = self.plan(fill, Some(count), None, 0)?;
         let recipe = answer(args, link, self.run, &opened.learned)?;
         self.wired.turn();
         let report = run::run(&mut self.wired, &plan, stop, |worker, workers| {
@@ -395,10 +398,7 @@ impl Bench<'_> {
         let mut trials = Vec::new();
         while let Some(rate) = search.next_rate() {
             let (args, stop) = (self.args, self.stop);
-            let plan = Plan {
-                wiring: &args.wiring,
-                ..self.plan(Rate::Packets(rate), None, Some(args.trial), 0)?
-            };
+            let plan = self.plan(Rate::Packets(rate), None, Some(args.trial), 0)?;
             let there = recipe(args, self.link, self.run, Some(Arc::clone(&opened.flows)));
             let back = Recipe {
                 // Numbers of its own: the meter tells streams apart by them.

@@ -23,6 +23,9 @@ use std::{
 /// How often the watching thread looks.
 const LOOK: Duration = Duration::from_millis(5);
 
+/// Is told what happens.
+pub type Told<'a> = dyn Fn(f64, &Totals) + 'a;
+
 /// What to run.
 pub struct Plan<'a> {
     /// Ports and CPUs.
@@ -37,8 +40,12 @@ pub struct Plan<'a> {
     pub drain: f64,
     /// The run's number, if frames carry stamps.
     pub run: Option<u16>,
-    /// A line each second, to standard error.
+    /// A line now and then, to standard error.
     pub progress: bool,
+    /// Seconds between two lines.
+    pub every: f64,
+    /// Who else is told: the seconds since the start, and what happened until then.
+    pub told: Option<&'a Told<'a>>,
     /// How many flows of frames that come in are to be remembered.
     pub learn: usize,
 }
@@ -135,7 +142,7 @@ pub fn run_both(
         }));
     }
     phase.set(Phase::SEND);
-    watch(&all, plan.progress, stop);
+    watch(&all, plan, stop);
     phase.set(Phase::DRAIN);
     let drained = Instant::now();
     while drained.elapsed().as_secs_f64() < plan.drain {
@@ -204,18 +211,21 @@ fn worker(
 }
 
 /// Waits until all has been sent, or `stop`; tells what goes on.
-fn watch(workers: &[(Arc<Counts>, Arc<AtomicBool>)], progress: bool, stop: &AtomicBool) {
+fn watch(workers: &[(Arc<Counts>, Arc<AtomicBool>)], plan: &Plan<'_>, stop: &AtomicBool) {
     let begun = Instant::now();
     let mut last = (begun, Totals::default());
     loop {
         let over = stop.load(Relaxed) || workers.iter().all(|(_, done)| done.load(Relaxed));
         let seconds = last.0.elapsed().as_secs_f64();
-        if progress && (seconds >= 1.0 || (over && seconds > 0.2)) {
+        if seconds >= plan.every || (over && seconds > 0.2) {
             let now = Totals::of(workers.iter().map(|(counts, _)| &**counts));
-            eprintln!(
-                "{}",
-                line(begun.elapsed().as_secs_f64(), seconds, &last.1, &now)
-            );
+            let elapsed = begun.elapsed().as_secs_f64();
+            if plan.progress {
+                eprintln!("{}", line(elapsed, seconds, &last.1, &now));
+            }
+            if let Some(told) = plan.told {
+                told(elapsed, &now);
+            }
             last = (Instant::now(), now);
         }
         if over {

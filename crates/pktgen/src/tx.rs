@@ -6,8 +6,8 @@ use crate::{
     prototype::Link,
     rate::Pace,
     recorded::Recorded,
-    report::{say, write_json},
-    run::{self, Plan},
+    report::{Report, say, write_json},
+    run::{self, Plan, Told},
     source::Recipe,
     template::FCS,
     wiring,
@@ -35,6 +35,14 @@ pub(crate) const DOCUMENTATION: Link = Link {
 /// # Errors
 /// Every mistake of the command line that its parser cannot see, and whatever ports refuse.
 pub fn tx(tx: &Tx) -> Result<()> {
+    send(tx, 1.0, None).map(drop)
+}
+
+/// As [`tx()`], with a line every so many seconds, and somebody who is told; the result, unless nothing was sent.
+///
+/// # Errors
+/// As of [`tx()`].
+pub fn send(tx: &Tx, every: f64, told: Option<&Told<'_>>) -> Result<Option<Report>> {
     let recording = match &tx.from_pcap {
         Some(path) => Some(pcap::read(path, usize::from(tx.wiring.mtu) + 18)?),
         None => None,
@@ -58,7 +66,7 @@ pub fn tx(tx: &Tx) -> Result<()> {
             recording.is_none(),
             "--dry-run of a recording would write the same file again"
         );
-        return dry_run(tx, &recipe);
+        return dry_run(tx, &recipe).map(|()| None);
     }
     run::place(&tx.wiring)?;
     let stop = stop_on_signals()?;
@@ -79,6 +87,8 @@ pub fn tx(tx: &Tx) -> Result<()> {
         drain: tx.drain,
         run: recipe.run,
         progress: !tx.quiet,
+        every,
+        told,
         learn: 0,
     };
     let report = run::run(&mut wired, &plan, &stop, |worker, workers| {
@@ -94,7 +104,7 @@ pub fn tx(tx: &Tx) -> Result<()> {
         Some(path) => write_json(&report, path)?,
         None => say(&report.to_string())?,
     }
-    Ok(())
+    Ok(Some(report))
 }
 
 /// Writes what would be sent, with the times the rate says.
