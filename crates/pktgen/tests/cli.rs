@@ -21,6 +21,7 @@ fn refused(arguments: &[&str]) -> String {
 }
 
 const ONE: &str = "udp 10.0.0.1 > 10.0.1.1:80";
+const LIVES: &str = "tcp 10.0.0.1 > 10.0.1.1:80";
 
 #[test]
 fn nonsense_is_told_where_it_is_and_what_to_write() {
@@ -115,6 +116,117 @@ fn nonsense_is_told_where_it_is_and_what_to_write() {
             "lacks the destination port",
         ),
         (&["flood", "arp", "--to", "[::1]", "--rate", "1"], "IPv4's"),
+        (
+            &["http", "--dry-run", "--template", ONE],
+            "connections are TCP's",
+        ),
+        (
+            &[
+                "tcp",
+                "--dry-run",
+                "--template",
+                "tcp 10.0.0.1 > 10.0.1.1:80 flags ack",
+            ],
+            "connections are TCP's",
+        ),
+        (
+            &[
+                "http",
+                "--dry-run",
+                "--template",
+                "tcp 10.0.0.1 > 10.0.1.1:80 size 200",
+            ],
+            "--response-bytes",
+        ),
+        (
+            &[
+                "http",
+                "--dry-run",
+                "--template",
+                "tcp 10.0.0.1 > 10.0.1.1:80 order zipf",
+            ],
+            "order uniform",
+        ),
+        (&["http", "--template", LIVES], "--port af_packet:eth1"),
+        (
+            &["http", "--template", LIVES, "--rate", "40%"],
+            "rate of connections",
+        ),
+        (
+            &["http", "--template", LIVES, "--path", "index.html"],
+            "begins with `/`",
+        ),
+        (
+            &["http", "--template", LIVES, "--hold", "3"],
+            "--close client, or reset",
+        ),
+        (
+            &["http", "--template", LIVES, "--expect", "/no/such.file"],
+            "--expect /no/such.file",
+        ),
+        (
+            &[
+                "http",
+                "--template",
+                LIVES,
+                "--requests",
+                "10000000",
+                "--request-bytes",
+                "7000",
+            ],
+            "at most 2 GiB",
+        ),
+        (
+            &["tcp", "--template", LIVES, "--close", "server"],
+            "`pktgen http` asks",
+        ),
+        (&["serve", "--port", "net_null0"], "--address 10.0.0.1"),
+        (
+            &["serve", "--address", "10.0.0.1", "--listen", "http"],
+            "is no port",
+        ),
+        (
+            &["rfc9693", "--template", ONE, "--port", "net_null0"],
+            "--rx-port DEVICE",
+        ),
+        (
+            &[
+                "rfc9693",
+                "--dry-run",
+                "--template",
+                ONE,
+                "--connections",
+                "70000",
+            ],
+            "64512 combinations",
+        ),
+        (
+            &[
+                "rfc9693",
+                "--dry-run",
+                "--template",
+                ONE,
+                "--measure",
+                "teardown",
+            ],
+            "--empty COMMAND",
+        ),
+        (
+            &[
+                "rfc9693",
+                "--dry-run",
+                "--template",
+                "icmp 10.0.0.1:1-9 > 10.0.1.1",
+                "--connections",
+                "5",
+            ],
+            "told by ports",
+        ),
+        (&["soak", "--template", ONE], "--seconds, or --count"),
+        (
+            &["soak", "--template", ONE, "--seconds", "1", "--no-stamp"],
+            "nothing would be known of loss",
+        ),
         (&["rfc2544", "--template", ONE, "--trial", "0"], "too short"),
         (
             &["rfc2544", "--template", ONE, "--sizes", "1600"],
@@ -166,4 +278,30 @@ fn a_dry_run_repeats_with_its_seed() {
     assert!(first.len() > 300 * 64);
     assert_eq!(first, run("b", "1"));
     assert_ne!(first, run("c", "2"));
+}
+
+#[test]
+fn dry_runs_of_connections_repeat_with_their_seed_and_write_every_frame_they_tell_of() {
+    let run = |name: &str, arguments: &[&str]| {
+        let file = env::temp_dir().join(format!("pktgen-{}-{name}.pcap", std::process::id()));
+        let path = file.to_str().unwrap();
+        let output = pktgen(&[arguments, &["--dry-run", "--pcap", path]].concat());
+        assert!(output.status.success(), "{output:?}");
+        let bytes = fs::read(&file).unwrap();
+        fs::remove_file(&file).unwrap();
+        (bytes, String::from_utf8(output.stdout).unwrap())
+    };
+    let lives = "tcp 10.0.0.0/24 > 10.0.1.1:80 order uniform";
+    let http = ["http", "--count", "20", "--template", lives, "--seed"];
+    let (first, told) = run("d", &[&http[..], &["1"]].concat());
+    assert!(
+        told.contains("20 connections, 20 requests: 60 frames of the clients, 60 of the servers"),
+        "{told}"
+    );
+    assert_eq!(first, run("e", &[&http[..], &["1"]].concat()).0);
+    assert_ne!(first, run("f", &[&http[..], &["2"]].concat()).0);
+    let nat = ["rfc9693", "--connections", "500", "--template", ONE];
+    let (frames, _) = run("g", &nat);
+    // The file's header, and 16 bytes before each of 60.
+    assert_eq!(frames.len(), 24 + 500 * (16 + 60));
 }

@@ -18,7 +18,7 @@ use crate::{
     report::{say, write_json},
     template::{Kind, Order, Template},
     tx::{DOCUMENTATION, stop_on_signals},
-    wiring::{self, to_ip},
+    wiring::{self, Wired, to_ip},
 };
 use anyhow::{Context, Result, bail, ensure};
 use std::{
@@ -156,7 +156,8 @@ fn live(life: &Life, exchange: &Exchange) -> Result<()> {
     }
     crate::run::place(&life.wiring)?;
     let stop = stop_on_signals()?;
-    let report = on_ports(life, exchange, &stop)?;
+    // Ports are closed when all has been told: a driver that fails then takes no result with it.
+    let (report, _wired) = on_ports(life, exchange, &stop)?;
     show(&report, life.json.as_deref())?;
     let failure = report
         .clients
@@ -214,7 +215,7 @@ fn check(life: &Life) -> Result<()> {
     Ok(())
 }
 
-fn on_ports(life: &Life, exchange: &Exchange, stop: &AtomicBool) -> Result<Report> {
+fn on_ports(life: &Life, exchange: &Exchange, stop: &AtomicBool) -> Result<(Report, Wired)> {
     let templates = std::slice::from_ref(&life.template);
     let mut wired = wiring::open(&life.wiring, templates)?;
     let to = wired.next_hop(&life.wiring, templates)?;
@@ -231,7 +232,8 @@ fn on_ports(life: &Life, exchange: &Exchange, stop: &AtomicBool) -> Result<Repor
         progress: (!life.quiet).then_some(life.every),
         seed: life.seed,
     };
-    run::run(&mut wired, &plan, stop)
+    let report = run::run(&mut wired, &plan, stop)?;
+    Ok((report, wired))
 }
 
 fn script(life: &Life, exchange: &Exchange, from: MacAddr, to: MacAddr) -> Script {
