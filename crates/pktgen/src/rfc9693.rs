@@ -1,6 +1,10 @@
 //! `pktgen rfc9693`: what a device that keeps connections can do (RFC 9693). The initiator enumerates connections (phase 1); the
 //! responder learns them from what arrives and can answer them (phase 2).
 
+mod results;
+
+pub use results::{Capacity, Found, Results, Teardown};
+
 use crate::{
     args::{Measure, Rfc9693},
     flows::{Flow, enumerated},
@@ -10,7 +14,7 @@ use crate::{
     rate::{Pace, Rate, WIRE_OVERHEAD},
     report::{Report, say, si, write_json},
     run::{self, Both, Plan},
-    search::{Limit, Search, Trial},
+    search::{Search, Trial},
     source::Recipe,
     template::{FCS, Kind, Template},
     tx::{DOCUMENTATION, run_number, stop_on_signals},
@@ -18,7 +22,6 @@ use crate::{
     worker::{Frames, Learner},
 };
 use anyhow::{Context, Result, bail, ensure};
-use serde::Serialize;
 use std::{
     process::{Command, Stdio},
     sync::{
@@ -34,56 +37,6 @@ const WARM_UP: u64 = 100;
 const WARM_UP_PPS: f64 = 200.0;
 /// Tries of a table's size at most.
 const TRIES: u32 = 60;
-
-/// All results.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct Results {
-    /// Connections of each measurement.
-    pub connections: u64,
-    /// Packets of phase 1 sent in all, each of a new connection; those before the first measurement among them.
-    pub opened: u64,
-    /// Maximum connection establishment rate.
-    pub establishment: Option<Found>,
-    /// At that rate: connections over which an answer came back, of those opened.
-    pub validated: Option<u64>,
-    /// Throughput, frames a second of both directions together.
-    pub throughput: Option<Found>,
-    /// Connection tear-down rate.
-    pub teardown: Option<Teardown>,
-    /// Connection tracking table capacity.
-    pub capacity: Option<Capacity>,
-}
-
-/// The result of a search for a rate.
-#[derive(Clone, Debug, Serialize)]
-pub struct Found {
-    /// A second.
-    pub rate: f64,
-    /// Why it is no higher.
-    pub limited_by: Limit,
-    /// Rates tried, and the share of frames lost.
-    pub trials: Vec<Point>,
-}
-
-/// How fast a table is emptied.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct Teardown {
-    /// Connections a second.
-    pub rate: f64,
-    /// Seconds the command took with them in the table, and with none.
-    pub full_seconds: f64,
-    /// As above.
-    pub empty_seconds: f64,
-}
-
-/// How many connections a device keeps.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct Capacity {
-    /// The most that were all kept.
-    pub kept: u64,
-    /// The least that were not; none if there were no more to try.
-    pub not_kept: Option<u64>,
-}
 
 /// What came of opening connections.
 struct Opened {
@@ -165,7 +118,7 @@ pub fn rfc9693(args: &Rfc9693) -> Result<()> {
     }
     match &args.json {
         Some(path) => write_json(&results, path),
-        None => say(&text(&results)),
+        None => say(&results.to_string()),
     }
 }
 
@@ -567,61 +520,6 @@ fn next_size(low: u64, high: Option<u64>, most: u64, resolution: f64) -> Option<
             (!near && middle > low).then_some(middle)
         }
     }
-}
-
-fn text(results: &Results) -> String {
-    let why = |found: &Found| match found.limited_by {
-        Limit::Device => "more is lost",
-        Limit::Generator => "this machine sends no faster",
-        Limit::Top => "no more was asked for",
-    };
-    let mut text = format!(
-        "connections    {} in each measurement\n",
-        results.connections
-    );
-    if let Some(found) = &results.establishment {
-        text += &format!(
-            "establishment  {} connections/s ({} trials; {})\n",
-            si(found.rate),
-            found.trials.len(),
-            why(found)
-        );
-    }
-    if let Some(validated) = results.validated {
-        text += &format!(
-            "               {validated} of {} carried an answer back\n",
-            results.connections
-        );
-    }
-    if let Some(found) = &results.throughput {
-        text += &format!(
-            "throughput     {} frames/s over them, both directions together ({} trials; {})\n",
-            si(found.rate),
-            found.trials.len(),
-            why(found)
-        );
-    }
-    if let Some(teardown) = &results.teardown {
-        text += &format!(
-            "tear-down      {} connections/s ({:.3} s; {:.3} s of an empty table)\n",
-            si(teardown.rate),
-            teardown.full_seconds,
-            teardown.empty_seconds
-        );
-    }
-    if let Some(capacity) = &results.capacity {
-        text += &match capacity.not_kept {
-            Some(high) => format!(
-                "capacity       {} connections all kept, {high} not\n",
-                capacity.kept
-            ),
-            None => format!(
-                "capacity       {} connections all kept: no more to try (--most, the template)\n",
-                capacity.kept
-            ),
-        };
-    }
-    text
 }
 
 /// Writes what phase 1 would send.

@@ -1,0 +1,109 @@
+//! What `pktgen rfc9693` has found: for people and as JSON.
+
+use crate::{plot::Point, report::si, search::Limit};
+use serde::Serialize;
+use std::fmt;
+
+/// All self.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Results {
+    /// Connections of each measurement.
+    pub connections: u64,
+    /// Packets of phase 1 sent in all, each of a new connection; those before the first measurement among them.
+    pub opened: u64,
+    /// Maximum connection establishment rate.
+    pub establishment: Option<Found>,
+    /// At that rate: connections over which an answer came back, of those opened.
+    pub validated: Option<u64>,
+    /// Throughput, frames a second of both directions together.
+    pub throughput: Option<Found>,
+    /// Connection tear-down rate.
+    pub teardown: Option<Teardown>,
+    /// Connection tracking table capacity.
+    pub capacity: Option<Capacity>,
+}
+
+/// The result of a search for a rate.
+#[derive(Clone, Debug, Serialize)]
+pub struct Found {
+    /// A second.
+    pub rate: f64,
+    /// Why it is no higher.
+    pub limited_by: Limit,
+    /// Rates tried, and the share of frames lost.
+    pub trials: Vec<Point>,
+}
+
+/// How fast a table is emptied.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Teardown {
+    /// Connections a second.
+    pub rate: f64,
+    /// Seconds the command took with them in the table, and with none.
+    pub full_seconds: f64,
+    /// As above.
+    pub empty_seconds: f64,
+}
+
+/// How many connections a device keeps.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Capacity {
+    /// The most that were all kept.
+    pub kept: u64,
+    /// The least that were not; none if there were no more to try.
+    pub not_kept: Option<u64>,
+}
+
+impl fmt::Display for Results {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let why = |found: &Found| match found.limited_by {
+            Limit::Device => "more is lost",
+            Limit::Generator => "this machine sends no faster",
+            Limit::Top => "no more was asked for",
+        };
+        let mut text = format!("connections    {} in each measurement\n", self.connections);
+        if let Some(found) = &self.establishment {
+            text += &format!(
+                "establishment  {} connections/s ({} trials; {})\n",
+                si(found.rate),
+                found.trials.len(),
+                why(found)
+            );
+        }
+        if let Some(validated) = self.validated {
+            text += &format!(
+                "               {validated} of {} carried an answer back\n",
+                self.connections
+            );
+        }
+        if let Some(found) = &self.throughput {
+            text += &format!(
+                "throughput     {} frames/s over them, both directions together ({} trials; {})\n",
+                si(found.rate),
+                found.trials.len(),
+                why(found)
+            );
+        }
+        if let Some(teardown) = &self.teardown {
+            text += &format!(
+                "tear-down      {} connections/s ({:.3} s; {:.3} s of an empty table)\n",
+                si(teardown.rate),
+                teardown.full_seconds,
+                teardown.empty_seconds
+            );
+        }
+        if let Some(capacity) = &self.capacity {
+            text += &match capacity.not_kept {
+                Some(high) => format!(
+                    "capacity       {} connections all kept, {high} not\n",
+                    capacity.kept
+                ),
+                None => format!(
+                    "capacity       {} connections all kept: no more to try (--most, the template)\n",
+                    capacity.kept
+                ),
+            };
+        }
+        f.write_str(&text)
+    }
+}
