@@ -113,7 +113,7 @@ fuzz_target!(|input: &[u8]| {
     }
     let end = if kind >> 6 & 1 == 1 { RST | ACK } else { FIN | ACK };
     take(&mut clients, &mut servers, &mut desk, &mut asked, now, end, sequence, &[]);
-    for _ in 0..200 {
+    for _ in 0..40 {
         now += SECOND;
         clients.advance(now, &mut desk);
         servers.advance(now, &mut asked);
