@@ -239,6 +239,18 @@ fn kernels() -> Result<()> {
         ensure!(kernel(&lab, "rs1", "TcpPassiveOpens")? - before == 1000);
     }
 
+    // Two workers: the kernel spreads frames over their queues as it likes, and each connection's reach the worker it is of, in order.
+    let line = "http --port af_packet:wan --workers 2 --rate 500 --count 600 --requests 2 --timeout 20 --drain 20";
+    let template = "tcp 198.51.100.200-198.51.100.209:3000-3099 > 198.51.100.21:80";
+    let report = pktgen(&lab, "router", line, template)?;
+    ensure!(
+        number(&report, "/clients/closed")? == 600
+            && number(&report, "/clients/responses")? == 1200
+            && number(&report, "/clients/early")? < 12,
+        "{report:#}"
+    );
+    nothing(&report, &["/clients/failed", "/clients/stray"])?;
+
     // What a filter drops gets no answer, and is asked again.
     lab.text("rs1", "nft add table ip t", 5)?;
     lab.text(

@@ -271,9 +271,12 @@ impl Worker {
                 }
             }
         }
-        // From the back: the places of those before stay.
+        // Taken out from the back, so that the places of those before stay; handed over in the order they came.
+        let mut handed: ArrayVec<(u16, Mbuf), BURST> = ArrayVec::new();
         for (owner, at) in others.into_iter().rev() {
-            let frame = inbox.swap_remove(at);
+            handed.push((owner, inbox.swap_remove(at)));
+        }
+        while let Some((owner, frame)) = handed.pop() {
             if let Some(ring) = self.rings.get(usize::from(owner)) {
                 // A ring that is full loses it: it comes again.
                 *unsent += u64::from(ring.push(frame).is_err());
