@@ -24,6 +24,7 @@ mod track;
 mod vrrp;
 mod write;
 mod write_health;
+mod write_limits;
 mod write_tell;
 mod write_track;
 

@@ -1,6 +1,6 @@
 //! Who may make connections to services, and how many.
 
-use types::{Family, IpNet};
+use types::{Family, IpNet, SynCookies};
 
 /// `[access]`: clients that may, and may not, make connections to any service.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub struct Limits {
     pub client_rate: Option<u32>,
     /// Bits of an address that make a client; `None`: see [`Limits::default_prefix`].
     pub client_prefix: Option<u8>,
+    /// When nothing is kept of its SYNs. TCP only, and all servers are reached by NAT or none is.
+    pub syn_cookies: SynCookies,
 }
 
 impl Limits {
@@ -37,6 +39,7 @@ impl Limits {
         rate: None,
         client_rate: None,
         client_prefix: None,
+        syn_cookies: SynCookies::Off,
     };
 
     /// At most, in `rate_limit`.

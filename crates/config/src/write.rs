@@ -4,6 +4,7 @@ use crate::{
     Access, Config, Cores, HostTap, MarkRule, Netmask, Port, PortRange, Server, Service,
     ServiceKey, Settings, Sync, Track, Vrrp,
     write_health::{check, seconds},
+    write_limits::{CookiesValue, cookies},
     write_tell::{MailTable, NotifyTable, mail, notify},
     write_track::{self, FileTable, ScriptTable},
 };
@@ -301,6 +302,8 @@ struct ServiceTable<'c> {
     client_rate_limit: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     client_prefix: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    syn_cookies: Option<CookiesValue>,
     on_failure: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     on_removal: Option<&'static str>,
@@ -568,6 +571,7 @@ fn service(service: &Service) -> ServiceTable<'_> {
         rate_limit: service.limits.rate,
         client_rate_limit: service.limits.client_rate,
         client_prefix: service.limits.client_prefix,
+        syn_cookies: cookies(service.limits.syn_cookies),
         on_failure: health.on_failure.word(),
         on_removal: health.on_removal.map(types::OnRemoval::word),
         suspect_after: health.passive.suspect_after,

@@ -8,7 +8,9 @@ use config::{
 use health::{Check, OnFailure, Passive, Policy, ServerPolicy, SorryServer};
 use proptest::prelude::*;
 use std::time::Duration;
-use types::{ForwardingMethod, Protocol, Scheduler, SchedulerFlag, ServiceKey, Tunnel, Weight};
+use types::{
+    ForwardingMethod, Protocol, Scheduler, SchedulerFlag, ServiceKey, SynCookies, Tunnel, Weight,
+};
 
 const WHOLE: &str = include_str!("../../../dpdk-config/tarpon.toml");
 
@@ -165,6 +167,7 @@ fn lines() -> impl Strategy<Value = String> {
         "allow = [\"10.0.0.0/8\", \"fe80::1\", 5]",
         "deny = [\"10.0.0.1/8\", \"10.0.0.0/8\"]",
         "connection_limit = 0",
+        "syn_cookies = { above = 0 }",
         "client_rate_limit = 10001",
         "client_prefix = 33",
         "[service.server]",
@@ -259,6 +262,11 @@ proptest! {
 
 const TUNNELS: [&str; 4] = ["ipip", "gre:csum", "gue:6080", "gue:1:remcsum"];
 
+fn of_one_kind(servers: &[Server]) -> bool {
+    let nat = |s: &Server| s.method == ForwardingMethod::Masq;
+    servers.iter().all(nat) || !servers.iter().any(nat)
+}
+
 /// A configuration that makes sense, with most of its fields at will.
 fn configs() -> impl Strategy<Value = Config> {
     let server = (2u8..100, 1u16..9999, 0u32..5, 0usize..3, 0u32..100).prop_map(
@@ -323,6 +331,12 @@ fn configs() -> impl Strategy<Value = Config> {
                         rate: udp.then_some(1 + u32::from(host)),
                         client_rate: limited.then_some(1),
                         client_prefix: limited.then_some(24),
+                        syn_cookies: match host % 3 {
+                            _ if udp || !of_one_kind(&servers) => SynCookies::Off,
+                            0 => SynCookies::On,
+                            1 => SynCookies::Off,
+                            _ => SynCookies::Above(1 + u32::from(host)),
+                        },
                     },
                     scheduler: Scheduler::ALL[scheduler],
                     scheduler_flags: SchedulerFlag::ALL

@@ -107,6 +107,18 @@ drop_reasons! {
     RateLimit = "rate_limit",
     /// A packet that wanted a new connection, beyond the service's `client_rate_limit`.
     ClientRateLimit = "client_rate_limit",
+    /// A SYN answered with a cookie, of which nothing was kept; the answer counts as generated.
+    CookieSent = "syn_cookie_sent",
+    /// The acknowledgement of a cookie: a connection was made, and its server asked.
+    CookieAccepted = "syn_cookie_accepted",
+    /// A packet for a service that answers with cookies, which acknowledges none (answered with a reset, if the rate allows).
+    CookieWrong = "syn_cookie_wrong",
+    /// The acknowledgement of a cookie that was sent more than two minutes ago (answered with a reset, if the rate allows).
+    CookieOld = "syn_cookie_old",
+    /// A packet of a connection that began with a cookie, while its server is being asked: the director answers by itself.
+    Handshake = "handshake",
+    /// The acknowledgement of a cookie, while as many servers' answers are waited for as there is room; the client will send again.
+    HandshakesFull = "handshakes_full",
     /// A connection whose real server was removed, kept in case it returns (expire_nodest_conn=0).
     ServerRemoved = "server_removed",
     /// A TCP packet of no known connection, answered with a reset where one is due.

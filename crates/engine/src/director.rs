@@ -5,7 +5,8 @@ use crate::{
     claims::Claims,
     local::Local,
     lvs::{
-        self, Estimator, Marks, Notes, Roll, Roster, Services, Synchronizer, Timeouts, TrafficCells,
+        self, Estimator, Marks, Notes, Roll, Roster, Services, Synchronizer, Tallies, Timeouts,
+        TrafficCells,
     },
     model::{Desired, Interface, ServiceKey, Settings},
     neighbour::{NeighbourTable, NeighbourView, Resolved},
@@ -15,17 +16,18 @@ use crate::{
     role::{Floating, Roles},
     shared::Shared,
     snapshot::Snapshot,
-    views::{Applied, ConnectionView, RouteView, ServiceView, Traffic},
+    views::{Applied, ConnectionView, Flooded, RouteView, ServiceView, Traffic},
     worker::Worker,
 };
-use flowtable::Table;
+use flowtable::{Aside, Table};
+use hashbrown::HashMap;
 use rcu::{Domain, Published};
 use std::{
     any::Any,
     net::{IpAddr, SocketAddr},
     sync::Arc,
 };
-use types::{InterfaceId, MacAddr, ServerId, Tick, WorkerId};
+use types::{InterfaceId, MacAddr, ServerId, ServiceId, Tick, WorkerId};
 use wire::Frame;
 
 /// What of a worker the control side keeps.
@@ -33,6 +35,7 @@ use wire::Frame;
 struct WorkerShare {
     counters: Arc<WorkerCounters>,
     traffic: Arc<TrafficCells>,
+    tallies: Arc<Tallies>,
     notes: Arc<Notes>,
     taken: bool,
 }
@@ -57,6 +60,8 @@ pub struct Director {
     applied: Desired,
     flush: lvs::Flush,
     estimates: Estimates,
+    /// The slots of services, and what was counted there of others' floods before.
+    flooded: HashMap<ServiceKey, (ServiceId, Flooded)>,
     /// Neighbours kept resolved for servers and gateways.
     pins: Pins,
     /// `Reassembly<F>` of the workers' kind of frame, once there is one.
@@ -82,16 +87,22 @@ impl Director {
             services: Services::default(),
             marks: Arc::default(),
             gates: Arc::default(),
+            cookies: Arc::default(),
             local: Box::default(),
             floating: Floating::default(),
             settings: Settings::default(),
             timeouts: Timeouts::new(&Settings::default()),
         };
+        let connections4 = Table::new(capacity.connections4, hash_key, Arc::clone(&domain))?;
+        let connections6 = Table::new(capacity.connections6, hash_key, Arc::clone(&domain))?;
         let shared = Shared {
+            aside4: Aside::new(&connections4)?,
+            aside6: Aside::new(&connections6)?,
+            secret: lvs::Secret::new(hash_key),
             snapshot: Published::new(Arc::clone(&domain), snapshot),
             neighbours: NeighbourTable::new(capacity.neighbours, hash_key),
-            connections4: Table::new(capacity.connections4, hash_key, Arc::clone(&domain))?,
-            connections6: Table::new(capacity.connections6, hash_key, Arc::clone(&domain))?,
+            connections4,
+            connections6,
             roster: Roster::new(capacity.services, capacity.servers)
                 .with_room(capacity.ftp_connections(), capacity.sip_calls()),
             roles: Arc::default(),
@@ -105,6 +116,7 @@ impl Director {
         let share = |_| WorkerShare {
             counters: Arc::new(WorkerCounters::new(capacity.ports.into())),
             traffic: Arc::new(TrafficCells::new(capacity.servers)),
+            tallies: Arc::new(Tallies::new(capacity.services)),
             notes: Arc::default(),
             taken: false,
         };
@@ -116,6 +128,7 @@ impl Director {
             marks: Arc::default(),
             flush: lvs::Flush::default(),
             estimates: Estimates::default(),
+            flooded: HashMap::new(),
             pins: Pins::default(),
             reassembly: None,
             hash_key,
@@ -132,13 +145,13 @@ impl Director {
         share.taken = true;
         let hand = (u32::from(id.0), u32::try_from(shares).ok()?);
         let counters = Arc::clone(&share.counters);
-        let traffic = Arc::clone(&share.traffic);
+        let cells = (Arc::clone(&share.traffic), Arc::clone(&share.tallies));
         let key = self.hash_key;
         let new = || Arc::new(Reassembly::<F>::new(key)) as Arc<dyn Any + Send + Sync>;
         let reassembly = Arc::clone(self.reassembly.get_or_insert_with(new));
         let reassembly = reassembly.downcast().ok()?;
         let notes = Arc::clone(&share.notes);
-        let local = Local::new(counters, traffic, notes, reassembly, &self.shared, hand);
+        let local = Local::new(counters, cells, notes, reassembly, &self.shared, hand);
         Some(Worker::new(Arc::clone(&self.shared), reader, local))
     }
 
@@ -198,14 +211,16 @@ impl Director {
         } else {
             Arc::new(lvs::Gates::new(&desired.limits))
         };
+        let services = Services::new(
+            std::mem::take(&mut plan.list),
+            std::mem::take(&mut plan.targets),
+            plan.roll.former().filter(|_| !desired.settings.compat_ipvs),
+            desired.settings.compat_ipvs,
+        );
         let snapshot = Snapshot {
             net,
-            services: Services::new(
-                std::mem::take(&mut plan.list),
-                std::mem::take(&mut plan.targets),
-                plan.roll.former().filter(|_| !desired.settings.compat_ipvs),
-                desired.settings.compat_ipvs,
-            ),
+            cookies: Arc::new(lvs::Guards::new(&desired.limits, &services)),
+            services,
             marks: Arc::clone(&marks),
             gates,
             local: desired.local.clone().into(),
@@ -221,6 +236,7 @@ impl Director {
         self.shared.connections6.set_client_cap(cap);
         let (roll, applied) = plan.commit(&self.shared.domain, &self.shared.roster);
         self.roll = roll;
+        self.count_floods_from_now();
         self.marks = marks;
         if applied.servers_removed > 0 {
             let expires = desired.settings.expire_nodest_conn;
@@ -231,6 +247,18 @@ impl Director {
         self.applied = desired.clone();
         self.pins.unpin(&wanted, &self.shared.neighbours);
         Ok(applied)
+    }
+
+    /// Services that are new, or in another slot, begin with nothing counted.
+    fn count_floods_from_now(&mut self) {
+        let services = &self.roll.services;
+        let slot = |key: &ServiceKey| Some(services.get(key)?.compiled.id);
+        self.flooded.retain(|key, (id, _)| slot(key) == Some(*id));
+        for (key, record) in services {
+            let id = record.compiled.id;
+            let begin = || (id, flooded(&self.workers, id));
+            self.flooded.entry(*key).or_insert_with(begin);
+        }
     }
 
     /// Frees what no worker can hold any more, and goes on with what a change has left to do. Call it now and then: once a
@@ -286,6 +314,23 @@ impl Director {
         let wanted = self.applied.services.iter();
         self.roll
             .views(wanted.map(|s| s.key), &self.shared.roster, &read)
+    }
+
+    /// How the services with `syn_cookies` stand.
+    #[must_use]
+    pub fn floods(&self, now: Tick) -> Vec<(ServiceKey, Flooded)> {
+        let services = self.applied.services.iter();
+        let of = |snapshot: &Snapshot| {
+            let guarded = services.filter_map(|service| {
+                let (id, base) = *self.flooded.get(&service.key)?;
+                snapshot.cookies.of(id)?;
+                let on = self.shared.roster.service(id)?.flood.is_on(now);
+                let counted = flooded(&self.workers, id).since(base);
+                Some((service.key, Flooded { on, ..counted }))
+            });
+            guarded.collect()
+        };
+        self.shared.snapshot.with_current(of)
     }
 
     /// Attempts to connect, in a row up to now, that each server refused or left unanswered, as far as that is seen: under NAT. Servers
@@ -482,6 +527,12 @@ impl Neighbourhood {
             Resolved::Unknown(_) | Resolved::Full => None,
         }
     }
+}
+
+/// What all workers counted of a service slot's floods.
+fn flooded(workers: &[WorkerShare], service: ServiceId) -> Flooded {
+    let counted = workers.iter().map(|worker| worker.tallies.read(service));
+    counted.fold(Flooded::default(), Flooded::with)
 }
 
 /// What all workers counted for a server's slot.

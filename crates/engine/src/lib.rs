@@ -56,6 +56,6 @@ pub use output::{BURST, Output};
 pub use reassembly::{FRAGMENT_BYTES, FRAGMENTS};
 pub use role::{ROLES, Roles};
 pub use views::{
-    Applied, ConnectionCounts, ConnectionView, RouteView, ServerView, ServiceView, Traffic,
+    Applied, ConnectionCounts, ConnectionView, Flooded, RouteView, ServerView, ServiceView, Traffic,
 };
 pub use worker::Worker;

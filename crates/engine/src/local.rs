@@ -3,7 +3,7 @@
 use crate::{
     WorkerCounters,
     localstack::Sweep,
-    lvs::{Busy, Defender, Hands, Lingering, Notes, TrafficCells},
+    lvs::{Asked, Busy, Defender, Hands, Lingering, Notes, Tallies, TrafficCells},
     ratelimit::RateLimits,
     reassembly::Reassembly,
     shared::Shared,
@@ -19,6 +19,8 @@ pub(crate) struct Local<F: Frame> {
     pub counters: Arc<WorkerCounters>,
     /// What it counts of servers; readers hold the same `Arc`.
     pub traffic: Arc<TrafficCells>,
+    /// What it counts of services' SYNs; readers hold the same `Arc`.
+    pub tallies: Arc<Tallies>,
     /// What it notes for the twin; the reader holds the same `Arc`.
     pub notes: Arc<Notes>,
     /// Limits on answers and errors.
@@ -27,6 +29,8 @@ pub(crate) struct Local<F: Frame> {
     pub waiting: Waiting<F>,
     /// Frames held until another worker has inserted their connection.
     pub busy: Busy<F>,
+    /// Handshakes with servers that it has begun.
+    pub asked: Asked,
     /// Connections replaced by new ones, still counted.
     pub lingering: Lingering,
     /// Fragments held, by all workers.
@@ -51,7 +55,7 @@ impl<F: Frame> Local<F> {
     /// What worker `share.0` of `share.1` owns at its start.
     pub fn new(
         counters: Arc<WorkerCounters>,
-        traffic: Arc<TrafficCells>,
+        (traffic, tallies): (Arc<TrafficCells>, Arc<Tallies>),
         notes: Arc<Notes>,
         reassembly: Arc<Reassembly<F>>,
         shared: &Shared,
@@ -60,10 +64,12 @@ impl<F: Frame> Local<F> {
         Self {
             counters,
             traffic,
+            tallies,
             notes,
             limits: RateLimits::default(),
             waiting: Waiting::new(),
             busy: Busy::default(),
+            asked: Asked::default(),
             lingering: Lingering::default(),
             reassembly,
             reassembly_hand: 0,

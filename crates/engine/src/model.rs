@@ -10,7 +10,8 @@ use std::{
 pub use types::ServiceKey;
 use types::{
     ForwardingMethod, InterfaceId, InterfaceName, IpNet, MacAddr, Mark, OnRemoval,
-    PersistenceEngine, PortId, Protocol, Scheduler, SchedulerFlags, Tunnel, VlanId, Weight,
+    PersistenceEngine, PortId, Protocol, Scheduler, SchedulerFlags, SynCookies, Tunnel, VlanId,
+    Weight,
 };
 
 /// The whole desired state.
@@ -153,6 +154,8 @@ pub struct Limits {
     pub client_rate: Option<u32>,
     /// How many bits of its address make a client.
     pub client_prefix: u8,
+    /// When SYNs are answered, or sent on, without keeping anything of them.
+    pub syn_cookies: SynCookies,
 }
 
 /// A real server.

@@ -2,12 +2,12 @@
 
 use crate::{
     claims::{AddressWatch, Claims},
-    lvs::{Clients, Defences, Resets, Roster},
+    lvs::{Clients, Defences, Resets, Roster, Secret},
     neighbour::NeighbourTable,
     role::Roles,
     snapshot::Snapshot,
 };
-use flowtable::{Table, V4, V6};
+use flowtable::{Aside, Table, V4, V6};
 use rcu::{Domain, Published};
 use std::sync::Arc;
 
@@ -24,6 +24,12 @@ pub(crate) struct Shared {
     pub connections4: Table<V4>,
     /// IPv6 connections.
     pub connections6: Table<V6>,
+    /// What stands beside them.
+    pub aside4: Aside,
+    /// Likewise.
+    pub aside6: Aside,
+    /// What cookies are made with.
+    pub secret: Secret,
     /// Which virtual addresses are the director's now.
     pub roles: Arc<Roles>,
     /// Who else says that they are theirs.

@@ -1,7 +1,7 @@
 //! What control publishes: compiled from the desired state, immutable, read by all workers.
 
 use crate::{
-    lvs::{Gates, Marks, Services, Timeouts},
+    lvs::{Gates, Guards, Marks, Services, Timeouts},
     model::Settings,
     net::Net,
     role::Floating,
@@ -20,6 +20,8 @@ pub(crate) struct Snapshot {
     pub marks: Arc<Marks>,
     /// Who may make connections, and how many.
     pub gates: Arc<Gates>,
+    /// What services do under floods of SYNs.
+    pub cookies: Arc<Guards>,
     /// Prefixes whose packets are the director's, beside its addresses and the virtual ones.
     pub local: Box<[IpNet]>,
     /// The virtual addresses that depend on a role.
@@ -38,6 +40,7 @@ impl Snapshot {
             services: self.services.copy(),
             marks: Arc::new(self.marks.copy()),
             gates: Arc::clone(&self.gates),
+            cookies: Arc::clone(&self.cookies),
             local: self.local.clone(),
             floating: self.floating.clone(),
             settings: self.settings.clone(),

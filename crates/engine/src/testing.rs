@@ -147,17 +147,23 @@ impl World {
             services: Services::default(),
             marks: Arc::default(),
             gates: Arc::default(),
+            cookies: Arc::default(),
             local: Box::default(),
             floating: Floating::default(),
             settings: desired.settings.clone(),
             timeouts: Timeouts::new(&desired.settings),
         };
         let domain = Domain::new(1);
+        let connections4 = Table::new(64, [3, 5], Arc::clone(&domain)).unwrap();
+        let connections6 = Table::new(64, [3, 5], Arc::clone(&domain)).unwrap();
         let shared = Shared {
+            aside4: flowtable::Aside::new(&connections4).unwrap(),
+            aside6: flowtable::Aside::new(&connections6).unwrap(),
+            secret: crate::lvs::Secret::new([3, 5]),
             snapshot: Published::new(Arc::clone(&domain), snapshot(Net::default())),
             neighbours: NeighbourTable::new(64, [3, 5]),
-            connections4: Table::new(64, [3, 5], Arc::clone(&domain)).unwrap(),
-            connections6: Table::new(64, [3, 5], Arc::clone(&domain)).unwrap(),
+            connections4,
+            connections6,
             roles: Arc::default(),
             claims: Claims::default(),
             watch: Arc::default(),
@@ -168,12 +174,12 @@ impl World {
             domain,
         };
         let counters = Arc::new(WorkerCounters::new(2));
-        let traffic = Arc::new(TrafficCells::new(0));
+        let cells = (Arc::new(TrafficCells::new(0)), Arc::default());
         Self {
             snapshot: snapshot(Net::compile(desired, &[]).unwrap()),
             local: Local::new(
                 counters,
-                traffic,
+                cells,
                 Arc::default(),
                 Arc::new(Reassembly::new([3, 5])),
                 &shared,

@@ -65,6 +65,47 @@ impl std::ops::Sub for Traffic {
     }
 }
 
+/// How a service with `syn_cookies` stands. Counts are since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flooded {
+    /// Nothing is kept of its SYNs now.
+    pub on: bool,
+    /// SYNs answered with a cookie.
+    pub cookies_sent: u64,
+    /// Connections made of what followed such a SYN, or one sent on.
+    pub accepted: u64,
+    /// Packets that acknowledged no cookie, or one too old.
+    pub refused: u64,
+    /// SYNs sent to the server that a hash says.
+    pub hashed: u64,
+}
+
+impl Flooded {
+    /// What was counted since it stood at `base`.
+    #[must_use]
+    pub(crate) const fn since(self, base: Self) -> Self {
+        Self {
+            on: self.on,
+            cookies_sent: self.cookies_sent - base.cookies_sent,
+            accepted: self.accepted - base.accepted,
+            refused: self.refused - base.refused,
+            hashed: self.hashed - base.hashed,
+        }
+    }
+
+    /// The sum of what two workers count.
+    #[must_use]
+    pub(crate) const fn with(self, other: Self) -> Self {
+        Self {
+            on: self.on || other.on,
+            cookies_sent: self.cookies_sent + other.cookies_sent,
+            accepted: self.accepted + other.accepted,
+            refused: self.refused + other.refused,
+            hashed: self.hashed + other.hashed,
+        }
+    }
+}
+
 /// A virtual service and its servers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ServiceView {

@@ -101,6 +101,7 @@ impl<F: Frame> Worker<F> {
         fragment_in::expire(&mut cx);
         lvs::age(&mut cx);
         lvs::reset(&mut cx);
+        lvs::ask_again(&mut cx);
         lvs::defend(&mut cx);
         cx.local.lingering.settle(&cx.shared.roster);
     }

@@ -14,6 +14,7 @@
 //! RUSTFLAGS="--cfg shuttle" cargo test -p flowtable --release --target-dir target/shuttle --test shuttle
 //! ```
 
+mod aside;
 mod claim;
 mod entry;
 mod family;
@@ -26,6 +27,7 @@ mod sweep;
 mod table;
 mod tally;
 
+pub use aside::{Aside, Words};
 pub use claim::{Claim, Embryo, New};
 pub use entry::{Deltas, Entry, MAX_TIMEOUT_MS};
 pub use family::{Family, Key, OnWire, Side, Static, Tuple, V4, V6};

@@ -20,7 +20,7 @@ use event::Reader;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use types::{
     ForwardingMethod::{Masq, Route, Tunnel},
-    PortId, Protocol, Scheduler, VlanId, Weight,
+    PortId, Protocol, Scheduler, SynCookies, VlanId, Weight,
 };
 use wire::{Ethernet, FromBytes, Ipv4, Ipv6, RxChecksum, Tcp, checksum, ethernet, protocol};
 
@@ -351,18 +351,26 @@ fn desired(variant: u8) -> Desired {
         if has(6) {
             service.servers.remove(1);
         }
+        let mut limits = Limits {
+            syn_cookies: match (has(2), has(6)) {
+                (false, _) => SynCookies::Off,
+                (true, true) => SynCookies::On,
+                (true, false) => SynCookies::Above(2),
+            },
+            client_prefix: 29,
+            ..Limits::default()
+        };
         if has(7) {
             service.servers[0].upper_threshold = 2;
-            let limits = Limits {
+            limits = Limits {
                 deny: vec!["172.16.0.192/27".parse().expect("a prefix")],
                 connections: Some(9),
                 rate: Some(3),
                 client_rate: Some(2),
-                client_prefix: 29,
-                ..Limits::default()
+                ..limits
             };
-            desired.limits.push((service.key, limits));
         }
+        desired.limits.push((service.key, limits));
         desired.services.push(service);
     }
     desired
@@ -420,9 +428,16 @@ fn answer(sent: &Sent, flags: u8) -> Option<(u16, Vec<u8>)> {
             let (tcp, _) = Tcp::mut_from_prefix(l4).ok()?;
             (tcp.source, tcp.destination) = (tcp.destination, tcp.source);
             let (from, to) = (tcp.flags.into(), flags.into());
-            let sum = checksum::update16(tcp.checksum.get(), from, to);
-            tcp.checksum.set(sum);
+            let mut sum = checksum::update16(tcp.checksum.get(), from, to);
             tcp.flags = flags;
+            // It acknowledges what it answers, if that was a SYN or a byte.
+            let (sequence, acknowledgement) = (tcp.sequence.get(), tcp.acknowledgement.get());
+            let acknowledged = sequence.wrapping_add(1);
+            sum = checksum::update32(sum, sequence, acknowledgement);
+            sum = checksum::update32(sum, acknowledgement, acknowledged);
+            tcp.sequence.set(acknowledgement);
+            tcp.acknowledgement.set(acknowledged);
+            tcp.checksum.set(sum);
         }
         protocol::UDP => {
             let (udp, _) = wire::Udp::mut_from_prefix(l4).ok()?;

@@ -93,6 +93,39 @@ fn burst() -> Vec<Event> {
     events
 }
 
+/// Connections that begin with a cookie, and one by hash: services with `syn_cookies = "on"`, one server each.
+fn cookies() -> Vec<Event> {
+    let begin = |service| {
+        [
+            packet(service, 9, SYN),
+            answer(ACK),
+            answer(SYN_ACK),
+            answer(ACK),
+            packet(service, 9, ACK),
+        ]
+    };
+    let mut events = vec![Event::Apply(0b0100_0110)];
+    events.extend(begin(0));
+    events.push(answer(FIN));
+    events.push(Event::Error {
+        frame: GOOD,
+        kind: 3,
+        code: 4,
+    });
+    events.extend(begin(1));
+    // A server that says nothing, and a client too late.
+    events.extend([packet(0, 20, SYN), answer(ACK)]);
+    events.push(Event::Pass {
+        centiseconds: 1_600,
+    });
+    events.push(packet(0, 21, SYN));
+    events.push(Event::Pass {
+        centiseconds: 14_000,
+    });
+    events.push(answer(ACK));
+    events
+}
+
 /// The frames of a recording of Linux's IPVS, in their order.
 fn recording(name: &str) -> Vec<Event> {
     let file = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -119,6 +152,7 @@ fn seeds() -> Vec<(String, Vec<u8>)> {
         .map(|service| (format!("conversation-{service:02}"), conversation(service)))
         .collect();
     courses.push(("burst".to_owned(), burst()));
+    courses.push(("cookies".to_owned(), cookies()));
     for name in [
         "icmp_errors",
         "rewrite_ipv6",
@@ -179,6 +213,16 @@ fn a_conversation_reaches_its_servers_and_comes_back() {
         assert!(connections >= 2, "{name}: {connections} connections");
         assert!(sent >= 5, "{name}: {sent} frames sent");
     }
+}
+
+#[test]
+fn cookies_are_sent_and_acknowledged() {
+    let seeds = seeds();
+    let (_, bytes) = seeds.iter().find(|(name, _)| name == "cookies").unwrap();
+    let played = play(bytes);
+    // Two by cookie, one by hash; their answers, SYNs, acknowledgements, tries and resets.
+    assert_eq!(played.connections, 3, "{played:?}");
+    assert!(played.generated >= 10, "{played:?}");
 }
 
 #[test]

@@ -13,7 +13,7 @@ pub use address::{InterfaceName, IpNet, IpNetError, MacAddr, MacAddrError, VlanI
 pub use id::{InterfaceId, PortId, ServerId, ServiceId, WorkerId};
 pub use lvs::{
     Family, ForwardingMethod, Mark, OnRemoval, PersistenceEngine, Protocol, Scheduler,
-    SchedulerFlag, SchedulerFlags, ServiceKey, Weight,
+    SchedulerFlag, SchedulerFlags, ServiceKey, SynCookies, Weight,
 };
 pub use tick::Tick;
 pub use tunnel::{GueChecksum, Tunnel};

@@ -243,6 +243,34 @@ impl OnRemoval {
     }
 }
 
+/// Whether a service's SYNs are answered without keeping anything of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum SynCookies {
+    /// Never: each makes a connection.
+    #[default]
+    Off,
+    /// Always.
+    On,
+    /// While more than so many a second come, 1 to [`SynCookies::MAX_ABOVE`].
+    Above(u32),
+}
+
+impl SynCookies {
+    /// The highest rate in [`SynCookies::Above`].
+    pub const MAX_ABOVE: u32 = 1_000_000;
+}
+
+impl fmt::Display for SynCookies {
+    /// As written in the file.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Off => f.write_str("\"off\""),
+            Self::On => f.write_str("\"on\""),
+            Self::Above(rate) => write!(f, "{{ above = {rate} }}"),
+        }
+    }
+}
+
 /// A firewall mark. 0 means "no mark".
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,

@@ -20,6 +20,44 @@ pub const ACK: u8 = 0x10;
 /// Where the checksum stands in the header.
 pub const CHECKSUM_OFFSET: usize = 16;
 
+/// Kinds of options.
+pub mod kind {
+    /// No more options.
+    pub const END: u8 = 0;
+    /// One byte of nothing.
+    pub const NOTHING: u8 = 1;
+    /// Maximum segment size.
+    pub const MSS: u8 = 2;
+    /// Window scale (RFC 7323).
+    pub const SCALE: u8 = 3;
+    /// Selective acknowledgements are understood (RFC 2018).
+    pub const SACK_PERMITTED: u8 = 4;
+    /// A selective acknowledgement.
+    pub const SACK: u8 = 5;
+    /// Timestamps (RFC 7323).
+    pub const TIMESTAMPS: u8 = 8;
+}
+
+/// Calls `f` with kind and contents of each option; what follows one that says nonsense of its length is passed over.
+pub fn each_option(options: &mut [u8], mut f: impl FnMut(u8, &mut [u8])) {
+    let mut left = options;
+    loop {
+        let (kind, len) = match *left {
+            [] | [kind::END, ..] => return,
+            [kind::NOTHING, ..] => (kind::NOTHING, 1),
+            [kind, len, ..] if len >= 2 => (kind, usize::from(len)),
+            _ => return,
+        };
+        let Some((option, rest)) = std::mem::take(&mut left).split_at_mut_checked(len) else {
+            return;
+        };
+        if let [_, _, contents @ ..] = option {
+            f(kind, contents);
+        }
+        left = rest;
+    }
+}
+
 /// A TCP header without its options.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
@@ -56,3 +94,30 @@ impl Tcp {
 }
 
 const _: () = assert!(size_of::<Tcp>() == LEN);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kinds(options: &[u8]) -> Vec<(u8, usize)> {
+        let mut found = Vec::new();
+        each_option(&mut options.to_vec(), |kind, contents| {
+            found.push((kind, contents.len()));
+        });
+        found
+    }
+
+    #[test]
+    fn options_are_walked_as_far_as_they_make_sense() {
+        let whole = [
+            2, 4, 5, 180, 4, 2, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2, 1, 3, 3, 7,
+        ];
+        assert_eq!(kinds(&whole), [(2, 2), (4, 0), (8, 8), (3, 1)]);
+        assert_eq!(kinds(&[1, 1, 0, 2, 4, 1, 1]), []);
+        // Cut off, of no length, of length 1.
+        assert_eq!(kinds(&[4, 2, 2, 4, 5]), [(4, 0)]);
+        assert_eq!(kinds(&[2, 0, 4, 2]), []);
+        assert_eq!(kinds(&[2, 1, 4, 2]), []);
+        assert_eq!(kinds(&[8]), []);
+    }
+}

@@ -2,6 +2,7 @@
 
 use super::{Changes, Effect};
 use crate::{Access, Limits};
+use types::SynCookies;
 
 pub(super) fn access(changes: &mut Changes, what: &str, old: &Access, new: &Access) {
     let lists = [
@@ -17,6 +18,13 @@ pub(super) fn access(changes: &mut Changes, what: &str, old: &Access, new: &Acce
 
 pub(super) fn limits(changes: &mut Changes, what: &str, old: &Limits, new: &Limits) {
     access(changes, what, &old.access, &new.access);
+    let cookies = |limits: &Limits| Some(limits.syn_cookies).filter(|c| *c != SynCookies::Off);
+    changes.optional(
+        Effect::Reload,
+        &format!("{what}syn_cookies"),
+        cookies(old).as_ref(),
+        cookies(new).as_ref(),
+    );
     let limits = [
         ("connection_limit", old.connections, new.connections),
         ("rate_limit", old.rate, new.rate),

@@ -2,11 +2,12 @@
 
 use super::{
     mark::net,
-    section::{Reader, Section},
-    value::integer,
+    section::{Reader, Section, Wrong},
+    value::{describe, integer, word},
 };
 use crate::{Access, Limits};
-use types::{Family, IpNet};
+use toml::de::DeValue;
+use types::{Family, IpNet, SynCookies};
 
 pub(super) fn access(reader: &mut Reader, section: &mut Section<'_>) -> Access {
     Access {
@@ -67,5 +68,31 @@ pub(super) fn limits(
         rate,
         client_rate,
         client_prefix,
+        syn_cookies: section
+            .get(
+                reader,
+                "syn_cookies",
+                "\"off\", \"on\" or { above = SYNs a second from 1 to 1000000 }, like { above = 5000 }",
+                syn_cookies,
+            )
+            .unwrap_or_default(),
+    }
+}
+
+fn syn_cookies(value: &DeValue<'_>) -> Result<SynCookies, Wrong> {
+    match value {
+        DeValue::Table(table) => {
+            let mut keys = table.iter();
+            let (Some((key, rate)), None) = (keys.next(), keys.next()) else {
+                return Err(None);
+            };
+            if key.get_ref() != "above" {
+                return Err(None);
+            }
+            let read = integer(1..=SynCookies::MAX_ABOVE)(rate.get_ref());
+            let wrong = |_| Some(format!("`above` is {}", describe(rate.get_ref())));
+            read.map(SynCookies::Above).map_err(wrong)
+        }
+        other => word(&[("off", SynCookies::Off), ("on", SynCookies::On)])(other),
     }
 }

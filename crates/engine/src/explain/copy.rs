@@ -6,14 +6,14 @@ use crate::{
     CapacityError, Director, Output, WorkerCounters,
     claims::Claims,
     local::Local,
-    lvs::{self, Ip, TrafficCells},
+    lvs::{self, Ip, Splice, Tallies, TrafficCells},
     packet::{self, Addresses, Packet, Parsed},
     reassembly::Reassembly,
     shared::Shared,
     snapshot::Snapshot,
     worker::Worker,
 };
-use flowtable::{Claim, Entry, Expiry, New, Side, Slot, StateFlags, Table, Tuple, V4, V6};
+use flowtable::{Aside, Claim, Entry, Expiry, New, Side, Slot, StateFlags, Table, Tuple, V4, V6};
 use rcu::{Domain, Published};
 use std::{net::IpAddr, sync::Arc};
 use types::{InterfaceId, PortId, Tick};
@@ -43,10 +43,15 @@ impl Director {
         let live = self.shared();
         let snapshot = live.snapshot.with_current(Snapshot::copy);
         let key = self.hash_key();
+        let connections4 = Table::new(ROOM, key, Arc::clone(&domain))?;
+        let connections6 = Table::new(ROOM, key, Arc::clone(&domain))?;
         let shared = Arc::new(Shared {
+            aside4: Aside::new(&connections4)?,
+            aside6: Aside::new(&connections6)?,
+            secret: live.secret,
             neighbours: live.neighbours.copy(),
-            connections4: Table::new(ROOM, key, Arc::clone(&domain))?,
-            connections6: Table::new(ROOM, key, Arc::clone(&domain))?,
+            connections4,
+            connections6,
             roster: live.roster.copy(),
             roles: Arc::clone(&live.roles),
             claims: Claims::default(),
@@ -69,7 +74,10 @@ impl Director {
         }
         let local = Local::new(
             Arc::new(WorkerCounters::new(self.capacity().ports.into())),
-            Arc::new(TrafficCells::new(self.capacity().servers)),
+            (
+                Arc::new(TrafficCells::new(self.capacity().servers)),
+                Arc::new(Tallies::new(self.capacity().services)),
+            ),
             // What it notes nobody is told.
             Arc::default(),
             Arc::new(Reassembly::new(key)),
@@ -146,6 +154,12 @@ fn copy<I: Ip>(live: &Shared, to: &Shared, slot: Slot, now: Tick) -> Option<Slot
         Claim::Exists(slot) => return Some(slot),
         Claim::Busy | Claim::Full | Claim::ClientFull => return None,
     };
+    if let (Some(new), Some(old)) = (
+        Splice::at::<I>(to, embryo.slot()),
+        Splice::at::<I>(live, slot),
+    ) {
+        new.copy(&old);
+    }
     let flags = listed.state.flags();
     let new = embryo.publish(&New {
         daddr: key.daddr,

@@ -61,6 +61,7 @@ fn of<I: Ip, F: Frame, O: Output<F>>(
         call: Some(&call),
         server: Some(server),
         bypass: false,
+        opening: None,
     };
     let slot = match begin::<I, F, O>(cx, &tuple, &sought, target) {
         Ok(slot) => slot,
@@ -122,5 +123,12 @@ fn begin<I: Ip, F: Frame, O: Output<F>>(
     };
     cx.local.traffic.connection(assigned.server);
     let of = (sought.service.mark(), target);
-    Ok(connect::publish::<I>(embryo, tuple, &assigned, of, None))
+    let flags = entry::flags(target.method);
+    Ok(connect::publish::<I>(
+        embryo,
+        tuple,
+        &assigned,
+        of,
+        (flags, 0),
+    ))
 }

@@ -3,6 +3,7 @@
 use super::{
     call_out,
     calls::{self, CallId},
+    cookies::{self, Opening, Splice},
     entry, family,
     family::Ip,
     ftp, known, limits, one_packet, persist,
@@ -60,6 +61,15 @@ pub(crate) fn packet<I: Ip, F: Frame, O: Output<F>>(
         cx.drop(frame, DropReason::Fragment);
         return;
     }
+    let follows = packet.protocol == protocol::TCP && packet.tcp_flags & tcp::SYN == 0;
+    let frame = if follows && snapshot.cookies.any() {
+        match cookies::consider::<I, F, O>(cx, port, frame, packet, tries, service) {
+            Ok(()) => return,
+            Err(frame) => frame,
+        }
+    } else {
+        frame
+    };
     if !starts_a_connection(packet, &snapshot.settings) {
         pipeline::not_ours(cx, frame, packet);
         return;
@@ -73,6 +83,14 @@ pub(crate) fn packet<I: Ip, F: Frame, O: Output<F>>(
         pipeline::not_ours(cx, frame, packet);
         return;
     }
+    let frame = if !follows && snapshot.cookies.any() {
+        match cookies::consider::<I, F, O>(cx, port, frame, packet, tries, service) {
+            Ok(()) => return,
+            Err(frame) => frame,
+        }
+    } else {
+        frame
+    };
     // One that is held for another worker was let in when it came.
     if tries == 0
         && let Some((client, _)) = I::endpoints(&packet.addresses)
@@ -89,6 +107,7 @@ pub(crate) fn packet<I: Ip, F: Frame, O: Output<F>>(
         call: None,
         server: None,
         bypass: is_bypassed(snapshot, packet, service),
+        opening: None,
     };
     for_service::<I, F, O>(cx, port, frame, packet, tries, &sought);
 }
@@ -111,6 +130,7 @@ fn of_call<I: Ip, F: Frame, O: Output<F>>(
                 call: call.as_ref(),
                 server: None,
                 bypass: is_bypassed(cx.snapshot, packet, service),
+                opening: None,
             };
             for_service::<I, F, O>(cx, port, frame, packet, tries, &sought);
         }
@@ -118,7 +138,7 @@ fn of_call<I: Ip, F: Frame, O: Output<F>>(
     }
 }
 
-fn for_service<I: Ip, F: Frame, O: Output<F>>(
+pub(super) fn for_service<I: Ip, F: Frame, O: Output<F>>(
     cx: &mut Context<'_, F, O>,
     port: PortId,
     frame: F,
@@ -330,6 +350,8 @@ pub(super) struct Sought<'s> {
     pub server: Option<ServerId>,
     /// If there is no server, one without.
     pub bypass: bool,
+    /// It began with a cookie, which this acknowledges.
+    pub opening: Option<&'s Opening>,
 }
 
 pub(super) enum Outcome {
@@ -405,15 +427,32 @@ pub(super) fn connect<I: Ip>(
             supersede::<I>(shared, tuple, server, now);
         }
     }
+    let mut flags = entry::flags(target.method);
+    let mut note = 0;
+    if let Some(record) = record.filter(|_| ftp::reads(target)) {
+        (flags, note) = (entry::READ, record.keep().0);
+    } else if let Some(opening) = sought.opening {
+        let splice = Splice::at::<I>(shared, embryo.slot());
+        let (Some(splice), true) = (splice, entry::is_nat(flags) && !target.local) else {
+            give_back::<I>(shared, &assigned);
+            return Outcome::NoServer;
+        };
+        splice.begin(opening);
+        flags |= entry::SPLICED;
+    }
     traffic.connection(assigned.server);
-    let record = record.filter(|_| ftp::reads(target));
-    Outcome::Found(publish::<I>(
-        embryo,
-        tuple,
-        &assigned,
-        (sought.service.mark(), target),
-        record,
-    ))
+    let of = (sought.service.mark(), target);
+    Outcome::Found(publish::<I>(embryo, tuple, &assigned, of, (flags, note)))
+}
+
+/// Takes back what was counted of a connection that does not come about.
+fn give_back<I: Ip>(shared: &Shared, assigned: &Assigned) {
+    if let Some(server) = shared.roster.server(assigned.server) {
+        server.leave(false);
+    }
+    if let Some(template) = assigned.template {
+        I::table(shared).entry(template).drop_control();
+    }
 }
 
 /// A server for a new connection: the template's, or the scheduler's choice.
@@ -434,6 +473,18 @@ pub(super) fn assign<I: Ip>(
             tuple,
         };
         return persist::assign::<I>(shared, snapshot, &wanted, now);
+    }
+    if let Some(server) = sought.server {
+        let target = snapshot.services.target(server);
+        let (Some(target), Some(state)) = (target, shared.roster.server(server)) else {
+            return Err(NotAssigned::NoServer);
+        };
+        state.admit_any();
+        return Ok(Assigned {
+            server,
+            port: or(target.port, tuple.other_port),
+            template: None,
+        });
     }
     schedule::choose(
         service,
@@ -501,7 +552,7 @@ pub(super) fn publish<I: Ip>(
     tuple: &Tuple<I::Addr>,
     assigned: &Assigned,
     (mark, target): (Mark, &Target),
-    record: Option<ftp::Held<'_>>,
+    (fixed, note): (u8, u32),
 ) -> Slot {
     // The other family's address has no place in the entry, and only a tunnel leads there: its address is the target's.
     let address = I::address(target.address).unwrap_or_else(|| I::number(0));
@@ -514,10 +565,7 @@ pub(super) fn publish<I: Ip>(
         daddr: address,
         dport: assigned.port,
         server: assigned.server,
-        flags: match record {
-            Some(_) => entry::READ,
-            None => entry::flags(target.method),
-        },
+        flags: fixed,
         state: 0,
         state_flags: flags,
         timeout_ms: state::NEW_MS,
@@ -529,7 +577,7 @@ pub(super) fn publish<I: Ip>(
         } else {
             Deltas::default()
         },
-        note: record.map_or(0, |record| record.keep().0),
+        note,
     })
 }
 

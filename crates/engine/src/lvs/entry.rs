@@ -29,6 +29,8 @@ const METHOD: u8 = 3;
 pub(crate) const CONTROLLED: u8 = 4;
 /// An FTP control connection under NAT, whose packets are read: its note is its record.
 pub(crate) const READ: u8 = 8;
+/// A connection that began with a cookie: what its packets have to be changed by stands beside it.
+pub(crate) const SPLICED: u8 = 32;
 /// A template of a persistence engine: its note is where its Call-ID stands.
 pub(crate) const CALL: u8 = 16;
 /// The static flags of a connection without a server, whose packets go on to where they were going (`cache_bypass`).
@@ -45,10 +47,22 @@ pub(crate) const fn is_read(flags: u8) -> bool {
     flags & READ != 0
 }
 
+/// Whether it began with a cookie.
+#[inline]
+pub(crate) const fn is_spliced(flags: u8) -> bool {
+    flags & SPLICED != 0
+}
+
+/// Whether more of its packets is to be changed than addresses and ports.
+#[inline]
+pub(crate) const fn is_looked_into(flags: u8) -> bool {
+    flags & (READ | SPLICED) != 0
+}
+
 /// Whether it is NAT, and no packet needs to be read.
 #[inline]
 pub(crate) const fn is_mere_nat(flags: u8) -> bool {
-    flags & (METHOD | READ) == 0
+    flags & (METHOD | READ | SPLICED) == 0
 }
 
 /// Whether replies come back through the director.

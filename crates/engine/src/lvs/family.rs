@@ -5,7 +5,7 @@ use crate::{
     packet::{Addresses, Ends, Packet},
     shared::Shared,
 };
-use flowtable::{Deltas, Family, Side, Table, Tuple, V4, V6};
+use flowtable::{Aside, Deltas, Family, Side, Table, Tuple, V4, V6};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use wire::{Delta, FromBytes, Ipv4, Ipv6, Sum, ipv4, ipv6, protocol};
 
@@ -15,6 +15,8 @@ pub(crate) trait Ip: Family {
     const SIX: bool;
     /// Its connections.
     fn table(shared: &Shared) -> &Table<Self>;
+    /// What stands beside them.
+    fn aside(shared: &Shared) -> &Aside;
     /// Source and destination, if the packet is of this family.
     fn endpoints(addresses: &Addresses) -> Option<(Self::Addr, Self::Addr)>;
     /// Whether an address as it stands in a header may be a VIP: no false negatives.
@@ -62,6 +64,9 @@ impl Ip for V4 {
     #[inline]
     fn table(shared: &Shared) -> &Table<Self> {
         &shared.connections4
+    }
+    fn aside(shared: &Shared) -> &Aside {
+        &shared.aside4
     }
     #[inline]
     fn endpoints(addresses: &Addresses) -> Option<(u32, u32)> {
@@ -141,6 +146,9 @@ impl Ip for V6 {
     #[inline]
     fn table(shared: &Shared) -> &Table<Self> {
         &shared.connections6
+    }
+    fn aside(shared: &Shared) -> &Aside {
+        &shared.aside6
     }
     #[inline]
     fn endpoints(addresses: &Addresses) -> Option<(u128, u128)> {

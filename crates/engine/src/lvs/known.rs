@@ -2,13 +2,13 @@
 
 use super::{
     attempts::{self, ANSWERED},
-    connect,
-    entry::{self, assure, is_bypass, is_controlled, is_read},
+    connect, cookies,
+    entry::{self, assure, is_bypass, is_controlled, is_looked_into, is_spliced},
     family::Ip,
     ftp::{self, Claimed},
     lingering::Lingering,
     reset, send,
-    services::Standing,
+    services::{Standing, Target},
     state::{Chunk, SctpState, TcpEvent, TcpState, TcpView},
     sync,
 };
@@ -55,7 +55,9 @@ fn from_client<I: Ip, F: Frame, O: Output<F>>(
     let Some(target) = snapshot.services.target(server) else {
         return bypass::<I, F, O>(cx, frame, packet, entry, word);
     };
-    let reused = starts_anew(packet) && is_to_be_made_anew(cx, entry, word, target.weight.0);
+    let reused = starts_anew(packet)
+        && (is_to_be_made_anew(cx, entry, word, target.weight.0)
+            || cookies::is_over(cx.shared, entry));
     if starts_anew(packet) && !reused {
         attempts::repeated(cx, entry, word);
     }
@@ -76,8 +78,8 @@ fn from_client<I: Ip, F: Frame, O: Output<F>>(
         cx.drop(frame, DropReason::ServerRemoved);
         return Ok(());
     }
-    if is_read(entry.key().flags)
-        && let Err(reason) = ftp::from_client(cx, &mut frame, packet, entry)
+    if is_looked_into(entry.key().flags)
+        && let Err(reason) = look_into(cx, &mut frame, packet, entry, target)
     {
         cx.drop(frame, reason);
         return Ok(());
@@ -129,8 +131,8 @@ fn from_server<I: Ip, F: Frame, O: Output<F>>(
     };
     let mut rewritten = *packet;
     let packet = &mut rewritten;
-    if is_read(key.flags)
-        && let Err(reason) = ftp::from_server(cx, &mut frame, packet, entry, way.mtu())
+    if is_looked_into(key.flags)
+        && let Err(reason) = look_into_reply(cx, &mut frame, packet, entry, way.mtu())
     {
         cx.drop(frame, reason);
         return Ok(());
@@ -144,6 +146,36 @@ fn from_server<I: Ip, F: Frame, O: Output<F>>(
     super::rewrite::to_client::<I, F>(&mut frame, packet, &key, entry.deltas());
     send::on_its_way(cx, frame, packet, way);
     Ok(())
+}
+
+/// A client's packet of which more than the address is to be changed.
+#[cold]
+fn look_into<I: Ip, F: Frame, O: Output<F>>(
+    cx: &mut Context<'_, F, O>,
+    frame: &mut F,
+    packet: &Packet,
+    entry: &Entry<'_, I>,
+    target: &Target,
+) -> Result<(), DropReason> {
+    if is_spliced(entry.key().flags) {
+        return cookies::from_client(cx, frame, packet, entry, target);
+    }
+    ftp::from_client(cx, frame, packet, entry)
+}
+
+/// A server's, likewise.
+#[cold]
+fn look_into_reply<I: Ip, F: Frame, O: Output<F>>(
+    cx: &mut Context<'_, F, O>,
+    frame: &mut F,
+    packet: &mut Packet,
+    entry: &Entry<'_, I>,
+    mtu: u16,
+) -> Result<(), DropReason> {
+    if is_spliced(entry.key().flags) {
+        return cookies::from_server(cx, frame, packet, entry);
+    }
+    ftp::from_server(cx, frame, packet, entry, mtu)
 }
 
 /// A SYN, or SCTP's INIT.

@@ -48,7 +48,11 @@ pub(super) fn datagram<I: Ip, F: Frame, O: Output<F>>(
 }
 
 /// The connection there would be.
-fn key<I: Ip>(tuple: &Tuple<I::Addr>, assigned: &Assigned, target: &Target) -> Key<I::Addr> {
+pub(super) fn key<I: Ip>(
+    tuple: &Tuple<I::Addr>,
+    assigned: &Assigned,
+    target: &Target,
+) -> Key<I::Addr> {
     Key {
         protocol: tuple.protocol,
         caddr: tuple.client,

@@ -4,7 +4,8 @@
 
 use super::{
     connect::{self, Outcome, Sought},
-    entry::method,
+    cookies::{self, Difference},
+    entry::{is_spliced, method},
     family::{self, Ip, Quoted},
     known, limits, outer, send,
     services::{FTP_DATA, Standing},
@@ -269,7 +270,13 @@ fn to_server<I: Ip, F: Frame, O: Output<F>>(
     if target.standing == Standing::Serving {
         cx.local.traffic.incoming(server, packet.ip_len.into());
     }
+    let difference = is_spliced(entry.key().flags)
+        .then(|| cookies::difference(cx.shared, &entry))
+        .flatten();
     send::to_server::<I, F, O>(cx, frame, packet, &entry.key(), target, |frame, key| {
+        if let Some(difference) = difference {
+            quote_as_sent::<I, F>(frame, packet, &difference);
+        }
         translate::<I, F>(frame, packet, key, Side::Virtual);
     });
     Ok(())
@@ -302,6 +309,7 @@ fn schedule<'c, I: Ip, F: Frame, O: Output<F>>(
         call: None,
         server: None,
         bypass: false,
+        opening: None,
     };
     match connect::connect::<I>(cx.shared, snapshot, traffic, tuple, &sought, cx.now) {
         Outcome::Found(slot) => Ok(I::table(cx.shared).entry(slot)),
@@ -358,6 +366,25 @@ pub(super) fn find<'c, I: Ip, F: Frame, O: Output<F>>(
     let hash = table.hash(tuple.protocol, tuple.client, tuple.client_port);
     let entry = table.entry(table.find(hash, tuple, side, cx.now)?);
     entry.state().is_live().then_some(entry)
+}
+
+/// Gives a reply quoted in an error the sequence number the server knows it by: of another the server would not believe it.
+fn quote_as_sent<I: Ip, F: Frame>(frame: &mut F, packet: &Packet, difference: &Difference) {
+    let Some(inner) = frame
+        .head_mut()
+        .get_mut(usize::from(packet.l4) + icmp::LEN..)
+    else {
+        return;
+    };
+    let at = I::quoted(inner).map(|quoted| quoted.l4 + std::mem::offset_of!(Tcp, sequence));
+    if let Some(bytes) = at
+        .and_then(|at| inner.get_mut(at..))
+        .and_then(<[u8]>::first_chunk_mut::<4>)
+    {
+        *bytes = difference
+            .server_s(u32::from_be_bytes(*bytes))
+            .to_be_bytes();
+    }
 }
 
 /// Replaces the address outside, address and port in the quote, and the ICMP checksum.

@@ -5,19 +5,22 @@
 //! anything else the client sends of its own, is answered with a reset, and goes on to the server as another. Control finds the
 //! connections ([`super::Flush`]), workers ask a few at each round of their clockwork. A client that says nothing is forgotten.
 
-use super::{family::Ip, lingering::Lingering, rewrite, send, services::Target, state::TcpState};
+use super::{
+    family::Ip, lingering::Lingering, rewrite, segment_out::Segment, send, services::Target,
+    state::TcpState,
+};
 use crate::{
     DropReason, Output,
     context::Context,
-    datagram::{self, Header},
+    datagram,
     localstack::{Limit, answer_with_reset, l4_checksum_is_right},
     packet::{Packet, Reassembled},
     transmit,
 };
 use crossbeam::queue::ArrayQueue;
 use flowtable::{Entry, Generation, Listed, Slot, V4, V6};
-use std::net::IpAddr;
-use wire::{Frame, FromBytes, IntoBytes, Tcp, U16, U32, protocol, tcp};
+use std::net::SocketAddr;
+use wire::{Frame, FromBytes, Tcp, protocol, tcp};
 
 /// Connections that wait to be asked about, at most.
 const WAITING: usize = 4096;
@@ -27,8 +30,8 @@ const ASKED: usize = 16;
 const PATIENCE_MS: u32 = 5000;
 
 /// Bytes of a segment without data.
-const SEGMENT: u16 = 20;
-const _: () = assert!(SEGMENT as usize == tcp::LEN);
+const BARE: u16 = 20;
+const _: () = assert!(BARE as usize == tcp::LEN);
 
 /// Connections of one family that wait.
 #[derive(Debug)]
@@ -112,18 +115,15 @@ fn ask<I: Ip, F: Frame, O: Output<F>>(cx: &mut Context<'_, F, O>, listed: &Liste
     };
     // Any number will do: one in 600 or so may be within the window, and then the client says nothing.
     let number = mixed(cx.now.low() ^ u32::from(key.cport) << 16);
-    let question = Tcp {
-        source: U16::new(key.vport),
-        destination: U16::new(key.cport),
-        sequence: U32::new(number),
-        acknowledgement: U32::new(mixed(number)),
-        data_offset: 5 << 4,
+    let question = Segment {
+        source: SocketAddr::new(vip, key.vport),
+        destination: SocketAddr::new(client, key.cport),
+        sequence: number,
+        acknowledgement: mixed(number),
         flags: tcp::ACK,
-        window: U16::new(0),
-        checksum: U16::new(0),
-        urgent: U16::new(0),
+        window: 0,
     };
-    if let Some((frame, _)) = build(cx, vip, client, question) {
+    if let Some((frame, _)) = question.build(cx, &[]) {
         transmit::send(cx, frame, datagram::L3, next);
     }
 }
@@ -132,31 +132,6 @@ fn ask<I: Ip, F: Frame, O: Output<F>>(cx: &mut Context<'_, F, O>, listed: &Liste
 const fn mixed(number: u32) -> u32 {
     let number = (number ^ number >> 16).wrapping_mul(0x7feb_352d);
     number ^ number >> 15
-}
-
-/// A segment without data in a frame of our own; bytes of IP header.
-fn build<F: Frame, O: Output<F>>(
-    cx: &mut Context<'_, F, O>,
-    source: IpAddr,
-    destination: IpAddr,
-    segment: Tcp,
-) -> Option<(F, u16)> {
-    let header = Header {
-        source,
-        destination,
-        protocol: protocol::TCP,
-        tos: 0,
-        ttl: cx.snapshot.settings.default_ttl,
-        id: None,
-    };
-    let mut frame = cx.generated()?;
-    let Some(payload) = datagram::begin(&mut frame, &header, tcp::LEN) else {
-        cx.drop(frame, DropReason::NoRoom);
-        return None;
-    };
-    let _ = segment.write_to_prefix(payload);
-    datagram::seal(&header, payload, tcp::CHECKSUM_OFFSET);
-    Some((frame, u16::try_from(header.len()).unwrap_or(0)))
 }
 
 /// A client's packet of a connection whose server was removed: resets to both, and the connection ends.
@@ -189,23 +164,22 @@ fn to_server<I: Ip, F: Frame, O: Output<F>>(
     let Some((sent, _)) = l4.and_then(|l4| Tcp::ref_from_prefix(l4).ok()) else {
         return;
     };
-    let reset = Tcp {
-        acknowledgement: U32::new(0),
-        data_offset: 5 << 4,
-        flags: tcp::RST,
-        window: U16::new(0),
-        checksum: U16::new(0),
-        urgent: U16::new(0),
-        ..*sent
-    };
     let ends = &packet.addresses;
-    let Some((frame, header)) = build(cx, ends.source(), ends.destination(), reset) else {
+    let reset = Segment {
+        source: SocketAddr::new(ends.source(), packet.source_port),
+        destination: SocketAddr::new(ends.destination(), packet.destination_port),
+        sequence: sent.sequence.get(),
+        acknowledgement: 0,
+        flags: tcp::RST,
+        window: 0,
+    };
+    let Some((frame, header)) = reset.build(cx, &[]) else {
         return;
     };
     let packet = Packet {
         l3: datagram::L3,
         l4: u16::from(datagram::L3) + header,
-        ip_len: header + SEGMENT,
+        ip_len: header + BARE,
         tcp_flags: tcp::RST,
         reassembled: Reassembled::default(),
         ..*packet

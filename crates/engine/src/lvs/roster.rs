@@ -3,7 +3,7 @@
 //! Fixed-size slabs, indexed by the stable ids. Control hands slots out and takes them back once no snapshot names them
 //! and no connection refers to them; workers only touch these lines for new connections and changes of activity.
 
-use super::{calls::Calls, entry::Kept, ftp::Records, limits::Pace, paths::Paths};
+use super::{calls::Calls, cookies::Flood, entry::Kept, ftp::Records, limits::Pace, paths::Paths};
 use crate::views::ConnectionCounts;
 use std::sync::atomic::{
     AtomicBool, AtomicU32, AtomicU64,
@@ -19,6 +19,8 @@ pub(crate) struct ServiceState {
     pub cursor: AtomicU64,
     /// Its new connections against its `rate_limit`.
     pub pace: Pace,
+    /// Its SYNs against `syn_cookies`.
+    pub flood: Flood,
 }
 
 impl ServiceState {
@@ -26,6 +28,7 @@ impl ServiceState {
         Self {
             cursor: AtomicU64::new(self.cursor.load(Acquire)),
             pace: self.pace.copy(),
+            flood: self.flood.copy(),
         }
     }
 }

@@ -3,7 +3,7 @@
 //! `known` and `send`, which decide the same and know the rest.
 
 use super::{
-    entry::{is_mere_nat, is_read, method},
+    entry::{is_looked_into, is_mere_nat, method},
     headers::{Headers, Tcp, Udp, Upper},
     known::advance,
     lookup::{Kind, Lookup, prefetch_ahead},
@@ -116,7 +116,7 @@ fn to_server<I: Headers, U: Upper, F: Frame, O: Output<F>>(
     // A SYN may make the connection anew.
     if I::ttl(plain) <= 1
         || flags & tcp::SYN != 0
-        || is_read(fixed.flags)
+        || is_looked_into(fixed.flags)
         || (masq && U::has_no_checksum(I::upper(plain)))
     {
         return Err(Stop::Unusual);

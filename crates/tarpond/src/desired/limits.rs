@@ -33,6 +33,7 @@ fn of(config: &Config, service: &Service) -> Limits {
         client_prefix: own
             .client_prefix
             .unwrap_or(config::Limits::default_prefix(family)),
+        syn_cookies: own.syn_cookies,
     }
 }
 

@@ -9,7 +9,7 @@ mod record;
 mod segment;
 
 pub(crate) use expect::{Claimed, claim};
-pub(crate) use record::{Held, RecordId, Records};
+pub(crate) use record::{RecordId, Records};
 
 use super::{entry, family::Ip, services::Target};
 use crate::{DropReason, Output, context::Context, packet::Packet, snapshot::Snapshot};

@@ -133,30 +133,16 @@ pub(super) fn replace<F: Frame>(
 
 /// Rewrites the blocks of a selective acknowledgement (RFC 2018) in TCP options.
 pub(super) fn selective(options: &mut [u8], image: impl Fn(u32, u32) -> (u32, u32)) {
-    const END: u8 = 0;
-    const NOTHING: u8 = 1;
-    const SACK: u8 = 5;
-    let mut left = options;
-    loop {
-        let len = match *left {
-            [] | [END, ..] => return,
-            [NOTHING, ..] => 1,
-            [_, len, ..] => usize::from(len).max(2),
-            [_] => return,
-        };
-        let Some((option, rest)) = std::mem::take(&mut left).split_at_mut_checked(len) else {
-            return;
-        };
-        if let [SACK, _, blocks @ ..] = option {
-            let (blocks, _) = blocks.as_chunks_mut::<8>();
+    tcp::each_option(options, |kind, contents| {
+        if kind == tcp::kind::SACK {
+            let (blocks, _) = contents.as_chunks_mut::<8>();
             for block in blocks {
                 let both = u64::from_be_bytes(*block);
                 let edges = image(high(both), low(both));
                 *block = (u64::from(edges.0) << 32 | u64::from(edges.1)).to_be_bytes();
             }
         }
-        left = rest;
-    }
+    });
 }
 
 const fn high(both: u64) -> u32 {

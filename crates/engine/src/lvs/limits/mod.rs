@@ -78,6 +78,27 @@ impl Gate {
     }
 }
 
+impl Gate {
+    fn may_come<I: Ip>(
+        &self,
+        shared: &Shared,
+        service: &Service,
+        client: I::Addr,
+    ) -> Result<(), DropReason> {
+        if let Some(lists) = &self.lists
+            && !lists.may(I::ip(client))
+        {
+            return Err(DropReason::Denied);
+        }
+        if let Some(most) = self.connections
+            && connections(service, &shared.roster) >= u64::from(most)
+        {
+            return Err(DropReason::ConnectionLimit);
+        }
+        Ok(())
+    }
+}
+
 impl Lists {
     fn new(limits: &Limits) -> Option<Self> {
         let allow = limits.allow.iter().map(|net| (net, MAY));
@@ -115,6 +136,22 @@ impl Lists {
     }
 }
 
+/// Whether `client` might make a connection to the service, as far as that can be said without counting it.
+///
+/// # Errors
+/// What is against it.
+pub(super) fn may_come<I: Ip>(
+    shared: &Shared,
+    snapshot: &Snapshot,
+    service: &Service,
+    client: I::Addr,
+) -> Result<(), DropReason> {
+    match snapshot.gates.of(&service.key) {
+        Some(gate) => gate.may_come::<I>(shared, service, client),
+        None => Ok(()),
+    }
+}
+
 /// Whether `client` may make one more connection to the service now; it then counts.
 ///
 /// # Errors
@@ -129,16 +166,7 @@ pub(super) fn admit<I: Ip>(
     let Some(gate) = snapshot.gates.of(&service.key) else {
         return Ok(());
     };
-    if let Some(lists) = &gate.lists
-        && !lists.may(I::ip(client))
-    {
-        return Err(DropReason::Denied);
-    }
-    if let Some(most) = gate.connections
-        && connections(service, &shared.roster) >= u64::from(most)
-    {
-        return Err(DropReason::ConnectionLimit);
-    }
+    gate.may_come::<I>(shared, service, client)?;
     // Before the service's: what one client has too much is nobody else's loss.
     if let Some(rate) = gate.client_rate {
         let client = I::masked(client, gate.client_mask);

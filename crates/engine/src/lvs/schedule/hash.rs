@@ -44,7 +44,8 @@ pub(super) const fn sip(value: u32, key: u64) -> u32 {
     (v[0] ^ v[1] ^ v[2] ^ v[3]) as u32
 }
 
-const fn round([mut a, mut b, mut c, mut d]: [u64; 4]) -> [u64; 4] {
+/// A round of SipHash.
+pub(in super::super) const fn round([mut a, mut b, mut c, mut d]: [u64; 4]) -> [u64; 4] {
     a = a.wrapping_add(b);
     b = b.rotate_left(13) ^ a;
     a = a.rotate_left(32);

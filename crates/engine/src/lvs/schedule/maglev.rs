@@ -72,13 +72,18 @@ fn walkers(servers: &[Candidate]) -> Vec<Walker> {
     servers.iter().map(walker).collect()
 }
 
+/// The place of what hashes to that number.
+pub(super) const fn place(source: u32) -> u32 {
+    hash::sip(source, FIRST) % PLACES
+}
+
 pub(super) fn choose<'s>(
     service: &'s Service,
     roster: &Roster,
     asker: &Asker<'_>,
 ) -> Option<&'s Candidate> {
     let source = asker.source(service.flags);
-    let place = |offset: u32| hash::sip(source.wrapping_add(offset), FIRST) % PLACES;
+    let place = |offset: u32| place(source.wrapping_add(offset));
     let at = |offset| admitted(service, roster, place(offset) as usize);
     at(0).or_else(|| {
         let own = place(0);

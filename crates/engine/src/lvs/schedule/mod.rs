@@ -15,7 +15,7 @@ mod rr;
 mod twos;
 mod wrr;
 
-pub(super) use hash::folded;
+pub(super) use hash::{folded, round};
 pub(super) use locality::Locality;
 pub(super) use wrr::weight_steps;
 
@@ -86,6 +86,21 @@ pub(super) fn table(scheduler: Scheduler, servers: &[Candidate]) -> Box<[u32]> {
     }
 }
 
+/// A table by which any service's clients can be spread, quiesced servers left out: the server of each place, as an index
+/// into `servers`. Empty when none has a weight.
+pub(super) fn consistent(servers: &[Candidate]) -> Box<[u32]> {
+    let weighed = servers.iter().map(|server| Candidate {
+        last_weight: server.weight,
+        ..*server
+    });
+    maglev::table(&weighed.collect::<Vec<_>>())
+}
+
+/// The place of a client in such a table.
+pub(super) fn consistent_place(client: IpAddr, port: u16) -> usize {
+    maglev::place(folded(client).wrapping_add(port.into())) as usize
+}
+
 /// Control, right after publishing: carries the walk of `before` over to the servers and weights of `after`.
 pub(crate) fn carry_over(before: Option<&Service>, after: &Service, state: &ServiceState) {
     let same = before.is_some_and(|b| b.scheduler == after.scheduler);
@@ -109,6 +124,12 @@ fn admitted<'s>(service: &'s Service, roster: &Roster, place: usize) -> Option<&
     let candidate = service.servers.get(index as usize)?;
     eligible(candidate, roster)?.admit_any();
     Some(candidate)
+}
+
+/// Whether some server would take a new connection.
+pub(super) fn is_there_any(service: &Service, roster: &Roster) -> bool {
+    let mut servers = service.servers.iter();
+    servers.any(|candidate| eligible(candidate, roster).is_some())
 }
 
 const fn gcd(a: u32, b: u32) -> u32 {

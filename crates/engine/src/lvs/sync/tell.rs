@@ -26,7 +26,12 @@ pub(super) fn connection<I: Ip>(
     let word = listed.state;
     // Given up, or with a server of the other family, whose address has no place in a message.
     let foreign = I::ip(key.daddr).is_unspecified();
-    if is_bypass(key.flags) || word.flags().contains(StateFlags::UNHASHED) || foreign {
+    // What began with a cookie could not go on anywhere else.
+    if entry::is_spliced(key.flags)
+        || is_bypass(key.flags)
+        || word.flags().contains(StateFlags::UNHASHED)
+        || foreign
+    {
         return None;
     }
     let persistence = match entry::call(key.flags, listed.note) {
