@@ -68,6 +68,10 @@ pub enum EventKind {
     QuorumWon,
     /// A service has lost its quorum.
     QuorumLost,
+    /// More SYNs come for a service than its `syn_cookies` allows: nothing is kept of them.
+    FloodBegun,
+    /// That is over.
+    FloodOver,
     /// A virtual router, or a group of them, has its addresses here.
     VrrpMaster,
     /// It leaves them to another director.

@@ -20,6 +20,7 @@ mod error;
 mod event;
 mod explain;
 pub mod filter;
+mod flood;
 mod health;
 pub mod packet;
 mod reply;
@@ -43,6 +44,7 @@ pub use explain::{
     CatchingService, CaughtBy, DecidingRule, DropNote, Explain, Explained, ExplainedServer, Sender,
     Template, Trace, TraceEnd, Traced,
 };
+pub use flood::Flood;
 pub use health::{CheckOutcome, CheckRun, CheckState, CheckedServer, ServerHealth, ServiceHealth};
 pub use reply::{
     Applied, CaptureEnd, CapturedFrame, Change, Claim, Connection, ConnectionsEnd, Counters,

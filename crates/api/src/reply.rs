@@ -285,6 +285,9 @@ pub struct Service {
     /// Each datagram is scheduled by itself.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub one_packet: bool,
+    /// How it stands under floods of SYNs, if it has `syn_cookies`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flood: Option<crate::Flood>,
     /// Its traffic.
     pub traffic: Traffic,
     /// Per second, averaged as IPVS does (`ipvsadm -L --rate`).

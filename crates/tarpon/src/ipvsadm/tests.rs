@@ -106,6 +106,7 @@ fn service(protocol: Protocol, address: &str, scheduler: Scheduler) -> Service {
         scheduler,
         scheduler_flags: Vec::new(),
         one_packet: false,
+        flood: None,
         persistence: None,
         traffic: Traffic::default(),
         rate: Traffic::default(),

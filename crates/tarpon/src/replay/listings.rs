@@ -90,6 +90,7 @@ fn service(view: &ServiceView) -> Service {
             engine: p.engine,
         }),
         one_packet: view.one_packet,
+        flood: None,
         traffic: traffic(view.traffic),
         rate: traffic(view.rate),
         servers: view.servers.iter().map(server).collect(),

@@ -122,7 +122,16 @@ fn service_notes(service: &Service) -> String {
     });
     let empty = service.servers.is_empty().then(|| "no servers".to_owned());
     let one_packet = service.one_packet.then(|| "one packet".to_owned());
-    join([name, flags, persistence, one_packet, empty])
+    let flood = service.flood.map(|flood| {
+        let how = if flood.on { "on" } else { "ready" };
+        let made = count(flood.accepted);
+        match (flood.cookies_sent, flood.hashed) {
+            (0, 0) => format!("SYN cookies {how}"),
+            (sent, 0) => format!("SYN cookies {how}: {} sent, {made} accepted", count(sent)),
+            (_, hashed) => format!("SYNs by hash {how}: {}, {made} accepted", count(hashed)),
+        }
+    });
+    join([name, flags, persistence, one_packet, flood, empty])
 }
 
 fn server_notes(server: &Server) -> String {

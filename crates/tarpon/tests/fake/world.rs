@@ -124,6 +124,7 @@ pub fn services() -> Vec<Service> {
             scheduler: Scheduler::Wrr,
             scheduler_flags: Vec::new(),
             one_packet: false,
+            flood: None,
             persistence: Some(Persistence {
                 timeout_s: 300,
                 netmask: "255.255.255.0".into(),
@@ -154,6 +155,7 @@ pub fn services() -> Vec<Service> {
             scheduler: Scheduler::Wlc,
             scheduler_flags: Vec::new(),
             one_packet: false,
+            flood: None,
             persistence: Some(Persistence {
                 timeout_s: 60,
                 netmask: "128".into(),

@@ -1,19 +1,19 @@
 //! What the daemon tells about itself.
 
-use super::{Control, health};
+use super::{Control, floods, health};
 use crate::{
     desired::interface_names,
     ports::Pools,
     worker::{Gauge, Reading},
 };
 use api::{
-    Counters, DropCount, Fill, Link, Loss, MarkRule, Memory, MemoryMode, Neighbour, NeighbourState,
-    Persistence, Port, PortAddress, PortStats, Route, RouteKind, Server, Service, Status, Totals,
-    Traffic, Worker, WorkerCounters,
+    Counters, DropCount, Fill, Flood, Link, Loss, MarkRule, Memory, MemoryMode, Neighbour,
+    NeighbourState, Persistence, Port, PortAddress, PortStats, Route, RouteKind, Server, Service,
+    Status, Totals, Traffic, Worker, WorkerCounters,
 };
-use config::Config;
+use config::{Config, ServiceKey};
 use engine::{DropReason, ServerView, ServiceView};
-use std::{sync::Arc, time::Instant};
+use std::{collections::HashMap, sync::Arc, time::Instant};
 use types::WorkerId;
 
 /// What each worker did over the last second.
@@ -192,16 +192,22 @@ fn memory(mode: &dpdk::MemoryMode, pools: &Pools) -> Memory {
 /// To `services`.
 pub fn services(control: &Control) -> Vec<Service> {
     let views = control.director.services();
+    let floods = floods::shown(control);
     let configured = control.config.services.iter();
     configured
         .filter_map(|service| {
             let view = views.iter().find(|view| view.key == service.key)?;
-            Some(shown(control, service, view))
+            Some(shown(control, service, view, &floods))
         })
         .collect()
 }
 
-fn shown(control: &Control, service: &config::Service, view: &ServiceView) -> Service {
+fn shown(
+    control: &Control,
+    service: &config::Service,
+    view: &ServiceView,
+    floods: &HashMap<ServiceKey, Flood>,
+) -> Service {
     Service {
         name: service.name.clone(),
         key: service.key,
@@ -213,6 +219,7 @@ fn shown(control: &Control, service: &config::Service, view: &ServiceView) -> Se
             engine: persistence.engine,
         }),
         one_packet: service.one_packet,
+        flood: floods.get(&service.key).copied(),
         traffic: traffic(view.traffic),
         rate: traffic(view.rate),
         servers: servers(control, service, view),

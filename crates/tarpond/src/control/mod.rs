@@ -8,6 +8,7 @@ mod commands;
 mod drill;
 mod edits;
 mod explain;
+mod floods;
 mod health;
 mod jobs;
 mod journal;

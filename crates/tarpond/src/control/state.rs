@@ -1,6 +1,6 @@
 //! What the control thread owns: the desired state, the director it goes to, ports and TAPs.
 
-use super::{Claims, claims, drill, journal::Journal, listings::Rates, passive};
+use super::{Claims, claims, drill, floods, journal::Journal, listings::Rates, passive};
 use crate::{
     capture::{Session, Switch},
     clock::Clock,
@@ -69,6 +69,8 @@ pub struct Control {
     sync: Option<Sync>,
     /// Ports that had a carrier once: of one that never had, nothing is known.
     carriers: HashSet<types::PortId>,
+    /// Services under floods of SYNs.
+    pub(super) floods: floods::Floods,
     /// Who else claims virtual addresses.
     pub(super) claims: Claims,
     pub(super) journal: Journal,
@@ -139,6 +141,7 @@ impl Control {
             standing: Standing::default(),
             watch: Watch::default(),
             next_look: Instant::now(),
+            floods: floods::Floods::default(),
             claims,
             journal: Journal::default(),
             tellers: Tellers::default(),
@@ -326,6 +329,7 @@ impl Control {
         self.rates.sample(&self.gauges);
         self.look_at_carriers();
         claims::look(self);
+        floods::look(self);
     }
 
     fn look_at_carriers(&mut self) {

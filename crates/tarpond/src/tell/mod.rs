@@ -146,6 +146,8 @@ const fn about(kind: EventKind) -> NotifyAbout {
         | EventKind::Weight
         | EventKind::QuorumWon
         | EventKind::QuorumLost
+        | EventKind::FloodBegun
+        | EventKind::FloodOver
         | EventKind::AddressClaimed
         | EventKind::AddressUncontested => NotifyAbout::Services,
     }
