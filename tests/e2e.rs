@@ -22,6 +22,8 @@ mod explain;
 mod failures;
 #[path = "e2e/faults.rs"]
 mod faults;
+#[path = "e2e/floods.rs"]
+mod floods;
 #[path = "e2e/fragments.rs"]
 mod fragments;
 #[path = "e2e/ftp.rs"]
@@ -122,6 +124,7 @@ fn run() -> ExitCode {
         failures::cases,
         tell::cases,
         limits::cases,
+        floods::cases,
         removal::cases,
         passive::cases,
         announce::cases,

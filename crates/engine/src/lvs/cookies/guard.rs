@@ -76,7 +76,7 @@ fn how(service: &Service, services: &Services) -> Option<How> {
             mtu: mtus.min().unwrap_or(u16::MAX),
         });
     }
-    if targets().any(|t| t.is_none_or(|t| nat(t))) {
+    if targets().any(|t| t.is_none_or(nat)) {
         return None;
     }
     let table = schedule::consistent(&service.servers);

@@ -297,12 +297,12 @@ impl Difference {
     }
 
     /// Changes a packet from the client.
-    pub fn to_server<F: Frame>(&self, frame: &mut F, packet: &Packet) {
+    pub fn to_server<F: Frame>(self, frame: &mut F, packet: &Packet) {
         let Self {
             sequence,
             time,
             shifts,
-        } = *self;
+        } = self;
         edit(frame, packet, |header, options| {
             if header.flags & tcp::ACK != 0 {
                 let number = header.acknowledgement.get();
@@ -325,12 +325,12 @@ impl Difference {
     }
 
     /// Changes a packet from the server.
-    pub fn to_client<F: Frame>(&self, frame: &mut F, packet: &Packet) {
+    pub fn to_client<F: Frame>(self, frame: &mut F, packet: &Packet) {
         let Self {
             sequence,
             time,
             shifts,
-        } = *self;
+        } = self;
         edit(frame, packet, |header, options| {
             let number = header.sequence.get();
             header.sequence.set(number.wrapping_add(sequence));
