@@ -35,6 +35,7 @@ pub fn run(eal: &Eal, core: CoreId, bed: &Bed) -> Result<ConfigChange> {
         protocol: Protocol::Udp,
         is_ipv6: false,
         is_reply: false,
+        is_syn: false,
     };
     let mut lvs = Lvs::new(path, CONNECTIONS, 1, &bed.pool())?;
     let before = director::desired(path)?;

@@ -11,7 +11,7 @@ use arrayvec::ArrayVec;
 use dpdk::{Mbuf, Mempool, TxQueue};
 use engine::{
     Capacity, Director, Output, Worker, WorkerCounters,
-    model::{Desired, Interface, Offloads, Route, Server, Service, ServiceKey, Settings},
+    model::{Desired, Interface, Limits, Offloads, Route, Server, Service, ServiceKey, Settings},
 };
 use std::{
     net::{IpAddr, SocketAddr},
@@ -20,8 +20,8 @@ use std::{
     time::{Duration, Instant},
 };
 use types::{
-    ForwardingMethod, InterfaceId, IpNet, MacAddr, PortId, Protocol, Scheduler, Tick, Weight,
-    WorkerId,
+    ForwardingMethod, InterfaceId, IpNet, MacAddr, PortId, Protocol, Scheduler, SynCookies, Tick,
+    Weight, WorkerId,
 };
 use wire::{Frame, tcp};
 
@@ -154,11 +154,18 @@ impl Lvs {
 
     /// The packets to measure with.
     pub fn stamp(&self) -> Stamp {
-        Stamp::new(self.path, self.connections, self.servers.clone())
+        let mut stamp = Stamp::new(self.path, self.connections, self.servers.clone());
+        if self.path.is_syn {
+            stamp.set_tcp_flags(tcp::SYN);
+        }
+        stamp
     }
 
     /// The requests that make the connections: TCP's are opened and acknowledged.
     fn fill(&mut self) -> Result<()> {
+        if self.path.is_syn {
+            return Ok(());
+        }
         let requests = Path {
             is_reply: false,
             ..self.path
@@ -269,7 +276,11 @@ impl Lvs {
     /// Every packet found its connection and left, by whichever of `lanes`, which are all there are.
     pub fn verify(&self, lanes: &[Lane]) -> Result<()> {
         let [ipv4, ipv6] = self.director.tables();
-        let wanted = u64::from(self.connections);
+        let wanted = if self.path.is_syn {
+            0
+        } else {
+            u64::from(self.connections)
+        };
         let there = ipv4.connections + ipv6.connections;
         ensure!(there == wanted, "{there} connections instead of {wanted}");
         let mut received = 0;
@@ -291,13 +302,16 @@ impl Lvs {
             served == wanted,
             "{served} connections were scheduled, not {wanted}: some packets were misses"
         );
-        let counted: u64 = services
-            .iter()
-            .map(|s| s.traffic.packets_in + s.traffic.packets_out)
-            .sum();
+        let counted: u64 = if self.path.is_syn {
+            let answered = |lane: &Lane| lane.counters.dropped(engine::DropReason::CookieSent);
+            lanes.iter().map(answered).sum()
+        } else {
+            let packets = services.iter().map(|s| s.traffic);
+            packets.map(|t| t.packets_in + t.packets_out).sum()
+        };
         ensure!(
             counted == received,
-            "{counted} of {received} packets were counted to a server"
+            "{counted} of {received} packets were counted to a server, or answered"
         );
         Ok(())
     }
@@ -408,6 +422,15 @@ pub fn desired(path: Path) -> Result<Desired> {
         lower_threshold: 0,
         edits: 0,
     };
+    let key = ServiceKey::Address {
+        protocol: path.protocol,
+        address: SocketAddr::new(flows::vip(path.is_ipv6), flows::VPORT),
+    };
+    let limits = path.is_syn.then(|| Limits {
+        syn_cookies: SynCookies::On,
+        client_prefix: 32,
+        ..Limits::default()
+    });
     Ok(Desired {
         interfaces: vec![
             interface("clients", CLIENTS, ["192.0.2.1/24", "2001:db8::1/64"])?,
@@ -415,10 +438,7 @@ pub fn desired(path: Path) -> Result<Desired> {
         ],
         routes: vec![route("0.0.0.0/0", false)?, route("::/0", true)?],
         services: vec![Service {
-            key: ServiceKey::Address {
-                protocol: path.protocol,
-                address: SocketAddr::new(flows::vip(path.is_ipv6), flows::VPORT),
-            },
+            key,
             scheduler: Scheduler::Rr,
             flags: types::SchedulerFlags::default(),
             one_packet: false,
@@ -428,7 +448,7 @@ pub fn desired(path: Path) -> Result<Desired> {
         marks: Vec::new(),
         local: Vec::new(),
         on_removal: Vec::new(),
-        limits: Vec::new(),
+        limits: limits.map(|limits| (key, limits)).into_iter().collect(),
         vips: Vec::new(),
         floating: Vec::new(),
         stations: Vec::new(),

@@ -58,6 +58,7 @@ impl Grid {
                         protocol: Protocol::Udp,
                         is_ipv6,
                         is_reply: false,
+                        is_syn: false,
                     };
                     self.place(eal, bed, path, size, &mut rows)?;
                 }

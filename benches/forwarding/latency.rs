@@ -65,6 +65,7 @@ pub fn run(bed: &mut Bed, hz: u64) -> Result<Latency> {
         protocol: Protocol::Udp,
         is_ipv6: false,
         is_reply: false,
+        is_syn: false,
     };
     let mut lvs = Lvs::new(path, CONNECTIONS, 1, &bed.pool())?;
     let mut stamp = lvs.stamp();

@@ -22,6 +22,7 @@ const PATH: Path = Path {
     protocol: Protocol::Udp,
     is_ipv6: false,
     is_reply: false,
+    is_syn: false,
 };
 
 /// A director without rules and one with ten thousand, in turn, on the same packets; none of the rules is true of them.

@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use std::{fmt, str::FromStr};
 use types::{ForwardingMethod, Protocol};
 
-/// A kind of packet of an established connection.
+/// A kind of packet: of an established connection, or a SYN that is answered with a cookie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Path {
     pub method: ForwardingMethod,
@@ -12,6 +12,8 @@ pub struct Path {
     pub is_ipv6: bool,
     /// From the server to the client; only NAT's come by.
     pub is_reply: bool,
+    /// A client's SYN, of no connection, to a service with `syn_cookies`.
+    pub is_syn: bool,
 }
 
 impl Path {
@@ -20,23 +22,36 @@ impl Path {
         use ForwardingMethod::{Masq, Route, Tunnel};
         let ways = [(Masq, false), (Masq, true), (Route, false), (Tunnel, false)];
         let protocols = [Protocol::Udp, Protocol::Tcp];
-        ways.into_iter().flat_map(move |(method, is_reply)| {
+        let syn = |is_ipv6| Self {
+            method: Masq,
+            protocol: Protocol::Tcp,
+            is_ipv6,
+            is_reply: false,
+            is_syn: true,
+        };
+        let established = ways.into_iter().flat_map(move |(method, is_reply)| {
             protocols.into_iter().flat_map(move |protocol| {
                 [false, true].map(|is_ipv6| Self {
                     method,
                     protocol,
                     is_ipv6,
                     is_reply,
+                    is_syn: false,
                 })
             })
-        })
+        });
+        established.chain([false, true].map(syn))
     }
 }
 
 impl fmt::Display for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let family = if self.is_ipv6 { "ipv6" } else { "ipv4" };
-        let direction = if self.is_reply { "replies" } else { "requests" };
+        let direction = match (self.is_syn, self.is_reply) {
+            (true, _) => "SYNs",
+            (false, true) => "replies",
+            (false, false) => "requests",
+        };
         let protocol = self.protocol.name();
         f.pad(&format!("{} {protocol} {family} {direction}", self.method))
     }
