@@ -2,11 +2,15 @@
 //! end, not for ARP, ICMP, fragments or frames that wait. Counted by the allocator itself.
 #![expect(clippy::unwrap_used, reason = "a test ends where something is wrong")]
 
+#[allow(dead_code, reason = "the rest is another test's")]
+mod segments;
+
 use arrayvec::ArrayVec;
 use engine::{
     BURST, Capacity, Director, DropReason, Output, Worker,
-    model::{Desired, Persistence},
+    model::{Desired, Limits, Persistence},
 };
+use segments::{ACK, PSH, SYN, Segment};
 use sim::{
     Packet, VecFrame, packet,
     world::{MACS, PEER, network, persistent, service},
@@ -17,7 +21,8 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 use types::{
-    ForwardingMethod, InterfaceId, PersistenceEngine, PortId, Protocol, Scheduler, Tick, WorkerId,
+    ForwardingMethod, InterfaceId, PersistenceEngine, PortId, Protocol, Scheduler, SynCookies,
+    Tick, WorkerId,
 };
 
 thread_local! {
@@ -319,4 +324,49 @@ fn answers_errors_and_waiting_frames_without_an_allocation() {
     let seen = packet::read(&sent[0].1.bytes()).unwrap();
     let error = packet::icmp_error(MACS[1], seen.destination.ip(), gateway, 3, 3, &about);
     assert_eq!(bench.give(1, vec![error]).len(), 1, "translated");
+}
+
+#[test]
+fn handshakes_by_cookie_without_an_allocation() {
+    let mut desired = network();
+    let vip = "10.0.0.100:80";
+    let servers = &["10.1.0.11:80"];
+    let made = service(
+        Protocol::Tcp,
+        vip,
+        Scheduler::Rr,
+        ForwardingMethod::Masq,
+        servers,
+    );
+    let limits = Limits {
+        syn_cookies: SynCookies::On,
+        client_prefix: 32,
+        ..Limits::default()
+    };
+    desired.limits = vec![(made.key, limits)];
+    desired.services = vec![made];
+    let mut bench = Bench::new(&desired);
+    let vip: SocketAddr = vip.parse().unwrap();
+    let turned = |sent: &[(PortId, VecFrame)], flags| -> Vec<Vec<u8>> {
+        let sent = sent.iter().map(|(port, frame)| {
+            let said = Segment::read(&frame.bytes());
+            let next = said.seq.wrapping_add(1);
+            let answer = Segment::new(said.destination, said.source, said.ack, next, flags);
+            answer.frame(MACS[port.index()])
+        });
+        sent.collect()
+    };
+    let clients = 0..300;
+    let syns = clients.map(|n| Segment::new(client(vip, n), vip, 7, 0, SYN).frame(MACS[0]));
+    let answers = bench.give(0, syns.collect());
+    let asked = bench.give(0, turned(&answers, ACK));
+    assert_eq!((asked.len(), bench.connections()), (300, 300));
+    // Half of the servers' answers come, the other half never do.
+    let opened = bench.give(1, turned(&asked[..150], SYN | ACK));
+    assert_eq!(opened.len(), 300);
+    let windows: Vec<_> = opened.into_iter().filter(|(port, _)| port.0 == 0).collect();
+    let heard = bench.give(0, turned(&windows, PSH | ACK));
+    assert_eq!(heard.len(), 150);
+    bench.pass(20_000);
+    assert_eq!(bench.connections(), 150);
 }
