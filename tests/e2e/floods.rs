@@ -265,7 +265,13 @@ fn comes_and_goes() -> Result<()> {
                     went.unwrap_or_else(|error| eprintln!("{error:#}"));
                 });
             }
-            let watched = watch(router, &all, &service, ABOVE, rounds.unwrap_or(2));
+            let watched = watch(
+                router,
+                &all,
+                &service,
+                (ABOVE, rounds.unwrap_or(2)),
+                &mut idle,
+            );
             all.stop.store(true, Relaxed);
             watched
         })?;
@@ -273,18 +279,20 @@ fn comes_and_goes() -> Result<()> {
         eprintln!("{right} downloads as sent, {broken} broken");
         ensure!(broken == 0, "{broken} downloads broken, {right} right");
         ensure!(right > 500, "only {right} downloads");
-        // Who was there before all that is there still.
-        lab.inside("client", || {
-            for stream in &mut idle {
-                stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-                stream.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
-                ensure!(
-                    stream.read(&mut [0; 1000])? > 0,
-                    "an idle connection is gone"
-                );
-            }
-            Ok(())
-        })
+        Ok(())
+    })
+}
+
+/// Who was there before the flood is there still.
+fn ask_idle(router: &Router<'_>, idle: &mut [TcpStream]) -> Result<()> {
+    router.lab().inside("client", || {
+        for stream in idle {
+            stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+            stream.write_all(b"GET / HTTP/1.1\r\nHost: vip\r\n\r\n")?;
+            let read = stream.read(&mut [0; 1000])?;
+            ensure!(read > 0, "an idle connection is gone");
+        }
+        Ok(())
     })
 }
 
@@ -292,8 +300,8 @@ fn watch(
     router: &Router<'_>,
     all: &Clients,
     service: &Service,
-    above: u32,
-    rounds: u32,
+    (above, rounds): (u32, u32),
+    idle: &mut [TcpStream],
 ) -> Result<()> {
     let flooded = || -> Result<bool> {
         let flood = router.service(&service.address())?.flood;
@@ -322,6 +330,7 @@ fn watch(
         ensure!(answered > u64::from(above), "{answered} cookies were sent");
         ensure!(under > alone / 4.0, "{under:.0} a second of {alone:.0}");
         run::until("it is over", 20, || Ok(!flooded()?))?;
+        ask_idle(router, idle)?;
     }
     // They are looked for once a second.
     run::until("events tell of each flood", 5, || {
