@@ -1,4 +1,4 @@
-//! What virtual routers track: carriers, scripts and files move the addresses between two directors, and between one and keepalived.
+//! What virtual routers track: carriers, scripts, files, gateways and servers move the addresses between two directors, and between one and keepalived.
 
 use crate::{
     lab::{Lab, router::Router, run, runner::Case},
@@ -11,6 +11,7 @@ pub fn cases() -> Vec<Case> {
     vec![
         Case::new("tracking::carrier_script_and_file", between_tarponds),
         Case::new("tracking::keepalived_takes_over", with_keepalived),
+        Case::new("tracking::gateway_and_servers", by_neighbours),
     ]
 }
 
@@ -155,4 +156,78 @@ fn tracking_alone(lab: &Lab) -> String {
         "track_file = [\"note\"]\n\n[[track_file]]\nname = \"note\"\nfile = \"{}/note\"\n",
         lab.dir.display()
     )
+}
+
+/// The gateway falls silent on one family and then on the other, and real servers fail: the other director has the addresses meanwhile.
+fn by_neighbours() -> Result<()> {
+    let lab = Lab::up(&["--twin"])?;
+    let dir = lab.dir.display();
+    // A server whose file is there is down.
+    let gate = lab.dir.join("gate");
+    fs::write(
+        &gate,
+        format!("#!/bin/sh\ntest ! -e {dir}/down-$TARPON_SERVER\n"),
+    )?;
+    fs::set_permissions(&gate, fs::Permissions::from_mode(0o755))?;
+    let both = file(&lab, 0, 200);
+    let six = both.replacen(
+        "addresses = [\"198.51.100.2/24\"]",
+        "addresses = [\"198.51.100.2/24\", \"2001:db8:1::2/64\"]",
+        1,
+    );
+    ensure!(six != both, "no place for an address in:\n{both}");
+    let keys =
+        "sync_group = \"lvs\"\ntrack_gateway = [\"four\", \"six\"]\ntrack_servers = [\"most\"]\n";
+    let text = six.replacen("sync_group = \"lvs\"\n", keys, 1)
+        + &format!(
+            "[[service.check]]\ntype = \"script\"\ncommand = [\"{dir}/gate\"]\nuser = \"root\"\ndelay_loop = 0.2\nretry = 0\n\n\
+             [[track_gateway]]\nname = \"four\"\naddress = \"198.51.100.100\"\ninterval = 0.4\nweight = -60\n\n\
+             [[track_gateway]]\nname = \"six\"\naddress = \"2001:db8:1::100\"\ninterval = 0.4\nfall = 5\n\n\
+             [[track_servers]]\nname = \"most\"\nservice = \"tcp {VIP}:80\"\nshare = 60\nweight = -70\n"
+        );
+    let one = Router::start_on(&lab, NODES[0], &text)?;
+    becomes(&one, "master")?;
+    let two = Router::start_on(&lab, NODES[1], &file(&lab, 1, 150))?;
+    becomes(&two, "backup")?;
+    ensure!(told(&one)?.0 == 200, "{:?}", told(&one)?);
+
+    let silence = |four: u8, six: &str| {
+        let arp = format!("sysctl -qw net.ipv4.conf.all.arp_ignore={four}");
+        lab.text("client", &arp, 5)?;
+        let line = format!("ip -6 address {six} 2001:db8:1::100/64 dev wan nodad");
+        lab.text("client", &line, 5)
+    };
+    // 8: answers nobody.
+    lab.text("client", "sysctl -qw net.ipv4.conf.all.arp_ignore=8", 5)?;
+    moves(&one, &two, "backup", "the gateway fell silent")?;
+    run::until(
+        "the priority is not 60 less",
+        5,
+        || Ok(told(&one)?.0 == 140),
+    )?;
+    silence(0, "del")?;
+    moves(&one, &two, "fault", "the gateway fell silent by IPv6")?;
+    let (_, why) = told(&one)?;
+    let wanted = "gateway six: no answer from 2001:db8:1::100";
+    ensure!(why == wanted, "{why}");
+    silence(0, "add")?;
+    moves(&one, &two, "master", "the gateway answered again")?;
+
+    // Two of three are enough, one is not.
+    fs::write(lab.dir.join("down-10.1.0.11"), "")?;
+    run::until("a server does not go down", 10, || {
+        Ok(one.tarpon("health")?.contains("down"))
+    })?;
+    becomes(&one, "master").context("two of three servers were up")?;
+    ensure!(told(&one)?.0 == 200, "{:?}", told(&one)?);
+    fs::write(lab.dir.join("down-10.1.0.12"), "")?;
+    moves(&one, &two, "backup", "two of three servers failed")?;
+    let listed = one.tarpon("vrrp")?;
+    let wanted = "1 of 3 servers up, 60 % needed";
+    ensure!(listed.contains(wanted), "{wanted:?} is not in:\n{listed}");
+    println!("{listed}");
+    fs::remove_file(lab.dir.join("down-10.1.0.12"))?;
+    moves(&one, &two, "master", "two of three servers were up again")?;
+    two.stop()?;
+    one.stop()
 }

@@ -52,7 +52,7 @@ pub struct Vrrp {
 /// Something that counts for the priority.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Tracked {
-    /// `interface`, `script` or `file`.
+    /// `interface`, `script`, `file`, `gateway` or `servers`.
     pub kind: String,
     /// Its name.
     pub name: String,

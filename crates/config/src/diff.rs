@@ -55,6 +55,8 @@ pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
     vrrp(&mut changes, &old.vrrp, &new.vrrp);
     track::scripts(&mut changes, &old.vrrp_scripts, &new.vrrp_scripts);
     track::files(&mut changes, &old.track_files, &new.track_files);
+    track::gateways(&mut changes, &old.track_gateways, &new.track_gateways);
+    track::servers(&mut changes, &old.track_servers, &new.track_servers);
     sync(&mut changes, old.sync.as_ref(), new.sync.as_ref());
     tell::notify(&mut changes, &old.notify, &new.notify);
     tell::mail(&mut changes, old.mail.as_ref(), new.mail.as_ref());
@@ -295,6 +297,8 @@ fn vrrp(changes: &mut Changes, old: &[Vrrp], new: &[Vrrp]) {
                 ("track_interface", &a.track_interface, &b.track_interface),
                 ("track_script", &a.track_script, &b.track_script),
                 ("track_file", &a.track_file, &b.track_file),
+                ("track_gateway", &a.track_gateway, &b.track_gateway),
+                ("track_servers", &a.track_servers, &b.track_servers),
             ] {
                 track::tracks(changes, &of(what), a, b);
             }

@@ -42,7 +42,8 @@ pub use settings::Settings;
 pub use sync::{Sync, SyncRole};
 pub use tell::{Mail, Notify, NotifyAbout, NotifyFormat, NotifyTo};
 pub use track::{
-    MOST_FILE_WEIGHT, MOST_WEIGHT, Track, TrackFile, TrackWeight, TrackedBy, VrrpScript,
+    MOST_FILE_WEIGHT, MOST_WEIGHT, Track, TrackFile, TrackGateway, TrackServers, TrackWeight,
+    TrackedBy, VrrpScript,
 };
 pub use types::ServiceKey;
 pub use vrrp::{MAX_UNITS as MAX_VRRP_UNITS, Vrrp};

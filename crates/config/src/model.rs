@@ -1,6 +1,9 @@
 //! What the configuration says, typed.
 
-use crate::{Access, Limits, Mail, Notify, Settings, Sync, TrackFile, Vrrp, VrrpScript};
+use crate::{
+    Access, Limits, Mail, Notify, Settings, Sync, TrackFile, TrackGateway, TrackServers, Vrrp,
+    VrrpScript,
+};
 use std::{
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -33,6 +36,10 @@ pub struct Config {
     pub vrrp_scripts: Vec<VrrpScript>,
     /// Files that virtual routers track.
     pub track_files: Vec<TrackFile>,
+    /// Neighbours that virtual routers track.
+    pub track_gateways: Vec<TrackGateway>,
+    /// Real servers that virtual routers track.
+    pub track_servers: Vec<TrackServers>,
     /// Connection synchronisation.
     pub sync: Option<Sync>,
     /// FIFOs and files that are told of changes.

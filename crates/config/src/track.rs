@@ -1,7 +1,7 @@
 //! What virtual routers track. Keys and words are named as keepalived names them.
 
-use crate::{Config, Vrrp};
-use std::{collections::BTreeSet, fmt, path::PathBuf, str::FromStr, time::Duration};
+use crate::{Config, Service, Vrrp};
+use std::{collections::BTreeSet, fmt, net::IpAddr, path::PathBuf, str::FromStr, time::Duration};
 
 /// The most a carrier or a script can add to a priority, or take from it.
 pub const MOST_WEIGHT: i32 = 253;
@@ -11,7 +11,7 @@ pub const MOST_FILE_WEIGHT: i32 = 254;
 /// `"lan weight -20 reverse"`: something that is tracked, by name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Track {
-    /// Of an interface, a script or a file.
+    /// Of an interface, a script, a file, a gateway or servers.
     pub name: String,
     /// What it does to the priority, if not what the script or the file says itself.
     pub weight: Option<TrackWeight>,
@@ -132,6 +132,81 @@ impl TrackFile {
     }
 }
 
+/// `[[track_gateway]]`: a neighbour that is asked, by ARP or neighbour discovery, whether it is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrackGateway {
+    /// Its name.
+    pub name: String,
+    /// Who is asked.
+    pub address: IpAddr,
+    /// On which link, by name; `None`: the one it is on by its prefix.
+    pub interface: Option<String>,
+    /// Between two questions; an answer after the next one is none to the first.
+    pub interval: Duration,
+    /// Answers in a row until it is up.
+    pub rise: u32,
+    /// Questions in a row without one until it is down.
+    pub fall: u32,
+    /// What it does to the priority of who does not say otherwise.
+    pub weight: TrackWeight,
+}
+
+impl TrackGateway {
+    /// Asked every second; three questions without an answer are too many.
+    #[must_use]
+    pub const fn new(name: String, address: IpAddr) -> Self {
+        Self {
+            name,
+            address,
+            interface: None,
+            interval: Duration::from_secs(1),
+            rise: 1,
+            fall: 3,
+            weight: TrackWeight {
+                by: 0,
+                reverse: false,
+            },
+        }
+    }
+}
+
+/// `[[track_servers]]`: real servers of which a share must be up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrackServers {
+    /// Its name.
+    pub name: String,
+    /// Whose servers: a service by its name, or as listings show it (`tcp 192.0.2.10:80`). `None`: those of all services.
+    pub service: Option<String>,
+    /// Percent of them, 1 to 100: it is down while fewer are up.
+    pub share: u8,
+    /// What it does to the priority of who does not say otherwise.
+    pub weight: TrackWeight,
+}
+
+impl TrackServers {
+    /// Half of the servers of all services.
+    #[must_use]
+    pub const fn new(name: String) -> Self {
+        Self {
+            name,
+            service: None,
+            share: 50,
+            weight: TrackWeight {
+                by: 0,
+                reverse: false,
+            },
+        }
+    }
+
+    /// Whether it counts the servers of `service`.
+    #[must_use]
+    pub fn counts(&self, service: &Service) -> bool {
+        let named =
+            |text: &String| service.name.as_ref() == Some(text) || service.key.to_string() == *text;
+        self.service.as_ref().is_none_or(named)
+    }
+}
+
 /// What a virtual router tracks, with the weights in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TrackedBy<'c> {
@@ -141,6 +216,10 @@ pub enum TrackedBy<'c> {
     Script(&'c str, TrackWeight),
     /// A file.
     File(&'c str, TrackWeight),
+    /// A gateway.
+    Gateway(&'c str, TrackWeight),
+    /// Servers.
+    Servers(&'c str, TrackWeight),
 }
 
 impl<'c> TrackedBy<'c> {
@@ -151,6 +230,8 @@ impl<'c> TrackedBy<'c> {
             Self::Interface(name, weight) => ("interface", name, weight),
             Self::Script(name, weight) => ("script", name, weight),
             Self::File(name, weight) => ("file", name, weight),
+            Self::Gateway(name, weight) => ("gateway", name, weight),
+            Self::Servers(name, weight) => ("servers", name, weight),
         }
     }
 }
@@ -172,11 +253,25 @@ impl Config {
             let file = self.track_files.iter().find(|f| f.name == t.name)?;
             Some(TrackedBy::File(&t.name, t.weight.unwrap_or(file.weight)))
         };
+        let gateway = |t: &'c Track| {
+            let gateway = self.track_gateways.iter().find(|g| g.name == t.name)?;
+            let weight = t.weight.unwrap_or(gateway.weight);
+            Some(TrackedBy::Gateway(&t.name, weight))
+        };
+        let servers = |t: &'c Track| {
+            let servers = self.track_servers.iter().find(|s| s.name == t.name)?;
+            let weight = t.weight.unwrap_or(servers.weight);
+            Some(TrackedBy::Servers(&t.name, weight))
+        };
         let each = |v: &&'c Vrrp| {
             let interfaces = v.track_interface.iter().filter_map(interface);
             let scripts = v.track_script.iter().filter_map(script);
             let files = v.track_file.iter().filter_map(file);
-            interfaces.chain(scripts).chain(files).collect::<Vec<_>>()
+            let gateways = v.track_gateway.iter().filter_map(gateway);
+            let servers = v.track_servers.iter().filter_map(servers);
+            let programs = scripts.chain(files);
+            let found = interfaces.chain(programs);
+            found.chain(gateways).chain(servers).collect::<Vec<_>>()
         };
         members.iter().flat_map(each).collect()
     }

@@ -43,6 +43,10 @@ pub struct Vrrp {
     pub track_script: Vec<Track>,
     /// Files whose numbers count.
     pub track_file: Vec<Track>,
+    /// Neighbours that must answer.
+    pub track_gateway: Vec<Track>,
+    /// Real servers of which enough must be up.
+    pub track_servers: Vec<Track>,
     /// Announcements on becoming master.
     pub garp_master_repeat: u32,
     /// Seconds until they are repeated; 0: not.
@@ -73,6 +77,8 @@ impl Vrrp {
             track_interface: Vec::new(),
             track_script: Vec::new(),
             track_file: Vec::new(),
+            track_gateway: Vec::new(),
+            track_servers: Vec::new(),
             garp_master_repeat: 5,
             garp_master_delay: 5,
             garp_master_refresh: 60,

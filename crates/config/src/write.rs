@@ -6,7 +6,7 @@ use crate::{
     write_health::{check, seconds},
     write_limits::{CookiesValue, cookies},
     write_tell::{MailTable, NotifyTable, mail, notify},
-    write_track::{self, FileTable, ScriptTable},
+    write_track::{self, Tables as TrackTables},
 };
 use serde::Serialize;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -45,8 +45,7 @@ impl Config {
         let tables = WithoutMachine {
             settings: (timeouts != Timeouts::default()).then_some(timeouts),
             vrrp: self.vrrp.iter().map(vrrp).collect(),
-            vrrp_script: self.vrrp_scripts.iter().map(write_track::script).collect(),
-            track_file: self.track_files.iter().map(write_track::file).collect(),
+            tracked: write_track::tables(self),
             notify: self.notify.iter().map(notify).collect(),
             sync: self.sync.as_ref().map(sync),
             mail: self.mail.as_ref().map(mail),
@@ -79,10 +78,8 @@ struct WithoutMachine<'c> {
     settings: Option<Timeouts>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     vrrp: Vec<VrrpTable<'c>>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    vrrp_script: Vec<ScriptTable<'c>>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    track_file: Vec<FileTable<'c>>,
+    #[serde(flatten)]
+    tracked: TrackTables<'c>,
     #[serde(skip_serializing_if = "Option::is_none")]
     sync: Option<SyncTable<'c>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -115,10 +112,8 @@ struct File<'c> {
     mark: Vec<MarkTable<'c>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     vrrp: Vec<VrrpTable<'c>>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    vrrp_script: Vec<ScriptTable<'c>>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    track_file: Vec<FileTable<'c>>,
+    #[serde(flatten)]
+    tracked: TrackTables<'c>,
     #[serde(skip_serializing_if = "Option::is_none")]
     sync: Option<SyncTable<'c>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -238,6 +233,10 @@ struct VrrpTable<'c> {
     track_script: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     track_file: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    track_gateway: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    track_servers: Vec<String>,
     garp_master_repeat: u32,
     garp_master_delay: u32,
     garp_master_refresh: u32,
@@ -444,12 +443,7 @@ fn file(config: &Config) -> File<'_> {
             .collect(),
         mark: config.marks.iter().map(mark).collect(),
         vrrp: config.vrrp.iter().map(vrrp).collect(),
-        vrrp_script: config
-            .vrrp_scripts
-            .iter()
-            .map(write_track::script)
-            .collect(),
-        track_file: config.track_files.iter().map(write_track::file).collect(),
+        tracked: write_track::tables(config),
         sync: config.sync.as_ref().map(sync),
         notify: config.notify.iter().map(notify).collect(),
         mail: config.mail.as_ref().map(mail),
@@ -522,6 +516,8 @@ fn vrrp(v: &Vrrp) -> VrrpTable<'_> {
         track_interface: texts(&v.track_interface),
         track_script: texts(&v.track_script),
         track_file: texts(&v.track_file),
+        track_gateway: texts(&v.track_gateway),
+        track_servers: texts(&v.track_servers),
         garp_master_repeat: v.garp_master_repeat,
         garp_master_delay: v.garp_master_delay,
         garp_master_refresh: v.garp_master_refresh,

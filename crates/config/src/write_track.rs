@@ -1,11 +1,33 @@
-//! `[[vrrp_script]]` and `[[track_file]]`, to be read again.
+//! `[[vrrp_script]]`, `[[track_file]]`, `[[track_gateway]]` and `[[track_servers]]`, to be read again.
 
-use crate::{TrackFile, VrrpScript};
+use crate::{Config, TrackFile, TrackGateway, TrackServers, VrrpScript};
 use serde::Serialize;
-use std::path::Path;
+use std::{net::IpAddr, path::Path};
+
+/// Everything that can be tracked.
+#[derive(Serialize)]
+pub(crate) struct Tables<'c> {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    vrrp_script: Vec<ScriptTable<'c>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    track_file: Vec<FileTable<'c>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    track_gateway: Vec<GatewayTable<'c>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    track_servers: Vec<ServersTable<'c>>,
+}
+
+pub(crate) fn tables(config: &Config) -> Tables<'_> {
+    Tables {
+        vrrp_script: config.vrrp_scripts.iter().map(script).collect(),
+        track_file: config.track_files.iter().map(file).collect(),
+        track_gateway: config.track_gateways.iter().map(gateway).collect(),
+        track_servers: config.track_servers.iter().map(servers).collect(),
+    }
+}
 
 #[derive(Serialize)]
-pub(crate) struct ScriptTable<'c> {
+struct ScriptTable<'c> {
     name: &'c str,
     script: &'c [String],
     interval: f64,
@@ -18,7 +40,7 @@ pub(crate) struct ScriptTable<'c> {
     user: &'c str,
 }
 
-pub(crate) fn script(s: &VrrpScript) -> ScriptTable<'_> {
+fn script(s: &VrrpScript) -> ScriptTable<'_> {
     ScriptTable {
         name: &s.name,
         script: &s.script,
@@ -34,18 +56,64 @@ pub(crate) fn script(s: &VrrpScript) -> ScriptTable<'_> {
 }
 
 #[derive(Serialize)]
-pub(crate) struct FileTable<'c> {
+struct FileTable<'c> {
     name: &'c str,
     file: &'c Path,
     weight: i32,
     reverse: bool,
 }
 
-pub(crate) fn file(f: &TrackFile) -> FileTable<'_> {
+fn file(f: &TrackFile) -> FileTable<'_> {
     FileTable {
         name: &f.name,
         file: &f.file,
         weight: f.weight.by,
         reverse: f.weight.reverse,
+    }
+}
+
+#[derive(Serialize)]
+struct GatewayTable<'c> {
+    name: &'c str,
+    address: IpAddr,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    interface: Option<&'c str>,
+    interval: f64,
+    rise: u32,
+    fall: u32,
+    weight: i32,
+    reverse: bool,
+}
+
+fn gateway(g: &TrackGateway) -> GatewayTable<'_> {
+    GatewayTable {
+        name: &g.name,
+        address: g.address,
+        interface: g.interface.as_deref(),
+        interval: g.interval.as_secs_f64(),
+        rise: g.rise,
+        fall: g.fall,
+        weight: g.weight.by,
+        reverse: g.weight.reverse,
+    }
+}
+
+#[derive(Serialize)]
+struct ServersTable<'c> {
+    name: &'c str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service: Option<&'c str>,
+    share: u8,
+    weight: i32,
+    reverse: bool,
+}
+
+fn servers(s: &TrackServers) -> ServersTable<'_> {
+    ServersTable {
+        name: &s.name,
+        service: s.service.as_deref(),
+        share: s.share,
+        weight: s.weight.by,
+        reverse: s.weight.reverse,
     }
 }

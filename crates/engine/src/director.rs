@@ -519,6 +519,12 @@ impl Neighbourhood {
         self.0.neighbours.peek(interface, address)
     }
 
+    /// When a station that is kept in mind last answered, or announced itself.
+    #[must_use]
+    pub fn heard(&self, interface: InterfaceId, address: IpAddr) -> Option<Tick> {
+        self.0.neighbours.heard(interface, address)
+    }
+
     /// The MAC of a station. If it is not known, it begins to be asked for.
     #[must_use]
     pub fn resolve(&self, interface: InterfaceId, address: IpAddr, now: Tick) -> Option<MacAddr> {

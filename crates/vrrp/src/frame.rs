@@ -191,24 +191,51 @@ pub fn announcements(link: Link, address: IpAddr) -> Vec<Vec<u8>> {
 #[must_use]
 pub fn probe(link: Link, address: IpAddr) -> Vec<u8> {
     match address {
-        IpAddr::V4(ip) => {
-            let mut frame = link_header(link, MacAddr::BROADCAST, ethernet::ARP);
-            let arp = Arp::new(arp::REQUEST, (link.mac.0, 0), ([0; 6], ip.to_bits()));
-            frame.extend(arp.as_bytes());
-            frame
-        }
+        IpAddr::V4(ip) => request(link, 0, ip.to_bits()),
         IpAddr::V6(ip) => {
-            let message = nd::Neighbour {
-                kind: icmp::v6::NEIGHBOUR_SOLICITATION,
-                code: 0,
-                checksum: U16::new(0),
-                flags: U32::new(0),
-                target: ip.octets(),
-            };
             let ends = (0, nd::solicited_node(ip.to_bits()));
-            discovery(link, ends, message.as_bytes().to_vec())
+            discovery(link, ends, solicitation(ip))
         }
     }
+}
+
+/// What asks the segment who has `address`, from `source`, an address of the same family that is this director's on that link: a question that
+/// every host answers, and learns from.
+#[must_use]
+pub fn question(link: Link, source: IpAddr, address: IpAddr) -> Vec<u8> {
+    match (source, address) {
+        (IpAddr::V4(from), IpAddr::V4(ip)) => request(link, from.to_bits(), ip.to_bits()),
+        (_, IpAddr::V4(ip)) => request(link, 0, ip.to_bits()),
+        (from, IpAddr::V6(ip)) => {
+            let mut message = solicitation(ip);
+            let option = nd::LinkLayerOption {
+                kind: nd::SOURCE_LINK_LAYER,
+                len: 1,
+                mac: link.mac.0,
+            };
+            message.extend(option.as_bytes());
+            let ends = (bits6(from), nd::solicited_node(ip.to_bits()));
+            discovery(link, ends, message)
+        }
+    }
+}
+
+fn request(link: Link, from: u32, target: u32) -> Vec<u8> {
+    let mut frame = link_header(link, MacAddr::BROADCAST, ethernet::ARP);
+    let arp = Arp::new(arp::REQUEST, (link.mac.0, from), ([0; 6], target));
+    frame.extend(arp.as_bytes());
+    frame
+}
+
+fn solicitation(target: Ipv6Addr) -> Vec<u8> {
+    let message = nd::Neighbour {
+        kind: icmp::v6::NEIGHBOUR_SOLICITATION,
+        code: 0,
+        checksum: U16::new(0),
+        flags: U32::new(0),
+        target: target.octets(),
+    };
+    message.as_bytes().to_vec()
 }
 
 /// A message of neighbour discovery to a group, its checksum still to be computed.

@@ -20,11 +20,11 @@ pub use cause::Cause;
 pub use codec::{Advertisement, Authentication, Checksum, Version};
 pub use drill::{Drill, PROBE, Progress as DrillProgress, Seen as DrillSeen, Step as DrillStep};
 pub use error::ParseError;
-pub use frame::{Link, Received, advertisement, announcements, probe};
+pub use frame::{Link, Received, advertisement, announcements, probe, question};
 pub use timers::{Interval, master_down, skew};
 pub use track::{
-    Finding, MOST_WEIGHT, Meaning, Standing, Tracked, Tracker, TrackerKind, Trackers, Trials,
-    Weight, file_number,
+    Finding, Gateway, MOST_WEIGHT, Meaning, Standing, Tracked, Tracker, TrackerKind, Trackers,
+    Trials, Weight, file_number, share_of_servers,
 };
 pub use unit::{Action, Counters, Member, MemberSettings, Preemption, State, Unit};
 

@@ -1,6 +1,10 @@
 //! Trackers: what else a director's priority depends on. Each finding adds to the priority or takes from it, by a weight, or is
 //! a fault; what means what is keepalived's (2.2.7, as it behaves).
 
+mod gateway;
+
+pub use gateway::Gateway;
+
 use std::{fmt, time::Duration};
 
 /// The priority that can be added or taken: beyond it below is a fault.
@@ -11,7 +15,7 @@ pub const MOST_WEIGHT: i32 = 253;
 pub struct Tracker {
     /// What it is.
     pub kind: TrackerKind,
-    /// Its name: of an interface, a script, a file.
+    /// Its name: of an interface, a script, a file, a gateway, servers.
     pub name: String,
 }
 
@@ -24,6 +28,10 @@ pub enum TrackerKind {
     Script,
     /// A number in a file.
     File,
+    /// A neighbour's answers.
+    Gateway,
+    /// The share of real servers that are up.
+    Servers,
 }
 
 impl TrackerKind {
@@ -34,6 +42,8 @@ impl TrackerKind {
             Self::Interface => "interface",
             Self::Script => "script",
             Self::File => "file",
+            Self::Gateway => "gateway",
+            Self::Servers => "servers",
         }
     }
 }
@@ -151,6 +161,16 @@ impl Trials {
             self.against = 0;
         }
         self.up == Some(true)
+    }
+}
+
+/// What `up` of `all` servers come to, of which `percent` must be up. Of none, none is missing.
+#[must_use]
+pub fn share_of_servers(up: usize, all: usize, percent: u8) -> Finding {
+    if up.saturating_mul(100) >= all.saturating_mul(percent.into()) {
+        Finding::Up
+    } else {
+        Finding::Down(format!("{up} of {all} servers up, {percent} % needed"))
     }
 }
 

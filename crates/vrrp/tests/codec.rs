@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use types::{MacAddr, VlanId};
 use vrrp::{
     Advertisement, Authentication, Checksum, Interval, Link, ParseError, Received, Version,
-    advertisement, announcements, probe,
+    advertisement, announcements, probe, question,
 };
 
 fn hex(text: &str) -> Vec<u8> {
@@ -286,4 +286,38 @@ fn an_address_is_asked_for_from_no_address() {
              ff0200000000000000000001ff000100 8700 4aef 00000000 20010db8000000000000000000000100"
         )
     );
+}
+
+#[test]
+fn a_neighbour_is_asked_for_from_an_own_address() {
+    assert_eq!(
+        question(
+            link(None),
+            "192.0.2.2".parse().unwrap(),
+            "192.0.2.1".parse().unwrap()
+        ),
+        hex(
+            "ffffffffffff 020000000001 0806 0001 0800 06 04 0001 020000000001 c0000202 000000000000 c0000201"
+        )
+    );
+    let (own, other) = ("fe80::2".parse().unwrap(), "2001:db8::1".parse().unwrap());
+    let frame = question(link(None), own, other);
+    // RFC 4861 4.3: to the solicited-node group, with the MAC to answer to.
+    assert_eq!(
+        frame[..14 + 40],
+        hex(
+            "3333ff000001 020000000001 86dd 6c000000 0020 3a ff fe800000000000000000000000000002 \
+             ff0200000000000000000001ff000001"
+        )
+    );
+    let message = &frame[14 + 40..];
+    let target_and_option = hex("20010db8000000000000000000000001 01 01 020000000001");
+    assert_eq!((message[0], &message[8..]), (135, &target_and_option[..]));
+    let ends = (
+        u128::from_be_bytes(frame[14 + 8..14 + 24].try_into().unwrap()),
+        u128::from_be_bytes(frame[14 + 24..14 + 40].try_into().unwrap()),
+    );
+    let mut sum = wire::Sum::pseudo6(ends.0, ends.1, 58, 32);
+    sum.add(message);
+    assert_eq!(sum.finish(), 0);
 }

@@ -47,7 +47,7 @@ impl Config {
         health::check(self, &reach, interfaces_known, &mut problems);
         limits::check(self, &mut problems);
         vrrp::check(self, &reach, interfaces_known, &mut problems);
-        track::check(self, interfaces_known, &mut problems);
+        track::check(self, &reach, interfaces_known, &mut problems);
         tell::check(self, &mut problems);
         if interfaces_known {
             sync::check(self, &mut problems);

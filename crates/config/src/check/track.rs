@@ -1,22 +1,50 @@
 //! What virtual routers track: whether it is there, and whether its weight can do anything.
 
-use super::{Problems, repeated};
-use crate::{Config, Track, TrackedBy, Vrrp, track::TrackWeight};
+use super::{
+    Problems,
+    addresses::{family, is_link_local, unusable},
+    reach::Reach,
+    repeated,
+};
+use crate::{Config, Problem, Track, TrackGateway, TrackedBy, Vrrp, track::TrackWeight};
 
-pub(super) fn check(config: &Config, interfaces_known: bool, problems: &mut Problems) {
+pub(super) fn check(
+    config: &Config,
+    reach: &Reach<'_>,
+    interfaces_known: bool,
+    problems: &mut Problems,
+) {
     for (again, _) in repeated(config.vrrp_scripts.iter().map(|s| &s.name)) {
         twice(&format!("vrrp_script[{again}].name"), "script", problems);
     }
     for (again, _) in repeated(config.track_files.iter().map(|f| &f.name)) {
         twice(&format!("track_file[{again}].name"), "file", problems);
     }
+    for (again, _) in repeated(config.track_gateways.iter().map(|g| &g.name)) {
+        let path = format!("track_gateway[{again}].name");
+        twice(&path, "gateway", problems);
+    }
+    for (again, _) in repeated(config.track_servers.iter().map(|s| &s.name)) {
+        let path = format!("track_servers[{again}].name");
+        twice(&path, "[[track_servers]]", problems);
+    }
     let interfaces: Vec<&str> = config.interfaces().map(|i| i.name).collect();
+    if interfaces_known {
+        for (index, gateway) in config.track_gateways.iter().enumerate() {
+            let at = |key: &str| format!("track_gateway[{index}].{key}");
+            place(gateway, at, config, reach, problems);
+        }
+    }
     let scripts: Vec<&str> = config
         .vrrp_scripts
         .iter()
         .map(|s| s.name.as_str())
         .collect();
     let files: Vec<&str> = config.track_files.iter().map(|f| f.name.as_str()).collect();
+    let gateways = config.track_gateways.iter();
+    let gateways: Vec<&str> = gateways.map(|g| g.name.as_str()).collect();
+    let servers = config.track_servers.iter();
+    let servers: Vec<&str> = servers.map(|s| s.name.as_str()).collect();
     for (index, instance) in config.vrrp.iter().enumerate() {
         let at = |key: &str| format!("vrrp[{index}].{key}");
         if interfaces_known {
@@ -39,6 +67,22 @@ pub(super) fn check(config: &Config, interfaces_known: bool, problems: &mut Prob
         );
         let list = &instance.track_file;
         known(list, &files, &at("track_file"), "[[track_file]]", problems);
+        let list = &instance.track_gateway;
+        known(
+            list,
+            &gateways,
+            &at("track_gateway"),
+            "[[track_gateway]]",
+            problems,
+        );
+        let list = &instance.track_servers;
+        known(
+            list,
+            &servers,
+            &at("track_servers"),
+            "[[track_servers]]",
+            problems,
+        );
         if instance.priority == 255 {
             let weighs = |t: &TrackedBy<'_>| t.parts().2.by != 0;
             if let Some(tracked) = config.tracked(&[instance]).iter().find(|t| weighs(t)) {
@@ -101,5 +145,95 @@ fn contradictions(config: &Config, members: &[&Vrrp], problems: &mut Problems) {
             format!("{kind} {name:?} has {other} and {weight} for what moves together"),
             "name it once, or with the same weight",
         );
+    }
+}
+
+/// A gateway is asked on a link by who has an address there.
+fn place(
+    gateway: &TrackGateway,
+    at: impl Fn(&str) -> String,
+    config: &Config,
+    reach: &Reach<'_>,
+    problems: &mut Problems,
+) {
+    let address = gateway.address;
+    if let Some(why) = unusable(address) {
+        let what = format!("{address} {why}");
+        problems.add(at("address"), what, "write the address of a neighbour");
+        return;
+    }
+    if reach.own(address).is_some() {
+        let what = format!("{address} is this director's own");
+        problems.add(at("address"), what, "write the address of a neighbour");
+        return;
+    }
+    let names: Vec<&str> = config.interfaces().map(|i| i.name).collect();
+    let names = names.join(", ");
+    match &gateway.interface {
+        None if is_link_local(address) => problems.add(
+            at("address"),
+            format!("{address} is link-local: it may be on any link"),
+            format!("add `interface`: one of {names}"),
+        ),
+        None if reach.on_link(address).is_none() => problems.add(
+            at("address"),
+            format!("{address} is on no link of this director"),
+            format!(
+                "only neighbours can be asked; the links are {}",
+                reach.links(address)
+            ),
+        ),
+        None => {}
+        Some(name) => match config.interfaces().find(|i| i.name == name) {
+            None => problems.add(
+                at("interface"),
+                format!("there is no port or VLAN named {name:?}"),
+                format!("the names are {names}"),
+            ),
+            Some(interface) => {
+                let on_link = interface.addresses.iter().any(|net| net.contains(address));
+                if !on_link && !is_link_local(address) {
+                    problems.add(
+                        at("interface"),
+                        format!("{address} is not on the link of {name:?}"),
+                        format!(
+                            "name the interface that has an address of that {} network",
+                            family(address)
+                        ),
+                    );
+                }
+            }
+        },
+    }
+}
+
+impl Config {
+    /// Services that `[[track_servers]]` name and that are not there. Only a file is judged by it: at run time a service may go, and
+    /// what tracked it has none.
+    pub(crate) fn untracked_services(&self) -> Vec<Problem> {
+        let mut found = Vec::new();
+        for (index, tracked) in self.track_servers.iter().enumerate() {
+            let Some(wanted) = &tracked.service else {
+                continue;
+            };
+            if self.services.iter().any(|s| tracked.counts(s)) {
+                continue;
+            }
+            let names: Vec<String> = self.services.iter().map(|s| s.key.to_string()).collect();
+            let instead = match names.as_slice() {
+                [] => "there is none: add a [[service]]".to_owned(),
+                all => {
+                    let shown = all.get(..all.len().min(5)).unwrap_or_default().join(", ");
+                    let more = if all.len() > 5 { ", ..." } else { "" };
+                    format!("the services are {shown}{more}; or leave it out, for all of them")
+                }
+            };
+            found.push(Problem::new(
+                format!("track_servers[{index}].service"),
+                format!("there is no service {wanted:?}"),
+                instead,
+            ));
+        }
+        found
     }
 }

@@ -1,7 +1,7 @@
 //! Differences of what virtual routers track.
 
 use super::{Changes, Effect};
-use crate::{Track, TrackFile, VrrpScript};
+use crate::{Track, TrackFile, TrackGateway, TrackServers, TrackWeight, VrrpScript};
 
 pub(super) fn scripts(changes: &mut Changes, old: &[VrrpScript], new: &[VrrpScript]) {
     let e = Effect::Reload;
@@ -12,8 +12,7 @@ pub(super) fn scripts(changes: &mut Changes, old: &[VrrpScript], new: &[VrrpScri
         let s = |duration: std::time::Duration| format!("{} s", duration.as_secs_f64());
         changes.value(e, &of("interval"), s(a.interval), s(b.interval));
         changes.value(e, &of("timeout"), s(a.timeout), s(b.timeout));
-        changes.value(e, &of("weight"), a.weight.by, b.weight.by);
-        changes.value(e, &of("reverse"), a.weight.reverse, b.weight.reverse);
+        weight(changes, of, a.weight, b.weight);
         changes.value(e, &of("rise"), a.rise, b.rise);
         changes.value(e, &of("fall"), a.fall, b.fall);
         changes.value(e, &of("init_fail"), a.init_fail, b.init_fail);
@@ -32,9 +31,41 @@ pub(super) fn files(changes: &mut Changes, old: &[TrackFile], new: &[TrackFile])
             a.file.display().to_string(),
             b.file.display().to_string(),
         );
-        changes.value(e, &of("weight"), a.weight.by, b.weight.by);
-        changes.value(e, &of("reverse"), a.weight.reverse, b.weight.reverse);
+        weight(changes, of, a.weight, b.weight);
     });
+}
+
+pub(super) fn gateways(changes: &mut Changes, old: &[TrackGateway], new: &[TrackGateway]) {
+    let e = Effect::Reload;
+    let key = |g: &TrackGateway| g.name.clone();
+    changes.lists(e, "track_gateway ", (old, new), key, |changes, a, b| {
+        let of = |what: &str| format!("track_gateway {}: {what}", a.name);
+        changes.value(e, &of("address"), a.address, b.address);
+        let (was, is) = (a.interface.as_ref(), b.interface.as_ref());
+        changes.optional(e, &of("interface"), was, is);
+        let s = |duration: std::time::Duration| format!("{} s", duration.as_secs_f64());
+        changes.value(e, &of("interval"), s(a.interval), s(b.interval));
+        changes.value(e, &of("rise"), a.rise, b.rise);
+        changes.value(e, &of("fall"), a.fall, b.fall);
+        weight(changes, of, a.weight, b.weight);
+    });
+}
+
+pub(super) fn servers(changes: &mut Changes, old: &[TrackServers], new: &[TrackServers]) {
+    let e = Effect::Reload;
+    let key = |s: &TrackServers| s.name.clone();
+    changes.lists(e, "track_servers ", (old, new), key, |changes, a, b| {
+        let of = |what: &str| format!("track_servers {}: {what}", a.name);
+        let (was, is) = (a.service.as_ref(), b.service.as_ref());
+        changes.optional(e, &of("service"), was, is);
+        changes.value(e, &of("share"), a.share, b.share);
+        weight(changes, of, a.weight, b.weight);
+    });
+}
+
+fn weight(changes: &mut Changes, of: impl Fn(&str) -> String, old: TrackWeight, new: TrackWeight) {
+    changes.value(Effect::Reload, &of("weight"), old.by, new.by);
+    changes.value(Effect::Reload, &of("reverse"), old.reverse, new.reverse);
 }
 
 /// What an instance tracks.

@@ -40,7 +40,8 @@ impl Config {
         if found.is_empty() {
             let mut reader = Reader::default();
             config = read(&mut reader, table.get_ref());
-            let checked = config.problems_with(reader.interfaces_known());
+            let mut checked = config.problems_with(reader.interfaces_known());
+            checked.extend(config.untracked_services());
             found = reader.into_located(checked);
         }
         if found.is_empty() {
@@ -95,6 +96,8 @@ fn read(reader: &mut Reader, table: &DeTable<'_>) -> Config {
     let vrrp = root.tables(reader, "vrrp", vrrp::instance);
     let vrrp_scripts = root.tables(reader, "vrrp_script", track::script);
     let track_files = root.tables(reader, "track_file", track::file);
+    let track_gateways = root.tables(reader, "track_gateway", track::gateway);
+    let track_servers = root.tables(reader, "track_servers", track::servers);
     let sync = root.table(reader, "sync", sync::read);
     let notify = root.tables(reader, "notify", tell::notify);
     let mail = root.table(reader, "mail", tell::mail);
@@ -114,6 +117,8 @@ fn read(reader: &mut Reader, table: &DeTable<'_>) -> Config {
         vrrp,
         vrrp_scripts,
         track_files,
+        track_gateways,
+        track_servers,
         sync,
         notify,
         mail,
@@ -149,7 +154,7 @@ pub fn settings_over(text: &str, before: &Settings) -> Result<Settings, Vec<Prob
 /// Every key there is, as (table, key): `("port", "mtu")`; the table of top-level keys is `""`.
 #[must_use]
 pub fn known_keys() -> Vec<(&'static str, &'static str)> {
-    let skeleton = "[director]\n[[port]]\n[[vlan]]\n[[route]]\n[[mark]]\n[[vrrp]]\n[[vrrp_script]]\n[[track_file]]\n[sync]\n[[notify]]\n[mail]\n[access]\n[[service]]\n[[service.check]]\n[[service.server]]\n[settings]\n";
+    let skeleton = "[director]\n[[port]]\n[[vlan]]\n[[route]]\n[[mark]]\n[[vrrp]]\n[[vrrp_script]]\n[[track_file]]\n[[track_gateway]]\n[[track_servers]]\n[sync]\n[[notify]]\n[mail]\n[access]\n[[service]]\n[[service.check]]\n[[service.server]]\n[settings]\n";
     let (table, _) = DeTable::parse_recoverable(skeleton);
     let mut reader = Reader::default();
     read(&mut reader, table.get_ref());

@@ -1,13 +1,13 @@
-//! `[[vrrp_script]]`, `[[track_file]]`, and what instances track by name.
+//! `[[vrrp_script]]`, `[[track_file]]`, `[[track_gateway]]`, `[[track_servers]]`, and what instances track by name.
 
 use super::{
     health::program,
     section::{Reader, Section, Wrong},
-    value::{flag, integer, seconds, text},
+    value::{flag, integer, parsed, seconds, text},
     vrrp::{NAME, word},
 };
 use crate::{
-    Track, TrackFile, VrrpScript,
+    Track, TrackFile, TrackGateway, TrackServers, VrrpScript,
     track::{MOST_FILE_WEIGHT, MOST_WEIGHT, TrackWeight},
 };
 use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
@@ -90,6 +90,49 @@ pub(super) fn file(reader: &mut Reader, section: &mut Section<'_>) -> Option<Tra
     let weight = weight(reader, section, -MOST_FILE_WEIGHT..=MOST_FILE_WEIGHT);
     let unsaid = TrackFile::new(name?, file?);
     Some(TrackFile {
+        weight: weight.with(unsaid.weight),
+        ..unsaid
+    })
+}
+
+pub(super) fn gateway(reader: &mut Reader, section: &mut Section<'_>) -> Option<TrackGateway> {
+    let name = section.need(reader, "name", NAME, word);
+    let wanted = "the address of a neighbour, like \"192.0.2.1\" or \"fe80::1\"";
+    let address = section.need(reader, "address", wanted, parsed);
+    let interface = section.get(
+        reader,
+        "interface",
+        "the name of a port or VLAN, like \"wan\"",
+        text,
+    );
+    let from_moment = "seconds from 0.1 to 3600, like 1 or 0.5";
+    let interval = section.get(reader, "interval", from_moment, seconds(MOMENT..=HOUR));
+    let times = "a whole number from 1 to 1000, like 2";
+    let rise = section.get(reader, "rise", times, integer(1..=1000u32));
+    let fall = section.get(reader, "fall", times, integer(1..=1000u32));
+    let weight = weight(reader, section, -MOST_WEIGHT..=MOST_WEIGHT);
+    let unsaid = TrackGateway::new(name?, address?);
+    Some(TrackGateway {
+        interface,
+        interval: interval.unwrap_or(unsaid.interval),
+        rise: rise.unwrap_or(unsaid.rise),
+        fall: fall.unwrap_or(unsaid.fall),
+        weight: weight.with(unsaid.weight),
+        ..unsaid
+    })
+}
+
+pub(super) fn servers(reader: &mut Reader, section: &mut Section<'_>) -> Option<TrackServers> {
+    let name = section.need(reader, "name", NAME, word);
+    let wanted = "a service's name, or as it is listed, like \"tcp 192.0.2.10:80\"";
+    let service = section.get(reader, "service", wanted, text);
+    let wanted = "percent of the servers as a whole number from 1 to 100, like 50";
+    let share = section.get(reader, "share", wanted, integer(1..=100u8));
+    let weight = weight(reader, section, -MOST_WEIGHT..=MOST_WEIGHT);
+    let unsaid = TrackServers::new(name?);
+    Some(TrackServers {
+        service,
+        share: share.unwrap_or(unsaid.share),
         weight: weight.with(unsaid.weight),
         ..unsaid
     })

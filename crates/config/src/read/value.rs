@@ -252,6 +252,8 @@ fn well_known(kind: &str, key: &str) -> Option<(String, String)> {
         ("vrrp", "unicast_peers" | "peers") => is_called("unicast_peer"),
         ("vrrp", "track_scripts") => is_called("track_script"),
         ("vrrp", "track_files") => is_called("track_file"),
+        ("vrrp", "track_gateways" | "track_arp") => is_called("track_gateway"),
+        ("vrrp", "track_server") => is_called("track_servers"),
         ("vrrp", "track_interfaces") => is_called("track_interface"),
         ("vrrp_script", "command") => is_called("script"),
         ("vrrp_script", "delay_loop" | "every") => is_called("interval"),

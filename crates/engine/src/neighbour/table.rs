@@ -221,6 +221,14 @@ impl NeighbourTable {
         self.find(interface, address)?.2.usable()
     }
 
+    /// When a neighbour last told its MAC; `None`: never, or it is in no slot.
+    #[must_use]
+    pub fn heard(&self, interface: InterfaceId, address: IpAddr) -> Option<Tick> {
+        let (_, entry, _) = self.find(interface, address)?;
+        let confirmed = entry.confirmed.load(Relaxed);
+        (confirmed != NEVER).then_some(Tick(confirmed))
+    }
+
     /// Whether `id` still is that neighbour, and what it knows. `None`: the slot went to another.
     #[must_use]
     pub fn check(&self, id: NeighbourId, interface: InterfaceId, address: IpAddr) -> Option<Link> {

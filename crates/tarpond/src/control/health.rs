@@ -1,13 +1,15 @@
 //! What the daemon tells of health.
 
 use super::Control;
-use crate::health::standing::{Verdicts as _, is_checked, live, members};
+use crate::health::standing::{Verdicts, is_checked, live, members};
 use ::health::{Outcome, View};
 use api::{
     CheckOutcome, CheckRun, CheckState, CheckedServer, Differences, ServerHealth, ServiceHealth,
 };
+use config::{Config, TrackServers};
 use std::{net::SocketAddr, time::Duration};
 use types::ServiceKey;
+use vrrp::{Finding, share_of_servers};
 
 /// To `health`.
 pub fn shown(control: &Control) -> Vec<ServiceHealth> {
@@ -102,6 +104,31 @@ pub fn notes(control: &Control, service: &config::Service) -> Vec<(SocketAddr, S
         notes.push((sorry.address, note(true, true, None)));
     }
     notes
+}
+
+/// Of each `[[track_servers]]` that is tracked by somebody, whether enough are up. Those an administrator has given the weight 0 do not
+/// count, and of a service that is not there, none is up.
+pub fn shares<'c>(config: &'c Config, seen: &impl Verdicts) -> Vec<(&'c str, Finding)> {
+    let each = |tracked: &'c TrackServers| {
+        let services = config.services.iter().filter(|s| tracked.counts(s));
+        let mut there = tracked.service.is_none();
+        let (mut up, mut all) = (0, 0);
+        for service in services {
+            there = true;
+            let members = members(service, seen);
+            let servers = service.servers.iter().zip(&members);
+            for (_, member) in servers.filter(|(server, _)| server.weight.0 > 0) {
+                all += 1;
+                up += usize::from(member.up);
+            }
+        }
+        let finding = match &tracked.service {
+            Some(name) if !there => Finding::Down(format!("there is no service {name}")),
+            _ => share_of_servers(up, all, tracked.share),
+        };
+        (tracked.name.as_str(), finding)
+    };
+    config.track_servers.iter().map(each).collect()
 }
 
 /// A server's checks among these, which stand in their order: of thousands of servers each is asked for.

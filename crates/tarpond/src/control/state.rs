@@ -1,6 +1,6 @@
 //! What the control thread owns: the desired state, the director it goes to, ports and TAPs.
 
-use super::{Claims, claims, drill, floods, journal::Journal, listings::Rates, passive};
+use super::{Claims, claims, drill, floods, health, journal::Journal, listings::Rates, passive};
 use crate::{
     capture::{Session, Switch},
     clock::Clock,
@@ -30,6 +30,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
+use vrrp::TrackerKind;
 
 /// The control thread's own.
 pub struct Control {
@@ -621,6 +622,7 @@ impl Control {
             watch: &self.watch,
         };
         let quorums = self.standing.impose(config, &seen, &mut wanted);
+        let shares = health::shares(config, &seen);
         match self.director.apply(self.clock.now(), &wanted) {
             Ok(_) => {
                 for quorum in quorums {
@@ -629,6 +631,9 @@ impl Control {
                 if let Some(takeover) = &mut self.takeover {
                     let plans = takeover::plans(config, &self.facts);
                     takeover.follow(plans, takeover::watched(config));
+                    for (name, finding) in shares {
+                        takeover.found(TrackerKind::Servers, name, finding);
+                    }
                 }
                 if let Some(sync) = &self.sync {
                     sync.follow(sync::plan(config, &self.facts));

@@ -170,15 +170,17 @@ impl Takeover {
 
     /// An interface's carrier, for those who track it.
     pub fn interface(&self, name: &str, up: bool) {
-        let tracker = Tracker {
-            kind: TrackerKind::Interface,
-            name: name.to_owned(),
-        };
         let finding = match up {
             true => Finding::Up,
             false => Finding::Down("no carrier".into()),
         };
-        self.ask(Request::Found(tracker, finding));
+        self.found(TrackerKind::Interface, name, finding);
+    }
+
+    /// What was found of something that is tracked.
+    pub fn found(&self, kind: TrackerKind, name: &str, finding: Finding) {
+        let name = name.to_owned();
+        self.ask(Request::Found(Tracker { kind, name }, finding));
     }
 
     /// A port's carrier, as often as it is known.

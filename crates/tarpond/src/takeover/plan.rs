@@ -1,7 +1,7 @@
 //! From the configuration's words to units of VRRP.
 
 use crate::desired::{PortFacts, interface_id};
-use config::{Config, TrackedBy, Vrrp};
+use config::{Config, TrackGateway, TrackedBy, Vrrp};
 use std::{
     net::{IpAddr, Ipv6Addr},
     time::Duration,
@@ -25,8 +25,31 @@ pub struct UnitPlan {
     pub repetition: Repetition,
     /// What it tracks.
     pub tracked: Vec<(Tracker, Weight)>,
+    /// Those of them that are asked whether they are there.
+    pub gateways: Vec<GatewayPlan>,
     /// What it announces, and where.
     pub announced: Vec<(PortId, Link, IpAddr)>,
+}
+
+/// A neighbour that is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GatewayPlan {
+    /// Who tracks it knows it so.
+    pub tracker: Tracker,
+    /// Who.
+    pub address: IpAddr,
+    /// This director's address on its link.
+    pub source: IpAddr,
+    /// Its interface.
+    pub id: InterfaceId,
+    /// The port below.
+    pub port: PortId,
+    /// MAC and tag.
+    pub link: Link,
+    /// Between two questions.
+    pub interval: Duration,
+    /// Answers until it is up, silences until it is down.
+    pub rise_fall: (u32, u32),
 }
 
 impl UnitPlan {
@@ -104,6 +127,7 @@ pub fn plans(config: &Config, facts: &[PortFacts]) -> Vec<UnitPlan> {
                 ..Repetition::default()
             },
             tracked: tracked(config, &members),
+            gateways: gateways(config, &members, &places),
             announced,
             members: members
                 .into_iter()
@@ -136,7 +160,66 @@ pub fn stations(config: &Config) -> Vec<(InterfaceId, IpAddr)> {
                 .collect::<Vec<_>>(),
         )
     };
-    config.vrrp.iter().filter_map(of).flatten().collect()
+    let peers = config.vrrp.iter().filter_map(of).flatten();
+    let gateways = config.track_gateways.iter().filter_map(|gateway| {
+        let id = interface_id(config, gateway_interface(config, gateway)?)?;
+        Some((id, gateway.address))
+    });
+    peers.chain(gateways).collect()
+}
+
+/// The name of the interface a gateway is on.
+fn gateway_interface<'c>(config: &'c Config, gateway: &'c TrackGateway) -> Option<&'c str> {
+    if let Some(name) = &gateway.interface {
+        return Some(name);
+    }
+    let ports = config.ports.iter().map(|p| (&p.name, &p.addresses));
+    let vlans = config.vlans.iter().map(|v| (&v.name, &v.addresses));
+    let nets = ports
+        .chain(vlans)
+        .flat_map(|(name, nets)| nets.iter().map(move |net| (name, net)));
+    let near = nets.filter(|(_, net)| net.contains(gateway.address));
+    let (name, _) = near.max_by_key(|(_, net)| net.prefix())?;
+    Some(name)
+}
+
+/// Those a unit tracks.
+fn gateways(config: &Config, members: &[&Vrrp], places: &[(&str, Place<'_>)]) -> Vec<GatewayPlan> {
+    let one = |tracked: TrackedBy<'_>| {
+        let TrackedBy::Gateway(name, _) = tracked else {
+            return None;
+        };
+        let gateway = config.track_gateways.iter().find(|g| g.name == name)?;
+        let interface = gateway_interface(config, gateway)?;
+        let (_, place) = places.iter().find(|(name, _)| *name == interface)?;
+        let near = place.addresses.iter().find(|n| n.contains(gateway.address));
+        let source = match gateway.address {
+            IpAddr::V4(_) => near?.address(),
+            IpAddr::V6(_) => link_local(place),
+        };
+        Some(GatewayPlan {
+            tracker: Tracker {
+                kind: TrackerKind::Gateway,
+                name: name.to_owned(),
+            },
+            address: gateway.address,
+            source,
+            id: place.id,
+            port: place.port,
+            link: place.link,
+            interval: gateway.interval,
+            rise_fall: (gateway.rise, gateway.fall),
+        })
+    };
+    config
+        .tracked(members)
+        .into_iter()
+        .filter_map(one)
+        .collect()
+}
+
+fn link_local(place: &Place<'_>) -> IpAddr {
+    IpAddr::V6(Ipv6Addr::from_bits(wire::nd::link_local(place.link.mac.0)))
 }
 
 fn tracked(config: &Config, members: &[&Vrrp]) -> Vec<(Tracker, Weight)> {
@@ -147,6 +230,8 @@ fn tracked(config: &Config, members: &[&Vrrp]) -> Vec<(Tracker, Weight)> {
             TrackedBy::Interface(..) => TrackerKind::Interface,
             TrackedBy::Script(..) => TrackerKind::Script,
             TrackedBy::File(..) => TrackerKind::File,
+            TrackedBy::Gateway(..) => TrackerKind::Gateway,
+            TrackedBy::Servers(..) => TrackerKind::Servers,
         };
         let name = name.to_owned();
         let weight = Weight {
@@ -189,7 +274,7 @@ fn member(v: &Vrrp, places: &[(&str, Place<'_>)]) -> Option<MemberPlan> {
     let (_, place) = places.iter().find(|(name, _)| *name == v.interface)?;
     let six = v.virtual_ipaddress.first()?.is_ipv6();
     let source = if six {
-        IpAddr::V6(Ipv6Addr::from_bits(wire::nd::link_local(place.link.mac.0)))
+        link_local(place)
     } else {
         let mut own = place.addresses.iter().map(IpNet::address);
         own.find(IpAddr::is_ipv4)?

@@ -1,9 +1,11 @@
 //! The thread itself: what was received, what is due, what follows from it.
 
 mod drill;
+mod gateway;
 mod track;
 
 use drill::Running;
+use gateway::Asked;
 
 use super::{
     ALWAYS, NAP, News, Request, Tools, Transition, UnitPlan, Urgent,
@@ -52,6 +54,8 @@ pub(super) struct Thread {
     drill: Option<Running>,
     /// Where it is shown.
     drill_shown: Arc<Mutex<Option<api::DrillState>>>,
+    /// Who is asked whether it is there.
+    gateways: Vec<Asked>,
     /// It was told to stop.
     stopping: bool,
 }
@@ -82,8 +86,9 @@ impl Thread {
                 plan,
             })
             .collect();
-        Self {
+        let mut thread = Self {
             units,
+            gateways: Vec::new(),
             expired: vec![0; tools.urgent.len()],
             rounds: tools
                 .gauges
@@ -102,7 +107,9 @@ impl Thread {
             drill: None,
             drill_shown,
             stopping: false,
-        }
+        };
+        thread.follow_gateways(now);
+        thread
     }
 
     pub fn run(mut self) {
@@ -132,6 +139,7 @@ impl Thread {
                     self.announce(number, now);
                 }
                 self.go_on_with_drill(now);
+                self.ask_gateways(now, &mut changed);
             }
             self.lease();
             for ring in &self.tools.urgent {
@@ -232,6 +240,7 @@ impl Thread {
                     for (live, plan) in self.units.iter_mut().zip(plans) {
                         reconfigure(live, plan, ready, now);
                     }
+                    self.follow_gateways(now);
                     self.judge_faults(now, changed);
                     *changed = true;
                 }
@@ -443,7 +452,8 @@ impl Thread {
             .units
             .iter()
             .flat_map(|l| [l.unit.due(), l.announcer.due()]);
-        let due = dues.chain([self.drill_due()]).flatten().min();
+        let dues = dues.chain([self.drill_due(), self.gateways_due()]);
+        let due = dues.flatten().min();
         let now = self.tools.clock.precise();
         let wait = due.map_or(NAP, |due| due.saturating_sub(now).min(NAP));
         let wait = match self.asked {

@@ -155,3 +155,75 @@ fn a_file_says_the_number_it_begins_with() {
     }
     assert_eq!(file_number(&[0xff, 0xfe]), Some(0));
 }
+
+/// Each second it is asked; `+` is an answer to the question before.
+fn course(mut gateway: Gateway, answers: &str) -> String {
+    let second = |n: u64| Duration::from_secs(n);
+    let mut heard = None;
+    assert!(gateway.poll(second(100), heard, Duration::ZERO), "at once");
+    let mut course = String::new();
+    for (n, answer) in (100..).zip(answers.chars()) {
+        if answer == '+' {
+            heard = Some(second(n) + Duration::from_millis(1));
+        }
+        let early = second(n) + Duration::from_millis(999);
+        assert!(!gateway.poll(early, heard, Duration::ZERO), "not yet due");
+        assert_eq!(gateway.due(), second(n + 1));
+        assert!(gateway.poll(second(n + 1), heard, Duration::ZERO));
+        course.push(match gateway.up() {
+            None => '?',
+            Some(true) => '+',
+            Some(false) => '-',
+        });
+    }
+    course
+}
+
+#[test]
+fn a_gateway_rises_and_falls_by_its_answers() {
+    let gateway =
+        |rise, fall| Gateway::new(Duration::from_secs(100), Duration::from_secs(1), rise, fall);
+    assert_eq!(
+        course(gateway(1, 3), "+++"),
+        "+++",
+        "the first answer will do"
+    );
+    assert_eq!(course(gateway(1, 3), "----+-"), "??--++");
+    assert_eq!(course(gateway(2, 2), "+-+--++-"), "++++--++");
+}
+
+#[test]
+fn what_was_heard_before_the_question_is_no_answer_to_it() {
+    let (second, ms) = (Duration::from_secs(1), Duration::from_millis(1));
+    let mut gateway = Gateway::new(second, second, 1, 1);
+    assert!(gateway.poll(second, None, ms));
+    let late = Some(second - 2 * ms);
+    assert!(gateway.poll(2 * second, late, ms));
+    assert_eq!(gateway.up(), Some(false));
+    // A clock that is late by no more than it may be.
+    let heard = Some(2 * second - ms);
+    assert!(gateway.poll(3 * second, heard, ms));
+    assert_eq!(gateway.up(), Some(true));
+}
+
+#[test]
+fn a_share_of_the_servers_must_be_up() {
+    for (up, all, percent, wanted) in [
+        (0, 0, 100, true),
+        (1, 2, 50, true),
+        (1, 3, 50, false),
+        (2, 3, 67, false),
+        (2, 3, 66, true),
+        (3, 3, 100, true),
+        (2, 3, 100, false),
+        (0, 3, 1, false),
+        (1, 100, 1, true),
+    ] {
+        let found = share_of_servers(up, all, percent);
+        assert_eq!(found == Finding::Up, wanted, "{up} of {all}, {percent} %");
+    }
+    let Finding::Down(why) = share_of_servers(1, 3, 50) else {
+        panic!("up");
+    };
+    assert_eq!(why, "1 of 3 servers up, 50 % needed");
+}
