@@ -79,6 +79,8 @@ mod throughput;
 mod topology;
 #[path = "e2e/tracking.rs"]
 mod tracking;
+#[path = "e2e/twin.rs"]
+mod twin;
 #[path = "e2e/virtual_address.rs"]
 mod virtual_address;
 #[path = "e2e/watch.rs"]
@@ -136,6 +138,7 @@ fn run() -> ExitCode {
         takeover::cases,
         takeovers::cases,
         tracking::cases,
+        twin::cases,
         drill::cases,
         throughput::cases,
         pktgen::cases,

@@ -54,6 +54,11 @@ commands! {
     Drill(crate::Drill) = "drill",
     /// The drill under way, or the last one: [`crate::DrillState`], or null.
     DrillState = "drill_state",
+    /// The other director and its configuration: [`crate::Twin`], or null without `[twin]`.
+    Twin = "twin",
+    /// Compares the two configurations, or makes one of them that of both: [`crate::Edited`] when it has begun; what comes of it is in
+    /// [`crate::Twin`].
+    TwinAsk(crate::TwinAsk) = "twin_ask",
     /// Connection synchronisation: [`crate::Sync`], or null when nothing is synchronised.
     Sync = "sync",
     /// Starts a daemon of connection synchronisation (`ipvsadm --start-daemon`): [`crate::Edited`].

@@ -86,6 +86,8 @@ pub enum EventKind {
     AddressClaimed,
     /// They do not any more.
     AddressUncontested,
+    /// The other director's configuration is the same, another, or not known.
+    Twin,
 }
 
 /// A virtual router, or a group that moves together.

@@ -25,6 +25,7 @@ mod health;
 pub mod packet;
 mod reply;
 mod sync;
+mod twin;
 mod vrrp;
 
 pub use bytes::Bytes;
@@ -57,4 +58,8 @@ pub use reply::{
 /// The protocol's version. It rises when a change would make an older peer misread a message; added fields do not count.
 pub const VERSION: u32 = 1;
 pub use sync::{Sync, SyncPeer, SyncStart, SyncStop};
+pub use twin::{
+    History, MAX_TWIN_MESSAGE, Relation, Twin, TwinAsk, TwinMessage, TwinOther, TwinTask, TwinWhat,
+    Version,
+};
 pub use vrrp::{Drill, DrillState, Failover, Heard, Tracked, Vrrp};

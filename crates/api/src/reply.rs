@@ -32,6 +32,8 @@ pub enum Reply {
     Sync(Box<Option<crate::Sync>>),
     /// To [`crate::Command::DrillState`].
     DrillState(Option<crate::DrillState>),
+    /// To [`crate::Command::Twin`].
+    Twin(Box<Option<crate::Twin>>),
     /// After the items of `events`.
     Events(EventsEnd),
     /// To `diff`.

@@ -3,6 +3,7 @@
 mod limits;
 mod tell;
 mod track;
+mod twin;
 
 use crate::{
     Config, Cores, Director, HostTap, MarkRule, Port, Route, Server, Service, ServiceKey, Settings,
@@ -58,6 +59,7 @@ pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
     track::gateways(&mut changes, &old.track_gateways, &new.track_gateways);
     track::servers(&mut changes, &old.track_servers, &new.track_servers);
     sync(&mut changes, old.sync.as_ref(), new.sync.as_ref());
+    twin::twin(&mut changes, old.twin.as_ref(), new.twin.as_ref());
     tell::notify(&mut changes, &old.notify, &new.notify);
     tell::mail(&mut changes, old.mail.as_ref(), new.mail.as_ref());
     limits::access(&mut changes, "access: ", &old.access, &new.access);

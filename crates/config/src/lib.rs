@@ -21,12 +21,14 @@ mod settings;
 mod sync;
 mod tell;
 mod track;
+mod twin;
 mod vrrp;
 mod write;
 mod write_health;
 mod write_limits;
 mod write_tell;
 mod write_track;
+mod write_twin;
 
 pub use diff::{Change, Effect, diff};
 pub use edit::EditError;
@@ -45,6 +47,8 @@ pub use track::{
     MOST_FILE_WEIGHT, MOST_WEIGHT, Track, TrackFile, TrackGateway, TrackServers, TrackWeight,
     TrackedBy, VrrpScript,
 };
+pub use twin::{Conflict, Push, Twin, conflict, fingerprint};
 pub use types::ServiceKey;
+
 pub use vrrp::{MAX_UNITS as MAX_VRRP_UNITS, Vrrp};
 pub use write_health::line as check_line;

@@ -1,8 +1,8 @@
 //! What the configuration says, typed.
 
 use crate::{
-    Access, Limits, Mail, Notify, Settings, Sync, TrackFile, TrackGateway, TrackServers, Vrrp,
-    VrrpScript,
+    Access, Limits, Mail, Notify, Settings, Sync, TrackFile, TrackGateway, TrackServers, Twin,
+    Vrrp, VrrpScript,
 };
 use std::{
     fmt,
@@ -42,6 +42,8 @@ pub struct Config {
     pub track_servers: Vec<TrackServers>,
     /// Connection synchronisation.
     pub sync: Option<Sync>,
+    /// The other director, whose configuration is to be alike.
+    pub twin: Option<Twin>,
     /// FIFOs and files that are told of changes.
     pub notify: Vec<Notify>,
     /// Who is mailed.

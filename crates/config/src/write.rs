@@ -7,6 +7,7 @@ use crate::{
     write_limits::{CookiesValue, cookies},
     write_tell::{MailTable, NotifyTable, mail, notify},
     write_track::{self, Tables as TrackTables},
+    write_twin::{self, TwinTable},
 };
 use serde::Serialize;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -116,6 +117,8 @@ struct File<'c> {
     tracked: TrackTables<'c>,
     #[serde(skip_serializing_if = "Option::is_none")]
     sync: Option<SyncTable<'c>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    twin: Option<TwinTable<'c>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     notify: Vec<NotifyTable<'c>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -185,7 +188,7 @@ struct RouteTable<'c> {
 }
 
 #[derive(Serialize)]
-struct MarkTable<'c> {
+pub(crate) struct MarkTable<'c> {
     mark: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     protocol: Option<&'static str>,
@@ -259,7 +262,7 @@ struct SyncTable<'c> {
 }
 
 #[derive(Serialize)]
-struct AccessTable<'c> {
+pub(crate) struct AccessTable<'c> {
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     allow: &'c [IpNet],
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
@@ -267,7 +270,7 @@ struct AccessTable<'c> {
 }
 
 #[derive(Serialize)]
-struct ServiceTable<'c> {
+pub(crate) struct ServiceTable<'c> {
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<&'c str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -445,12 +448,10 @@ fn file(config: &Config) -> File<'_> {
         vrrp: config.vrrp.iter().map(vrrp).collect(),
         tracked: write_track::tables(config),
         sync: config.sync.as_ref().map(sync),
+        twin: config.twin.as_ref().map(write_twin::twin),
         notify: config.notify.iter().map(notify).collect(),
         mail: config.mail.as_ref().map(mail),
-        access: (config.access != Access::default()).then(|| AccessTable {
-            allow: &config.access.allow,
-            deny: &config.access.deny,
-        }),
+        access: access(&config.access),
         service: config.services.iter().map(service).collect(),
     }
 }
@@ -474,7 +475,14 @@ fn port(port: &Port) -> PortTable<'_> {
     }
 }
 
-fn mark(rule: &MarkRule) -> MarkTable<'_> {
+pub(crate) fn access(access: &Access) -> Option<AccessTable<'_>> {
+    (*access != Access::default()).then(|| AccessTable {
+        allow: &access.allow,
+        deny: &access.deny,
+    })
+}
+
+pub(crate) fn mark(rule: &MarkRule) -> MarkTable<'_> {
     let ports = |ranges: &[PortRange]| {
         let one = |range: &PortRange| match range {
             PortRange(from, to) if from == to => NumberOrText::Number((*from).into()),
@@ -539,7 +547,7 @@ fn sync(s: &Sync) -> SyncTable<'_> {
     }
 }
 
-fn service(service: &Service) -> ServiceTable<'_> {
+pub(crate) fn service(service: &Service) -> ServiceTable<'_> {
     let (protocol, address, mark) = match service.key {
         ServiceKey::Address { protocol, address } => (Some(protocol), Some(address), None),
         ServiceKey::Mark { mark, family } => (None, None, Some((mark, family))),

@@ -133,6 +133,16 @@ checks there. Progress goes to standard error. Exit status 1 if they did not go,
         force: bool,
     },
 
+    /// The other director's configuration: whether it is the same, and how to make it so
+    #[command(after_long_help = "\
+Services, mark rules, [access], [settings] and `compat` are to be the same on both; ports, addresses, routes and virtual routers are each director's own.
+A version is named by the count of edits and by a fingerprint of what it says. A director takes what is a later version of its own; where both
+were edited, --force takes one for both. Exit status 1 if it was not taken; `diff`: 1 if they differ.")]
+    Twin {
+        #[command(subcommand)]
+        what: Option<Twin>,
+    },
+
     /// Connection synchronisation: who tells whom, and how much of it has arrived
     #[command(after_long_help = "\
 COMPLETE is which part of this director's active connections the other one has. LOST counts messages that did not arrive.
@@ -902,4 +912,25 @@ impl CaptureArgs {
             .clone()
             .or_else(|| (!self.words.is_empty()).then(|| self.words.join(" ")))
     }
+}
+
+/// What to do with the two configurations.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub enum Twin {
+    /// Which version each has, and whether one of them is the later (default)
+    Status,
+    /// What differs: what `pull` would change here
+    Diff,
+    /// Make this director's configuration that of both
+    Push {
+        /// Whatever was edited there
+        #[arg(long)]
+        force: bool,
+    },
+    /// Make the other director's configuration that of both
+    Pull {
+        /// Whatever was edited here
+        #[arg(long)]
+        force: bool,
+    },
 }

@@ -21,6 +21,7 @@ mod replay;
 mod settings;
 mod show;
 mod table;
+mod twin;
 mod units;
 mod why;
 
@@ -74,6 +75,7 @@ fn run(global: &Global, command: Command) -> Result<ExitCode, Failure> {
             let ask = Ask::Failover(api::Failover { instance });
             query::show(global, ask, show::edited)?;
         }
+        Command::Twin { what } => twin::twin(global, what)?,
         Command::Drill { instance, force } => drill::drill(global, instance, force)?,
         Command::Sync => query::show(global, Ask::Sync, |s: &Option<api::Sync>| {
             show::sync(s.as_ref())

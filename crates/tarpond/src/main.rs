@@ -23,6 +23,7 @@ mod takeover;
 mod taps;
 mod tell;
 mod trace;
+mod twin;
 mod worker;
 
 use clap::Parser;

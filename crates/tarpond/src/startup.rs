@@ -19,6 +19,7 @@ use crate::{
     sync::{self, Sync},
     takeover::{self, Mail, Takeover, Tools, Urgent, plans},
     taps::Taps,
+    twin,
     worker::{Duties, Exit, Gauge, Handoff, WorkerOutput, Workers},
 };
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -144,6 +145,13 @@ pub fn run(config: Config, source: Source) -> Result<()> {
     let listener = Listener::bind(&config.director.socket)?;
 
     let name = config.director.name.clone();
+    let twin = match &config.twin {
+        Some(settings) => {
+            let desk = twin::start(settings, &name)?;
+            Some(control::Twin::new(settings, desk, &config))
+        }
+        None => None,
+    };
     let mut control = Control::new(
         config,
         source,
@@ -158,7 +166,7 @@ pub fn run(config: Config, source: Source) -> Result<()> {
         clock,
         health,
         detours,
-        (takeover, sync),
+        (takeover, sync, twin),
         claims,
     );
     tracing::info!("director `{name}` is ready");

@@ -13,6 +13,7 @@ mod services;
 mod sync;
 mod tell;
 mod track;
+mod twin;
 mod vrrp;
 
 use crate::{Config, Problem};
@@ -49,6 +50,7 @@ impl Config {
         vrrp::check(self, &reach, interfaces_known, &mut problems);
         track::check(self, &reach, interfaces_known, &mut problems);
         tell::check(self, &mut problems);
+        twin::check(self, &mut problems);
         if interfaces_known {
             sync::check(self, &mut problems);
         }

@@ -14,6 +14,7 @@ mod settings;
 mod sync;
 mod tell;
 mod track;
+mod twin;
 mod value;
 mod vrrp;
 
@@ -99,6 +100,7 @@ fn read(reader: &mut Reader, table: &DeTable<'_>) -> Config {
     let track_gateways = root.tables(reader, "track_gateway", track::gateway);
     let track_servers = root.tables(reader, "track_servers", track::servers);
     let sync = root.table(reader, "sync", sync::read);
+    let twin = root.table(reader, "twin", twin::read);
     let notify = root.tables(reader, "notify", tell::notify);
     let mail = root.table(reader, "mail", tell::mail);
     let access = root.table(reader, "access", limits::access);
@@ -120,11 +122,30 @@ fn read(reader: &mut Reader, table: &DeTable<'_>) -> Config {
         track_gateways,
         track_servers,
         sync,
+        twin,
         notify,
         mail,
         access,
         services,
         settings,
+    }
+}
+
+/// What a text says, not checked against anything; its mistakes of reading, one line each.
+pub fn unchecked(text: &str) -> Result<Config, Vec<String>> {
+    let (table, errors) = DeTable::parse_recoverable(text);
+    let mut problems: Vec<Problem> = errors.iter().map(|e| not_toml(e).1).collect();
+    let mut config = Config::default();
+    if problems.is_empty() {
+        let mut reader = Reader::default();
+        config = read(&mut reader, table.get_ref());
+        let found = reader.into_located(Vec::new()).into_iter();
+        problems.extend(found.map(|(_, problem)| problem));
+    }
+    if problems.is_empty() {
+        Ok(config)
+    } else {
+        Err(problems.iter().map(Problem::to_string).collect())
     }
 }
 
@@ -154,7 +175,7 @@ pub fn settings_over(text: &str, before: &Settings) -> Result<Settings, Vec<Prob
 /// Every key there is, as (table, key): `("port", "mtu")`; the table of top-level keys is `""`.
 #[must_use]
 pub fn known_keys() -> Vec<(&'static str, &'static str)> {
-    let skeleton = "[director]\n[[port]]\n[[vlan]]\n[[route]]\n[[mark]]\n[[vrrp]]\n[[vrrp_script]]\n[[track_file]]\n[[track_gateway]]\n[[track_servers]]\n[sync]\n[[notify]]\n[mail]\n[access]\n[[service]]\n[[service.check]]\n[[service.server]]\n[settings]\n";
+    let skeleton = "[director]\n[[port]]\n[[vlan]]\n[[route]]\n[[mark]]\n[[vrrp]]\n[[vrrp_script]]\n[[track_file]]\n[[track_gateway]]\n[[track_servers]]\n[sync]\n[twin]\n[[notify]]\n[mail]\n[access]\n[[service]]\n[[service.check]]\n[[service.server]]\n[settings]\n";
     let (table, _) = DeTable::parse_recoverable(skeleton);
     let mut reader = Reader::default();
     read(&mut reader, table.get_ref());

@@ -357,7 +357,7 @@ impl<'a> Section<'a> {
         match self.kind {
             "server" => format!("[[service.server]]{name}"),
             "check" => "[[service.check]]".to_owned(),
-            kind @ ("director" | "settings" | "sync" | "mail") => format!("[{kind}]"),
+            kind @ ("director" | "settings" | "sync" | "twin" | "mail") => format!("[{kind}]"),
             kind => format!("[[{kind}]]{name}"),
         }
     }

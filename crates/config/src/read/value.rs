@@ -100,7 +100,7 @@ fn place(kind: &str) -> String {
         "" => "the top of the file".to_owned(),
         "server" => "[[service.server]]".to_owned(),
         "check" => "[[service.check]]".to_owned(),
-        "director" | "settings" | "sync" | "mail" => format!("[{kind}]"),
+        "director" | "settings" | "sync" | "twin" | "mail" => format!("[{kind}]"),
         _ => format!("[[{kind}]]"),
     }
 }

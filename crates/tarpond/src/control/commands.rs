@@ -53,6 +53,8 @@ pub fn run(control: &mut Control, command: Command) -> Outcome {
         Command::Failover(failover) => edited(control.fail_over(&failover.instance)),
         Command::Drill(drill) => edited(control.drill(&drill)),
         Command::DrillState => Outcome::Reply(Reply::DrillState(control.drill_state())),
+        Command::Twin => Outcome::Reply(Reply::Twin(Box::new(control.twin_shown()))),
+        Command::TwinAsk(wanted) => edited(control.twin_ask(wanted)),
         Command::Events(filter) => Outcome::Job(Job::Events(EventsJob::new(control, filter))),
         Command::Diff => Outcome::Reply(Reply::Differences(health::differences(control))),
         Command::Counters => Outcome::Reply(Reply::Counters(listings::counters(control))),

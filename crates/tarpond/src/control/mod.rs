@@ -17,6 +17,7 @@ mod listings;
 mod passive;
 mod signals;
 mod state;
+mod twin;
 
 use client::Client;
 use host::ServiceManager;
@@ -33,6 +34,7 @@ pub use claims::Claims;
 pub use listener::Listener;
 pub use signals::Signals;
 pub use state::Control;
+pub use twin::Twin;
 
 /// Clients at once.
 const CLIENTS: usize = 64;
@@ -63,6 +65,7 @@ pub fn run(
         wait_for_something(control, listener, signals, &clients, wait);
 
         control.follow_health();
+        control.answer_twin();
         let received = signals.take();
         if received.stop {
             tracing::info!("stopping: told to by a signal");
@@ -124,6 +127,11 @@ fn wait_for_something(
     watched.extend(
         signals
             .watched()
+            .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)),
+    );
+    watched.extend(
+        control
+            .questions_of_twin()
             .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)),
     );
     watched.extend(

@@ -1,6 +1,8 @@
 //! What the control thread owns: the desired state, the director it goes to, ports and TAPs.
 
-use super::{Claims, claims, drill, floods, health, journal::Journal, listings::Rates, passive};
+use super::{
+    Claims, Twin, claims, drill, floods, health, journal::Journal, listings::Rates, passive,
+};
 use crate::{
     capture::{Session, Switch},
     clock::Clock,
@@ -68,6 +70,8 @@ pub struct Control {
     /// What virtual routers did.
     transitions: Arc<Transitions>,
     sync: Option<Sync>,
+    /// The other director's configuration.
+    pub(super) twin: Option<Twin>,
     /// Ports that had a carrier once: of one that never had, nothing is known.
     carriers: HashSet<types::PortId>,
     /// Services under floods of SYNs.
@@ -108,7 +112,7 @@ impl Control {
         clock: Clock,
         health: Health,
         detours: Detours,
-        (takeover, sync): (Takeover, Sync),
+        (takeover, sync, twin): (Takeover, Sync, Option<Twin>),
         claims: Claims,
     ) -> Self {
         let mut control = Self {
@@ -133,6 +137,7 @@ impl Control {
             transitions: takeover.news(),
             takeover: Some(takeover),
             sync: Some(sync),
+            twin,
             carriers: HashSet::new(),
             switch,
             capturing: false,
@@ -234,6 +239,9 @@ impl Control {
         self.config = new;
         if !changes.is_empty() {
             self.choose_tellers();
+            if let Some(twin) = &mut self.twin {
+                twin.follow(&self.config);
+            }
         }
         let texts: Vec<String> = changes.into_iter().map(|change| change.text).collect();
         for text in &texts {
@@ -437,6 +445,11 @@ impl Control {
             self.verdict_changed(item);
         }
         self.judge();
+    }
+
+    /// Becomes readable when those who speak with the other director ask something.
+    pub fn questions_of_twin(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
+        self.twin.as_ref().map(Twin::watched)
     }
 
     /// Becomes readable when a virtual router is in another state.

@@ -131,7 +131,7 @@ impl Drop for Tellers {
 
 const fn about(kind: EventKind) -> NotifyAbout {
     match kind {
-        EventKind::Started | EventKind::Configured => NotifyAbout::Configuration,
+        EventKind::Started | EventKind::Configured | EventKind::Twin => NotifyAbout::Configuration,
         EventKind::VrrpMaster
         | EventKind::VrrpBackup
         | EventKind::VrrpFault
