@@ -3,7 +3,7 @@
 #![expect(clippy::print_stdout, reason = "its output is what it is for")]
 
 use sim::{
-    differential::{Action, Duel, Oracle, Scenario, shrink},
+    differential::{Action, Duel, Oracle, Replaced, Replacement, Scenario, replace, shrink},
     golden::{Looked, Op, Player},
 };
 use std::{
@@ -15,9 +15,12 @@ use std::{
 
 const USAGE: &str = "\
 usage: scripts/differential [--seed S | --scenario N] [--frames N] [--oracle DIR] [--out DIR] [--keep-going]
+       scripts/differential --replace [--oracle DIR]
 
   --seed S        which random commands and frames (1)
   --scenario N    only the scenario of that number, as a difference names it
+  --replace       IPVS is replaced by Tarpon while connections are under way, and Tarpon by IPVS: the new one hears of them by
+                  synchronisation, and must do the same with their packets
   --frames N      stop after so many frames (2000)
   --oracle DIR    the live IPVS: a directory with bin/oracle-serve; else the environment's TARPON_ORACLE
   --out DIR       where differences are kept as recordings (target/differential)
@@ -41,6 +44,7 @@ struct Options {
     out: PathBuf,
     keep_going: bool,
     shrink: bool,
+    replace: bool,
 }
 
 fn main() -> ExitCode {
@@ -78,6 +82,7 @@ fn options() -> Result<Options, String> {
         out: Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/differential"),
         keep_going: false,
         shrink: true,
+        replace: false,
     };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
@@ -94,6 +99,7 @@ fn options() -> Result<Options, String> {
             "--out" => options.out = value()?.into(),
             "--keep-going" => options.keep_going = true,
             "--no-shrink" => options.shrink = false,
+            "--replace" => options.replace = true,
             _ => return Err(format!("unknown argument {word}\n{USAGE}")),
         }
     }
@@ -118,6 +124,9 @@ struct Tally {
 fn run(options: &Options, directory: &Path) -> Result<usize, String> {
     let started = Instant::now();
     let mut oracle = Oracle::boot(directory, 36_000).map_err(|e| e.to_string())?;
+    if options.replace {
+        return replacements(&mut oracle).map_err(|e| e.to_string());
+    }
     let mut tally = Tally::default();
     while tally.frames < options.frames {
         let seed = mixed(
@@ -148,6 +157,35 @@ fn run(options: &Options, directory: &Path) -> Result<usize, String> {
         started.elapsed().as_secs()
     );
     println!("differential: {differences} differences ({passing} more did not show again)");
+    Ok(differences)
+}
+
+/// Both ways round.
+fn replacements(oracle: &mut Oracle) -> Result<usize, Box<dyn std::error::Error>> {
+    let mut differences = 0;
+    for (replaced, words) in [
+        (Replaced::Oracle, "IPVS replaced by Tarpon"),
+        (Replaced::Engine, "Tarpon replaced by IPVS"),
+    ] {
+        let Replacement {
+            messages,
+            connections,
+            packets,
+            differences: found,
+        } = replace(oracle, replaced)?;
+        for difference in &found {
+            println!("  {difference}");
+        }
+        println!(
+            "differential: {words}: {connections} connections and templates in {messages} messages, then {packets} packets alike, {} differences",
+            found.len()
+        );
+        differences += found.len();
+        // One to which nothing was told would differ in nothing.
+        if messages == 0 || connections == 0 || packets == 0 {
+            return Err("nothing came over".into());
+        }
+    }
     Ok(differences)
 }
 

@@ -1,10 +1,40 @@
-//! The master's daemon of connection synchronisation, as ipvsadm starts it.
+//! The daemons of connection synchronisation, as ipvsadm starts them.
 
 use crate::Sent;
-use connsync::{GROUP, OVERHEAD, PORT, Pace, Route, Teller, frame, group_mac};
+use connsync::{
+    Connection, GROUP, Message, OVERHEAD, PORT, Pace, Route, Teller, datagram, frame, group_mac,
+};
 use engine::{Synchronizer, model::Interface};
 use std::net::{IpAddr, SocketAddr};
-use types::Tick;
+use types::{PortId, Tick};
+
+/// Where to and by which id a daemon is to speak.
+fn settings<'i>(words: &[&str], interfaces: &'i [Interface]) -> Option<(&'i Interface, u8)> {
+    let ["--mcast-interface", name, rest @ ..] = words else {
+        return None;
+    };
+    let interface = interfaces.iter().find(|i| i.name == *name)?;
+    let sync_id = match rest {
+        [] => 0,
+        ["--syncid", id] => id.parse().ok()?,
+        _ => return None,
+    };
+    Some((interface, sync_id))
+}
+
+/// What `ipvsadm --start-daemon backup` is told; `None`: something else than the recordings tell it.
+pub(super) fn heard(words: &[&str], interfaces: &[Interface]) -> Option<(PortId, u8)> {
+    let (interface, sync_id) = settings(words, interfaces)?;
+    Some((interface.port, sync_id))
+}
+
+/// The connections a frame tells of, if it is another director's of that id.
+pub(super) fn told(bytes: &[u8], sync_id: u8) -> Vec<Connection> {
+    let message = datagram(bytes).and_then(|d| Message::parse(d.message));
+    let of_ours = |message: &Message| sync_id == 0 || message.sync_id == sync_id;
+    let message = message.ok().filter(of_ours);
+    message.map(|m| m.connections).unwrap_or_default()
+}
 
 /// A daemon that runs.
 pub(super) struct Daemon {
@@ -16,15 +46,8 @@ pub(super) struct Daemon {
 impl Daemon {
     /// What `ipvsadm --start-daemon master` is told; `None`: something else than the recordings tell it.
     pub fn start(words: &[&str], interfaces: &[Interface], now: Tick) -> Option<Self> {
-        let ["--mcast-interface", name, rest @ ..] = words else {
-            return None;
-        };
-        let interface = interfaces.iter().find(|i| i.name == *name)?.clone();
-        let sync_id = match rest {
-            [] => 0,
-            ["--syncid", id] => id.parse().ok()?,
-            _ => return None,
-        };
+        let (interface, sync_id) = settings(words, interfaces)?;
+        let interface = interface.clone();
         let room = usize::from(interface.mtu - OVERHEAD);
         Some(Self {
             teller: Teller::new(0, sync_id, room, Pace::IPVS, now.0),

@@ -2,7 +2,7 @@
 
 use super::{
     compare,
-    daemon::Daemon,
+    daemon::{self, Daemon},
     foretell::{self, Foretold},
     iptables,
     ipvsadm::Table,
@@ -30,6 +30,8 @@ pub(super) struct World {
     director: Director,
     workers: Vec<Worker<VecFrame>>,
     synchronizer: Synchronizer,
+    /// The port another director's connections are taken over from, and the id they carry.
+    hears: Option<(PortId, u8)>,
     /// Tells of connections while it runs, by these rules.
     daemon: Option<Daemon>,
     told: Rules,
@@ -69,6 +71,7 @@ impl World {
             now,
             synchronizer,
             daemon: None,
+            hears: None,
             told: Rules::IPVS,
             director,
             workers: handles,
@@ -215,6 +218,11 @@ impl World {
                 let daemon = Daemon::start(rest, &self.desired.interfaces, self.now);
                 self.daemon = Some(daemon.ok_or_else(unsupported)?);
             }
+            ["ipvsadm", "--start-daemon", "backup", ref rest @ ..] if self.hears.is_none() => {
+                let heard = daemon::heard(rest, &self.desired.interfaces);
+                self.hears = Some(heard.ok_or_else(unsupported)?);
+            }
+            ["ipvsadm", "--stop-daemon", "backup"] if self.hears.is_some() => self.hears = None,
             ["ipvsadm", "--stop-daemon", "master"] if self.daemon.is_some() => self.daemon = None,
             ["ipvsadm", ref rest @ ..] => self
                 .table
@@ -422,6 +430,11 @@ impl World {
             foretold.must_be(&self.out.sent);
         }
         let sent = std::mem::take(&mut self.out.sent);
+        if let Some((_, sync_id)) = self.hears.filter(|(on, _)| *on == PortId(port)) {
+            for connection in &daemon::told(bytes, sync_id) {
+                self.synchronizer.take(self.now, connection);
+            }
+        }
         self.synchronize();
         self.late.append(&mut self.out.sent);
         Ok(sent)
