@@ -69,6 +69,10 @@ pub struct Member {
     master_interval: Interval,
     master: Option<(IpAddr, u8)>,
     silent_at: Duration,
+    /// Added to what it waits, until a master lasts.
+    held: Duration,
+    /// Since when the same master is heard.
+    lasts: Option<(IpAddr, Duration)>,
     released_by: Option<IpAddr>,
     /// What it heard last was of a master that it does not let be.
     ignores: bool,
@@ -82,6 +86,8 @@ impl Member {
             master_interval: settings.interval,
             master: None,
             silent_at: Duration::ZERO,
+            held: Duration::ZERO,
+            lasts: None,
             released_by: None,
             ignores: false,
             counters: Counters::default(),
@@ -180,6 +186,15 @@ impl Member {
         self.master_interval = interval;
         self.released_by = None;
         self.ignores = false;
+        let from = self.master.map(|(from, _)| from);
+        match self.lasts {
+            Some((who, since)) if Some(who) == from => {
+                if now.saturating_sub(since) >= interval.duration() {
+                    self.held = Duration::ZERO;
+                }
+            }
+            _ => self.lasts = from.map(|from| (from, now)),
+        }
         self.wait(now);
     }
 
@@ -196,16 +211,20 @@ impl Member {
         self.released_by = None;
         self.master = None;
         self.ignores = false;
+        self.held = Duration::ZERO;
+        self.lasts = None;
         self.wait(now);
     }
 
     fn wait(&mut self, now: Duration) {
         let down = master_down(self.settings.version, self.priority(), self.master_interval);
-        self.silent_at = now + down;
+        self.silent_at = now + down + self.held;
     }
 
+    /// Waits for so much longer, also after whoever is master for a moment only: those who hear one all begin to wait then.
     pub(super) fn hold_back(&mut self, by: Duration) {
-        self.silent_at += by;
+        self.silent_at += by.saturating_sub(self.held);
+        self.held = by;
     }
 
     pub(super) const fn silent_at(&self) -> Duration {
