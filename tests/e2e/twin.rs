@@ -5,7 +5,11 @@ use crate::{
     takeover::{NODES, VIP, becomes, file},
 };
 use anyhow::{Context as _, Result, ensure};
-use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+};
 
 pub fn cases() -> Vec<Case> {
     vec![
@@ -22,7 +26,7 @@ fn key(lab: &Lab, name: &str, digits: &str) -> Result<PathBuf> {
 }
 
 /// The file of [`file`], with a way to the host's stack on the inside, and the other director.
-fn paired(lab: &Lab, node: usize, priority: u8, key: &PathBuf) -> Result<String> {
+fn paired(lab: &Lab, node: usize, priority: u8, key: &Path) -> Result<String> {
     let text = file(lab, node, priority);
     let at = text.rfind("host = false").context("a port without a TAP")?;
     let (before, after) = text.split_at(at);
@@ -81,6 +85,7 @@ fn between_tarponds() -> Result<()> {
         Ok(rules.contains(&wanted))
     })?;
     says(&two, "both have the same")?;
+    says(&one, "both have the same")?;
     println!("{}", one.tarpon("twin")?);
     // What is of a node stays its own.
     let routers: Vec<api::Vrrp> = two.ask("vrrp")?;
