@@ -45,8 +45,8 @@ impl Kind {
 }
 
 /// How far in front of the frame at hand entries are fetched. A core has room for a few misses only, and drops or delays what is asked
-/// for beyond: all 32 of a burst at once cost twice as much as 12 to 16 (`benches/README.md`).
-pub(crate) const AHEAD: usize = 12;
+/// for beyond: all 32 of a burst at once cost half as much again at a million connections. Fewer than 16 are too few at ten million (`benches/README.md`).
+pub(crate) const AHEAD: usize = 18;
 
 /// The guess, its tags already on the way to the cache; `None` for packets that cannot be of a connection.
 #[inline]
