@@ -18,6 +18,7 @@ impl Lab {
             .directory
             .join(format!("capture{}", COUNT.fetch_add(1, Ordering::Relaxed)));
         let out = fs::File::create(&file).unwrap();
+        let said = file.with_extension("said");
         // Every port of the switch: they come and go with a server's boot, and a bridge shows only what it floods.
         let child = Command::new("ip")
             .args([
@@ -35,11 +36,23 @@ impl Lab {
             ])
             .arg("arp or (icmp6 and (ip6[40] == 135 or ip6[40] == 136))")
             .stdout(out)
-            .stderr(Stdio::null())
+            .stderr(fs::File::create(&said).unwrap())
             .stdin(Stdio::null())
             .spawn()
             .unwrap();
-        sleep(Duration::from_millis(500));
+        // A capture that never began has heard nothing, too.
+        let listening = || fs::read_to_string(&said).unwrap().contains("listening on");
+        for _ in 0..100 {
+            if listening() {
+                break;
+            }
+            sleep(Duration::from_millis(100));
+        }
+        assert!(
+            listening(),
+            "tcpdump does not listen: {}",
+            fs::read_to_string(&said).unwrap()
+        );
         Capture {
             child,
             file,
