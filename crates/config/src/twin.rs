@@ -71,15 +71,7 @@ impl Config {
     /// # Errors
     /// What is wrong with the text, or with what came of it here: one line each.
     pub fn with_shared(&self, text: &str) -> Result<Self, Vec<String>> {
-        let shared = read::unchecked(text)?;
-        let merged = Self {
-            compat_ipvs: shared.compat_ipvs,
-            marks: shared.marks,
-            access: shared.access,
-            services: shared.services,
-            settings: shared.settings,
-            ..self.clone()
-        };
+        let merged = self.sharing(read::unchecked(text)?);
         if merged.shared_to_toml() != text {
             let why =
                 "it is not as this director would write it: both want the same version of Tarpon";
@@ -95,15 +87,19 @@ impl Config {
 
     /// As [`Config::with_shared`], but neither checked nor of any use beyond being compared.
     fn compared(&self, text: &str) -> Option<Self> {
-        let shared = read::unchecked(text).ok()?;
-        Some(Self {
+        Some(self.sharing(read::unchecked(text).ok()?))
+    }
+
+    /// This one with what both have alike taken from `shared`.
+    fn sharing(&self, shared: Self) -> Self {
+        Self {
             compat_ipvs: shared.compat_ipvs,
             marks: shared.marks,
             access: shared.access,
             services: shared.services,
             settings: shared.settings,
             ..self.clone()
-        })
+        }
     }
 
     /// What becomes of what both have alike if `text` takes the place of this one's: one line a difference.

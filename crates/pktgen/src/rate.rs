@@ -18,6 +18,21 @@ pub enum Rate {
     Max,
 }
 
+impl Rate {
+    /// Frames of `size` bytes a second, check sequence included; `None` where that depends on what a device takes: [`Rate::Max`], or a
+    /// share of a link whose speed, bits a second, is not known.
+    #[must_use]
+    pub fn frames(self, size: u16, link_bps: Option<f64>) -> Option<f64> {
+        let per_frame = f64::from(size + WIRE_OVERHEAD) * 8.0;
+        match (self, link_bps) {
+            (Self::Packets(pps), _) => Some(pps),
+            (Self::Bits(bps), _) => Some(bps / per_frame),
+            (Self::Percent(share), Some(bps)) => Some(bps * share / 100.0 / per_frame),
+            (Self::Percent(_), None) | (Self::Max, _) => None,
+        }
+    }
+}
+
 impl FromStr for Rate {
     type Err = String;
 

@@ -245,17 +245,12 @@ impl Bench<'_> {
 
     /// Where the search begins, frames a second: what --rate says, or all this machine sends.
     fn top(&mut self, size: u16) -> Result<f64> {
-        let per_frame = f64::from(size + WIRE_OVERHEAD) * 8.0;
         let speed = self.args.wiring.link_speed.or(self.wired.speed_bps());
-        Ok(match (self.args.rate, speed) {
-            (Rate::Packets(pps), _) => pps,
-            (Rate::Bits(bps), _) => bps / per_frame,
-            (Rate::Percent(share), Some(bps)) => bps * share / 100.0 / per_frame,
-            // No speed is known: a short burst shows what can be sent.
-            (Rate::Percent(_), None) | (Rate::Max, _) => {
-                self.trial(Rate::Max, self.args.trial.min(1.0))?.sent.pps
-            }
-        })
+        match self.args.rate.frames(size, speed) {
+            Some(pps) => Ok(pps),
+            // A short burst shows what can be sent.
+            None => Ok(self.trial(Rate::Max, self.args.trial.min(1.0))?.sent.pps),
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{
     pcap,
     plot::{self, Point},
     prototype::Link,
-    rate::{Pace, Rate, WIRE_OVERHEAD},
+    rate::{Pace, Rate},
     report::{Report, say, si, write_json},
     run::{self, Both, Plan},
     search::{Search, Trial},
@@ -495,17 +495,12 @@ impl<'a> Bench<'a> {
             .iter()
             .map(|(size, _)| *size)
             .min();
-        let per_frame = f64::from(size.unwrap_or(64) + WIRE_OVERHEAD) * 8.0;
         let speed = self.args.wiring.link_speed.or(self.wired.speed_bps());
-        Ok(match (self.args.rate, speed) {
-            (Rate::Packets(pps), _) => pps,
-            (Rate::Bits(bps), _) => bps / per_frame,
-            (Rate::Percent(share), Some(bps)) => bps * share / 100.0 / per_frame,
-            (Rate::Percent(_), None) | (Rate::Max, _) => {
-                self.empty()?;
-                self.open(self.args.connections, Rate::Max)?.report.sent.pps
-            }
-        })
+        if let Some(pps) = self.args.rate.frames(size.unwrap_or(64), speed) {
+            return Ok(pps);
+        }
+        self.empty()?;
+        Ok(self.open(self.args.connections, Rate::Max)?.report.sent.pps)
     }
 }
 

@@ -11,12 +11,13 @@ use crate::{
 };
 use anyhow::{Context, Result, ensure};
 use core_affinity::CoreId;
+use dpdk::Eal;
 use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
-    thread,
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
@@ -52,6 +53,26 @@ pub struct Plan<'a> {
 
 /// What each worker sends: by the first end, and by the second in turns with it.
 pub type Both = (Frames, Option<Frames>);
+
+/// Starts a worker's thread, on a CPU of its own and with a cache of packet buffers where that can be had.
+pub fn spawn<T: Send + 'static>(
+    eal: &Eal,
+    core: CoreId,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> JoinHandle<T> {
+    let eal = eal.clone();
+    thread::spawn(move || {
+        if !core_affinity::set_for_current(core) {
+            eprintln!("warning: worker not pinned to CPU {}", core.id);
+        }
+        // Without it packet buffers cost a little more.
+        let _registered = eal
+            .register_thread()
+            .inspect_err(|error| eprintln!("warning: {error}"))
+            .ok();
+        work()
+    })
+}
 
 /// The CPUs the workers run on.
 ///
@@ -128,18 +149,8 @@ pub fn run_both(
     }
     for (worker, core) in ready.into_iter().zip(cores) {
         all.push((Arc::clone(&worker.counts), Arc::clone(&worker.has_sent_all)));
-        let (eal, phase) = (wired.eal.clone(), Arc::clone(&phase));
-        threads.push(thread::spawn(move || {
-            if !core_affinity::set_for_current(core) {
-                eprintln!("warning: worker not pinned to CPU {}", core.id);
-            }
-            // Without it packet buffers cost a little more.
-            let _registered = eal
-                .register_thread()
-                .inspect_err(|error| eprintln!("warning: {error}"))
-                .ok();
-            worker.run(&phase)
-        }));
+        let phase = Arc::clone(&phase);
+        threads.push(spawn(&wired.eal, core, move || worker.run(&phase)));
     }
     phase.set(Phase::SEND);
     watch(&all, plan, stop);

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     args::Wiring,
     rate::{Pace, Rate},
-    run::{place, port_counts, port_counts_since},
+    run::{place, port_counts, port_counts_since, spawn},
     template::Template,
     wiring::{Lane, Wired},
     worker::Phase,
@@ -76,18 +76,8 @@ pub fn run(wired: &mut Wired, plan: &Plan<'_>, stop: &AtomicBool) -> Result<Repo
     let mut threads = Vec::new();
     for (worker, core) in ready.into_iter().zip(cores) {
         all.push(Arc::clone(&worker.live));
-        let (eal, phase) = (wired.eal.clone(), Arc::clone(&phase));
-        threads.push(thread::spawn(move || {
-            if !core_affinity::set_for_current(core) {
-                eprintln!("warning: worker not pinned to CPU {}", core.id);
-            }
-            // Without it packet buffers cost a little more.
-            let _registered = eal
-                .register_thread()
-                .inspect_err(|error| eprintln!("warning: {error}"))
-                .ok();
-            worker.run(&phase)
-        }));
+        let phase = Arc::clone(&phase);
+        threads.push(spawn(&wired.eal, core, move || worker.run(&phase)));
     }
     let begun = Instant::now();
     phase.set(Phase::SEND);

@@ -10,10 +10,10 @@ use super::{
     splice::{Opening, Phase, Splice},
 };
 use crate::{DropReason, Output, context::Context, datagram, packet::Packet, transmit};
-use flowtable::{Entry, Generation, Key, Slot, V4, V6};
+use flowtable::{Entry, Generation, Key, Side, Slot, V4, V6};
 use std::{collections::VecDeque, net::SocketAddr};
 use types::Tick;
-use wire::{Frame, tcp};
+use wire::{Frame, protocol, tcp};
 
 /// Handshakes one worker has begun with servers, and looks after, at most: a second's worth of them.
 const MOST: usize = 1 << 15;
@@ -147,22 +147,13 @@ pub(in super::super) fn from_client<I: Ip, F: Frame, O: Output<F>>(
             cx.local
                 .traffic
                 .incoming(entry.server(), packet.ip_len.into());
-            known::advance::<I, F, O>(
-                cx,
-                packet.protocol,
-                tcp::SYN,
-                entry,
-                flowtable::Side::Virtual,
-            );
-            let (slot, generation) = (entry.slot(), entry.state().generation());
+            known::advance::<I, F, O>(cx, protocol::TCP, tcp::SYN, entry, Side::Virtual);
             let [wait, ..] = WAITS;
-            let due = cx.now.low().wrapping_add(wait);
-            let six = I::SIX;
             let pending = Pending {
-                slot,
-                generation,
-                six,
-                due,
+                slot: entry.slot(),
+                generation: entry.state().generation(),
+                six: I::SIX,
+                due: cx.now.low().wrapping_add(wait),
             };
             cx.local.asked.push(0, pending);
             syn::<I, F, O>(cx, &entry.key(), &splice, target);
@@ -209,37 +200,15 @@ pub(in super::super) fn from_server<I: Ip, F: Frame, O: Output<F>>(
         }
         Phase::Asked if said.flags & tcp::RST != 0 => {
             if splice.step(Phase::Asked, Phase::Over) {
-                count::<I, F, O>(cx, packet, entry);
-                let flags = said.flags;
-                known::advance::<I, F, O>(
-                    cx,
-                    packet.protocol,
-                    flags,
-                    entry,
-                    flowtable::Side::Server,
-                );
+                server_said::<I, F, O>(cx, packet, entry, said.flags);
                 reset_client::<I, F, O>(cx, &entry.key(), &splice);
             }
         }
         Phase::Asked if both => {
             let options = Options::of(frame, packet);
             if splice.open(said.sequence.get(), &options) {
-                count::<I, F, O>(cx, packet, entry);
-                let flags = said.flags;
-                known::advance::<I, F, O>(
-                    cx,
-                    packet.protocol,
-                    flags,
-                    entry,
-                    flowtable::Side::Server,
-                );
-                known::advance::<I, F, O>(
-                    cx,
-                    packet.protocol,
-                    tcp::ACK,
-                    entry,
-                    flowtable::Side::Virtual,
-                );
+                server_said::<I, F, O>(cx, packet, entry, said.flags);
+                known::advance::<I, F, O>(cx, protocol::TCP, tcp::ACK, entry, Side::Virtual);
                 open_both::<I, F, O>(
                     cx,
                     &entry.key(),
@@ -254,14 +223,17 @@ pub(in super::super) fn from_server<I: Ip, F: Frame, O: Output<F>>(
     Err(DropReason::Handshake)
 }
 
-fn count<I: Ip, F: Frame, O: Output<F>>(
+/// Counts the server's packet, and what it does to the connection.
+fn server_said<I: Ip, F: Frame, O: Output<F>>(
     cx: &Context<'_, F, O>,
     packet: &Packet,
     entry: &Entry<'_, I>,
+    flags: u8,
 ) {
     cx.local
         .traffic
         .outgoing(entry.server(), packet.ip_len.into());
+    known::advance::<I, F, O>(cx, protocol::TCP, flags, entry, Side::Server);
 }
 
 fn client<I: Ip>(key: &Key<I::Addr>) -> SocketAddr {

@@ -126,35 +126,32 @@ impl<'a> Splice<'a> {
             | options.scale.map_or(NO_SCALE, u32::from) << SCALED
             | if options.sack { SACK } else { 0 }
             | options.timestamps.map_or(0, |_| TIMESTAMPS);
-        let fields = [
-            (self.isn, isn),
-            (self.cookie, cookie),
-            (self.theirs, theirs),
-            (self.ours, ours),
-            (self.options, word),
-            (self.sequence, 0),
-            (self.time, window.into()),
-            (self.phase, 0),
-        ];
-        for (field, value) in fields {
+        let said = [isn, cookie, theirs, ours, word, 0, window.into(), 0];
+        for (field, value) in self.words().into_iter().zip(said) {
             field.store(value, Relaxed);
         }
     }
 
     /// Takes over what another slot says: for a copy of the table.
     pub fn copy(&self, from: &Splice<'_>) {
-        for (to, from) in [
-            (self.isn, from.isn),
-            (self.cookie, from.cookie),
-            (self.theirs, from.theirs),
-            (self.ours, from.ours),
-            (self.options, from.options),
-            (self.sequence, from.sequence),
-            (self.time, from.time),
-            (self.phase, from.phase),
-        ] {
+        for (to, from) in self.words().into_iter().zip(from.words()) {
             to.store(from.load(Acquire), Relaxed);
         }
+    }
+
+    /// As they stand there.
+    const fn words(&self) -> [&'a AtomicU32; 8] {
+        let Self {
+            isn,
+            cookie,
+            theirs,
+            ours,
+            options,
+            sequence,
+            time,
+            phase,
+        } = *self;
+        [isn, cookie, theirs, ours, options, sequence, time, phase]
     }
 
     /// What the client said.

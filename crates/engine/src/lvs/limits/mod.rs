@@ -76,9 +76,8 @@ impl Gate {
             client_mask,
         }
     }
-}
 
-impl Gate {
+    /// What can be said without counting.
     fn may_come<I: Ip>(
         &self,
         shared: &Shared,
