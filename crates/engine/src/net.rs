@@ -120,6 +120,8 @@ pub(crate) struct Net {
     fib6: Fib<u128>,
     /// Per interface, a default route of its own (IPv4, IPv6).
     defaults: Box<[[Option<NextHop>; 2]]>,
+    /// Of either family there is at most one of those.
+    one_default: bool,
     local4: AddressTable<u32>,
     local6: AddressTable<u128>,
     vip_filter: [u64; FILTER_WORDS],
@@ -136,6 +138,7 @@ impl Default for Net {
             fib4: Fib::new(Vec::new()),
             fib6: Fib::new(Vec::new()),
             defaults: Box::default(),
+            one_default: true,
             local4: AddressTable::new(&[]),
             local6: AddressTable::new(&[]),
             vip_filter: [0; FILTER_WORDS],
@@ -265,6 +268,13 @@ impl Net {
     #[inline]
     pub fn exit6(&self, ip: u128) -> Option<&Exit> {
         self.exits.get(self.fib6.lookup(ip)? as usize)
+    }
+
+    /// Whether [`Net::route_back`] of an address that is on no link says what [`Net::route`] does, whatever interface it is asked for.
+    #[must_use]
+    #[inline]
+    pub const fn leads_back(&self) -> bool {
+        self.one_default
     }
 
     /// The way back to the sender of a packet that came in on `interface`: as [`Net::route`], but link-local addresses

@@ -96,9 +96,17 @@ pub(crate) fn burst<F: Frame, O: Output<F>>(
         if stop == Stop::End {
             continue;
         }
-        let (Some(lookup), Some(frame)) = (lookups.split_off_first_mut(), frames.next()) else {
+        let (Some(lookup), Some(mut frame)) = (lookups.split_off_first_mut(), frames.next()) else {
             break;
         };
+        if stop == Stop::Unknown
+            && cx.snapshot.cookies.any_at_once()
+            && lvs::answer_at_once(cx, &mut frame, lookup)
+        {
+            run.add(cx, lookup.out, frame.total_len());
+            cx.out.transmit(lookup.out, frame);
+            continue;
+        }
         let back = match (lookup.kind(), stop) {
             (Kind::Odd, _) => odd_one(cx, port, frame, &mut odd),
             (_, Stop::Unknown) => Some(frame),

@@ -15,6 +15,7 @@ impl Sum {
     }
 
     /// Adds the next bytes of the message.
+    #[inline]
     pub fn add(&mut self, bytes: &[u8]) {
         let folded = fold(words(bytes));
         // A piece that starts at an odd offset has its bytes in the other halves of the words.
@@ -25,6 +26,12 @@ impl Sum {
         };
         self.sum += u64::from(folded);
         self.odd ^= bytes.len() & 1 == 1;
+    }
+
+    /// Adds a 32-bit field (in host order) as if at an even offset.
+    #[inline]
+    pub fn add32(&mut self, value: u32) {
+        self.sum += u64::from(value);
     }
 
     /// Adds a 16-bit field (in host order) as if at an even offset.
@@ -46,6 +53,7 @@ impl Sum {
 
     /// The pseudo-header of TCP, UDP over IPv4. Addresses in host order, `len` of the layer-4 part.
     #[must_use]
+    #[inline]
     pub fn pseudo4(source: u32, destination: u32, protocol: u8, len: u16) -> Self {
         Self {
             sum: u64::from(source) + u64::from(destination) + u64::from(protocol) + u64::from(len),
@@ -56,6 +64,7 @@ impl Sum {
 
     /// The pseudo-header of TCP, UDP, `ICMPv6` over IPv6. Addresses in host order, `len` of the layer-4 part.
     #[must_use]
+    #[inline]
     pub fn pseudo6(source: u128, destination: u128, protocol: u8, len: u32) -> Self {
         Self {
             sum: u64::from(fold128(source))
@@ -204,6 +213,35 @@ impl Delta {
 /// Adds 16-bit big-endian words, eight bytes at a time. The result is congruent, not folded.
 #[inline]
 fn words(bytes: &[u8]) -> u64 {
+    if bytes.len() < LONG {
+        words_of_few(bytes)
+    } else {
+        words_of_many(bytes)
+    }
+}
+
+/// From so many bytes on it pays to add several words at once.
+const LONG: usize = 128;
+
+/// As [`words_of_many`], one word after the other.
+#[inline]
+fn words_of_few(bytes: &[u8]) -> u64 {
+    let (fours, rest) = bytes.as_chunks::<4>();
+    let mut sum = 0u64;
+    for four in fours {
+        sum += u64::from(u32::from_ne_bytes(*four));
+    }
+    sum += match *rest {
+        [a, b, c] => u64::from(u32::from_ne_bytes([a, b, c, 0])),
+        [a, b] => u64::from(u32::from_ne_bytes([a, b, 0, 0])),
+        [a] => u64::from(u32::from_ne_bytes([a, 0, 0, 0])),
+        _ => 0,
+    };
+    u64::from(u16::from_be(fold(sum)))
+}
+
+#[inline(never)]
+fn words_of_many(bytes: &[u8]) -> u64 {
     let (chunks, rest) = bytes.as_chunks::<8>();
     // One's-complement addition does not care about the word size or, but for a swap at the end, the byte order.
     let mut low = 0u64;

@@ -4,8 +4,8 @@ use super::{family::Ip, tunnel::Inner};
 use crate::net::{Exit, Net};
 use flowtable::{OnWire, V4, V6};
 use wire::{
-    Delta, Ethernet, FromBytes, Immutable, IntoBytes, KnownLayout, Plain4, Plain6, TcpRest, U16,
-    U32, ipv4, ipv6, protocol,
+    Delta, Ethernet, FromBytes, Immutable, IntoBytes, Ipv6, KnownLayout, Plain4, Plain6, Sum,
+    TcpRest, U16, U32, ipv4, ipv6, protocol,
 };
 
 /// An address family's headers in one piece.
@@ -22,6 +22,8 @@ pub(crate) trait Headers: Ip {
     fn protocol(plain: &Self::Plain) -> u8;
     /// What a lookup needs of it.
     fn on_wire(plain: &Self::Plain) -> OnWire<Self>;
+    /// The source.
+    fn source(plain: &Self::Plain) -> Self::Addr;
     /// The destination.
     fn destination(plain: &Self::Plain) -> Self::Addr;
     /// Time to live.
@@ -36,6 +38,11 @@ pub(crate) trait Headers: Ip {
     fn put_source(plain: &mut Self::Plain, to: (u64, u64));
     /// Replaces the destination likewise.
     fn put_destination(plain: &mut Self::Plain, to: (u64, u64));
+    /// Makes the header that of an answer without options or data: the ends change places, and what else it says is our own.
+    /// `len`: bytes behind the IP header.
+    fn turn(plain: &mut Self::Plain, len: u16, ttl: u8);
+    /// The sum over the pseudo-header for `len` bytes.
+    fn pseudo(plain: &Self::Plain, len: u16) -> Sum;
     /// The way out to an address.
     fn exit(net: &Net, to: Self::Addr) -> Option<&Exit>;
 }
@@ -65,6 +72,10 @@ impl Headers for V4 {
             ports: plain.upper.ports(),
             protocol: plain.ip.protocol,
         }
+    }
+    #[inline(always)]
+    fn source(plain: &Plain4) -> u32 {
+        plain.ip.source.get()
     }
     #[inline(always)]
     fn destination(plain: &Plain4) -> u32 {
@@ -104,6 +115,22 @@ impl Headers for V4 {
         plain.ip.destination = word(to.0);
     }
     #[inline(always)]
+    fn turn(plain: &mut Plain4, len: u16, ttl: u8) {
+        let ip = &mut plain.ip;
+        ip.tos = 0;
+        ip.total_len.set(len.saturating_add(HEADER4));
+        ip.id.set(0);
+        ip.fragment.set(ipv4::DONT_FRAGMENT);
+        ip.ttl = ttl;
+        std::mem::swap(&mut ip.source, &mut ip.destination);
+        ip.fill_checksum();
+    }
+    #[inline(always)]
+    fn pseudo(plain: &Plain4, len: u16) -> Sum {
+        let ip = &plain.ip;
+        Sum::pseudo4(ip.source.get(), ip.destination.get(), ip.protocol, len)
+    }
+    #[inline(always)]
     fn exit(net: &Net, to: u32) -> Option<&Exit> {
         net.exit4(to)
     }
@@ -134,6 +161,10 @@ impl Headers for V6 {
             ports: plain.upper.ports(),
             protocol: plain.ip.next_header,
         }
+    }
+    #[inline(always)]
+    fn source(plain: &Plain6) -> u128 {
+        plain.ip.source()
     }
     #[inline(always)]
     fn destination(plain: &Plain6) -> u128 {
@@ -169,6 +200,19 @@ impl Headers for V6 {
         plain.ip.destination = words(to);
     }
     #[inline(always)]
+    fn turn(plain: &mut Plain6, len: u16, ttl: u8) {
+        let ip = &mut plain.ip;
+        ip.version_class_flow = Ipv6::class(0);
+        ip.payload_len.set(len);
+        ip.hop_limit = ttl;
+        std::mem::swap(&mut ip.source, &mut ip.destination);
+    }
+    #[inline(always)]
+    fn pseudo(plain: &Plain6, len: u16) -> Sum {
+        let ip = &plain.ip;
+        Sum::pseudo6(ip.source(), ip.destination(), ip.next_header, len.into())
+    }
+    #[inline(always)]
     fn exit(net: &Net, to: u128) -> Option<&Exit> {
         net.exit6(to)
     }
@@ -192,6 +236,9 @@ fn mend(field: &mut U16, by: impl FnOnce(u16) -> u16) {
     *field = U16::from_bytes(by(u16::from_le_bytes(field.to_bytes())).to_le_bytes());
 }
 
+/// Bytes of an IPv4 header without options.
+const HEADER4: u16 = 20;
+const _: () = assert!(HEADER4 as usize == ipv4::LEN);
 /// Bytes of an IPv6 header.
 const HEADER6: u16 = 40;
 const _: () = assert!(HEADER6 as usize == ipv6::LEN);

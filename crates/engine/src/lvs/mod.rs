@@ -51,7 +51,7 @@ pub(crate) use age::{Hands, age, go_on};
 pub(crate) use busy::Busy;
 pub(crate) use check::{check, vips};
 pub(crate) use connect::{class, marks_count, protocol_of, serves, stray};
-pub(crate) use cookies::{Asked, Guards, Secret, Splice, Tallies, ask_again};
+pub(crate) use cookies::{Asked, Guards, Secret, Splice, Tallies, answer_at_once, ask_again};
 pub(crate) use defence::{Defences, Defender, defend};
 pub(crate) use entry::is_nat;
 pub use error::{ServiceError, ServiceName};

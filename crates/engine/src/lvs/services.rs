@@ -362,7 +362,13 @@ impl Services {
         !self.callers.is_empty()
     }
 
-    /// Every service.
+    /// The service in that place of the list.
+    #[inline]
+    pub fn at(&self, place: u32) -> Option<&Service> {
+        Some(self.list.get(place as usize)?)
+    }
+
+    /// Every service, in the list's order.
     pub fn all(&self) -> impl Iterator<Item = &Service> {
         self.list.iter().map(AsRef::as_ref)
     }

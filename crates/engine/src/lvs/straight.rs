@@ -265,7 +265,9 @@ fn to_client<I: Headers, U: Upper, F: Frame, O: Output<F>>(
 
 /// The packet's headers.
 #[inline(always)]
-fn headers<I: Headers, U: Upper>(bytes: &mut [u8]) -> Option<(&mut I::Plain, &mut U::Rest)> {
+pub(super) fn headers<I: Headers, U: Upper>(
+    bytes: &mut [u8],
+) -> Option<(&mut I::Plain, &mut U::Rest)> {
     let (plain, rest) = I::Plain::mut_from_prefix(bytes).ok()?;
     Some((plain, U::Rest::mut_from_prefix(rest).ok()?.0))
 }
@@ -283,7 +285,7 @@ fn find<'a, I: Headers, F: Frame, O: Output<F>>(
 
 /// The MAC of the next hop, if it is known.
 #[inline(always)]
-fn mac_of<F: Frame, O: Output<F>>(
+pub(super) fn mac_of<F: Frame, O: Output<F>>(
     cx: &Context<'_, F, O>,
     exit: &Exit,
     next: impl FnOnce() -> Option<NextHop>,
@@ -299,7 +301,7 @@ fn mac_of<F: Frame, O: Output<F>>(
 }
 
 #[inline(always)]
-fn address(ether: &mut Ethernet, exit: &Exit, to: MacAddr) {
+pub(super) fn address(ether: &mut Ethernet, exit: &Exit, to: MacAddr) {
     ether.destination = to.0;
     ether.source = exit.mac.0;
 }

@@ -58,6 +58,15 @@ impl Net {
             fib6: Fib::new(routes.prefixes6),
             hops: routes.hops.into(),
             exits: Box::default(),
+            one_default: (0..2).all(|family| {
+                let of = |defaults: &[_; 2]| defaults.get(family).is_some_and(Option::is_some);
+                routes
+                    .defaults
+                    .iter()
+                    .filter(|defaults| of(defaults))
+                    .count()
+                    < 2
+            }),
             defaults: routes.defaults.into(),
             interfaces,
             ports,

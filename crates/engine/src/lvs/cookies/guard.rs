@@ -1,16 +1,36 @@
 //! What a snapshot's services do under a flood: compiled when it is published.
 
 use super::super::{
+    family::Ip,
     schedule,
     services::{Service, Services, Target},
 };
 use crate::model::{Limits, ServiceKey};
+use flowtable::{Family, V4, V6};
 use hashbrown::HashMap;
+use std::net::IpAddr;
 use types::{ForwardingMethod, ServiceId, SynCookies};
 
 /// Of the services that do anything.
 #[derive(Debug, Default)]
-pub(crate) struct Guards(HashMap<ServiceId, Guard>);
+pub(crate) struct Guards {
+    guards: HashMap<ServiceId, Guard>,
+    doors: HashMap<Door, AtOnce>,
+}
+
+/// Where a service is: its address as it stands in a header, its port, whether that is IPv6.
+type Door = ((u64, u64), u16, bool);
+
+/// A service whose SYNs are answered with a cookie whoever sends them and whatever else stands: there is nothing else to ask.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct AtOnce {
+    /// Its place in the list.
+    pub place: u32,
+    /// As in [`Guard`].
+    pub when: SynCookies,
+    /// As in [`How::Cookie`].
+    pub mtu: u16,
+}
 
 /// One service's.
 #[derive(Debug)]
@@ -39,32 +59,65 @@ impl Guards {
         let wanted = limits
             .iter()
             .filter(|(_, limits)| limits.syn_cookies != SynCookies::Off);
-        let wanted: HashMap<ServiceKey, SynCookies> = wanted
-            .map(|(key, limits)| (*key, limits.syn_cookies))
-            .collect();
+        let wanted: HashMap<ServiceKey, &Limits> =
+            wanted.map(|(key, limits)| (*key, limits)).collect();
+        let mut all = Self::default();
         if wanted.is_empty() {
-            return Self::default();
+            return all;
         }
-        let guards = services.all().filter_map(|service| {
-            let when = *wanted.get(&service.key)?;
-            let how = how(service, services)?;
-            Some((service.id, Guard { when, how }))
-        });
-        Self(guards.collect())
+        for (service, place) in services.all().zip(0..) {
+            let Some(limits) = wanted.get(&service.key) else {
+                continue;
+            };
+            let Some(how) = how(service, services) else {
+                continue;
+            };
+            let when = limits.syn_cookies;
+            if let How::Cookie { mtu } = how
+                && let Some(door) = door(service, limits)
+            {
+                all.doors.insert(door, AtOnce { place, when, mtu });
+            }
+            all.guards.insert(service.id, Guard { when, how });
+        }
+        all
+    }
+
+    /// The service there whose SYNs are answered at once.
+    #[inline]
+    pub(super) fn at_once<I: Ip>(&self, address: I::Addr, port: u16) -> Option<&AtOnce> {
+        self.doors.get(&(I::words(address), port, I::SIX))
     }
 
     /// Whether any does.
     pub fn any(&self) -> bool {
-        !self.0.is_empty()
+        !self.guards.is_empty()
+    }
+
+    /// Whether some answer SYNs at once.
+    #[inline]
+    pub fn any_at_once(&self) -> bool {
+        !self.doors.is_empty()
     }
 
     /// The service's.
     pub fn of(&self, service: ServiceId) -> Option<&Guard> {
-        if self.0.is_empty() {
+        if self.guards.is_empty() {
             return None;
         }
-        self.0.get(&service)
+        self.guards.get(&service)
     }
+}
+
+/// Where the service is, if nobody is kept out and it has an address and a port of its own.
+fn door(service: &Service, limits: &Limits) -> Option<Door> {
+    let open = limits.allow.is_empty() && limits.deny.is_empty() && limits.connections.is_none();
+    let address = service.key.address().filter(|a| open && a.port() != 0)?;
+    let words = match address.ip() {
+        IpAddr::V4(ip) => V4::words(ip.to_bits()),
+        IpAddr::V6(ip) => V6::words(ip.to_bits()),
+    };
+    Some((words, address.port(), address.is_ipv6()))
 }
 
 fn how(service: &Service, services: &Services) -> Option<How> {

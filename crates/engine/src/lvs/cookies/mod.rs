@@ -11,6 +11,7 @@
 //! Where servers are reached directly, SYNs go to the server that a hash of their ends says ([`hashed`]).
 
 mod ask;
+mod at_once;
 mod flood;
 mod guard;
 mod hashed;
@@ -21,6 +22,7 @@ mod tally;
 
 pub(crate) use ask::{Asked, ask_again};
 pub(super) use ask::{from_client, from_server};
+pub(crate) use at_once::answer_at_once;
 pub(crate) use flood::Flood;
 pub(crate) use guard::Guards;
 pub(crate) use secret::Secret;
@@ -41,7 +43,7 @@ use guard::{Guard, How};
 use options::Options;
 use secret::{Refusal, SLOT_MS};
 use std::net::SocketAddr;
-use types::PortId;
+use types::{PortId, Tick};
 use wire::{Frame, FromBytes, Tcp, protocol, tcp};
 
 /// How long after a flood acknowledgements of its cookies are looked for.
@@ -146,26 +148,8 @@ fn answer<I: Ip, F: Frame, O: Output<F>>(
         return;
     };
     let asked = Options::of(&frame, packet);
-    // RFC 9293 3.7.1: without a word it is 536, or 1220 over IPv6.
-    let size = asked.size.unwrap_or(if I::SIX { 1220 } else { 536 });
-    let secret = &cx.shared.secret;
-    let (cookie, _) = secret.cookie::<I>(tuple, syn.sequence.get(), size, cx.now);
-    // What the timestamp does not carry cannot be remembered, and is not agreed on.
-    let said = match asked.timestamps {
-        None => Options {
-            size: Some(segment_size::<I>(mtu)),
-            ..Options::default()
-        },
-        Some((value, _)) => Options {
-            size: Some(segment_size::<I>(mtu)),
-            scale: asked.scale.map(|_| splice::SCALE),
-            sack: asked.sack,
-            timestamps: Some((
-                options::stamp(secret.clock(cx.now), asked.scale, asked.sack),
-                value,
-            )),
-        },
-    };
+    let sequence = syn.sequence.get();
+    let (cookie, said) = what_is_said::<I>(&cx.shared.secret, tuple, sequence, &asked, mtu, cx.now);
     let answer = Segment {
         source: SocketAddr::new(I::ip(tuple.other), tuple.other_port),
         destination: SocketAddr::new(client, tuple.client_port),
@@ -179,6 +163,38 @@ fn answer<I: Ip, F: Frame, O: Output<F>>(
     if let Some((frame, _)) = built {
         transmit::send(cx, frame, crate::datagram::L3, next);
     }
+}
+
+/// The cookie a SYN is answered with, and the options.
+#[inline]
+fn what_is_said<I: Ip>(
+    secret: &Secret,
+    tuple: &Tuple<I::Addr>,
+    isn: u32,
+    asked: &Options,
+    mtu: u16,
+    now: Tick,
+) -> (u32, Options) {
+    // RFC 9293 3.7.1: without a word it is 536, or 1220 over IPv6.
+    let size = asked.size.unwrap_or(if I::SIX { 1220 } else { 536 });
+    let (cookie, _) = secret.cookie::<I>(tuple, isn, size, now);
+    // What the timestamp does not carry cannot be remembered, and is not agreed on.
+    let said = match asked.timestamps {
+        None => Options {
+            size: Some(segment_size::<I>(mtu)),
+            ..Options::default()
+        },
+        Some((value, _)) => Options {
+            size: Some(segment_size::<I>(mtu)),
+            scale: asked.scale.map(|_| splice::SCALE),
+            sack: asked.sack,
+            timestamps: Some((
+                options::stamp(secret.clock(now), asked.scale, asked.sack),
+                value,
+            )),
+        },
+    };
+    (cookie, said)
 }
 
 /// A packet that may acknowledge a cookie: if it does, a connection is made of it. Whatever data it carries the client sends again.

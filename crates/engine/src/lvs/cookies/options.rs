@@ -9,6 +9,8 @@ use wire::{
 
 /// Bytes of options in a TCP header at most.
 const MOST: usize = 40;
+/// Words of those that are written here.
+const WORDS: usize = 6;
 /// The largest window scale (RFC 7323 2.3).
 const MAX_SCALE: u8 = 14;
 
@@ -37,49 +39,67 @@ impl Options {
             return found;
         };
         let mut copy: ArrayVec<u8, MOST> = options.iter().copied().take(MOST).collect();
-        tcp::each_option(&mut copy, |kind, contents| match (kind, &*contents) {
-            (kind::MSS, [high, low]) => found.size = Some(u16::from_be_bytes([*high, *low])),
-            (kind::SCALE, [scale]) => found.scale = Some((*scale).min(MAX_SCALE)),
-            (kind::SACK_PERMITTED, []) => found.sack = true,
-            (kind::TIMESTAMPS, [a, b, c, d, e, f, g, h]) => {
-                let ours = u32::from_be_bytes([*a, *b, *c, *d]);
-                let theirs = u32::from_be_bytes([*e, *f, *g, *h]);
-                found.timestamps = Some((ours, theirs));
-            }
-            _ => {}
-        });
+        found.read(&mut copy);
         found
     }
 
-    /// As they stand in a header, a multiple of four bytes.
+    /// Those that stand there.
+    #[inline]
+    pub fn read(&mut self, options: &mut [u8]) {
+        tcp::each_option(options, |kind, contents| match (kind, &*contents) {
+            (kind::MSS, [high, low]) => self.size = Some(u16::from_be_bytes([*high, *low])),
+            (kind::SCALE, [scale]) => self.scale = Some((*scale).min(MAX_SCALE)),
+            (kind::SACK_PERMITTED, []) => self.sack = true,
+            (kind::TIMESTAMPS, [a, b, c, d, e, f, g, h]) => {
+                let ours = u32::from_be_bytes([*a, *b, *c, *d]);
+                let theirs = u32::from_be_bytes([*e, *f, *g, *h]);
+                self.timestamps = Some((ours, theirs));
+            }
+            _ => {}
+        });
+    }
+
+    /// As they stand in a header.
     pub fn bytes(&self) -> ArrayVec<u8, MOST> {
-        let mut bytes = ArrayVec::new();
-        // 24 bytes at most.
-        let mut put = |part: &[u8]| {
-            let _ = bytes.try_extend_from_slice(part);
+        let words = self.words();
+        words.iter().flat_map(|word| word.to_be_bytes()).collect()
+    }
+
+    /// The same in whole words.
+    #[inline]
+    pub fn words(&self) -> ArrayVec<u32, WORDS> {
+        let mut words = ArrayVec::new();
+        // There is room for all there are.
+        let mut put = |word| {
+            let _ = words.try_push(word);
         };
         if let Some(size) = self.size {
-            put(&[kind::MSS, 4]);
-            put(&size.to_be_bytes());
+            let [high, low] = size.to_be_bytes();
+            put(u32::from_be_bytes([kind::MSS, 4, high, low]));
         }
         match (self.sack, self.timestamps) {
             (false, None) => {}
-            (true, None) => put(&[kind::NOTHING, kind::NOTHING, kind::SACK_PERMITTED, 2]),
+            (true, None) => put(u32::from_be_bytes([
+                kind::NOTHING,
+                kind::NOTHING,
+                kind::SACK_PERMITTED,
+                2,
+            ])),
             (sack, Some((value, echo))) => {
-                put(if sack {
-                    &[kind::SACK_PERMITTED, 2]
+                let (a, b) = if sack {
+                    (kind::SACK_PERMITTED, 2)
                 } else {
-                    &[kind::NOTHING, kind::NOTHING]
-                });
-                put(&[kind::TIMESTAMPS, 10]);
-                put(&value.to_be_bytes());
-                put(&echo.to_be_bytes());
+                    (kind::NOTHING, kind::NOTHING)
+                };
+                put(u32::from_be_bytes([a, b, kind::TIMESTAMPS, 10]));
+                put(value);
+                put(echo);
             }
         }
         if let Some(scale) = self.scale {
-            put(&[kind::NOTHING, kind::SCALE, 3, scale]);
+            put(u32::from_be_bytes([kind::NOTHING, kind::SCALE, 3, scale]));
         }
-        bytes
+        words
     }
 }
 
