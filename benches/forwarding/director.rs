@@ -398,6 +398,7 @@ pub fn desired(path: Path) -> Result<Desired> {
             addresses: addresses?,
             host: false,
             offloads: Offloads::default(),
+            rp_filter: types::RpFilter::Off,
         })
     };
     let route = |to: &str, is_ipv6| -> Result<Route> {

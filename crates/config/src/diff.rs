@@ -180,6 +180,8 @@ fn ports(changes: &mut Changes, old: &[Port], new: &[Port]) {
             changes.optional(e, &of("mac"), a.mac.as_ref(), b.mac.as_ref());
             changes.value(e, &of("host"), host(&a.host), host(&b.host));
             changes.value(e, &of("promiscuous"), a.promiscuous, b.promiscuous);
+            let (was, is) = (a.rp_filter.word(), b.rp_filter.word());
+            changes.value(Effect::Reload, &of("rp_filter"), was, is);
             addresses(changes, &of("address "), &a.addresses, &b.addresses);
             changes.optional(
                 Effect::Reload,
@@ -212,6 +214,8 @@ fn vlans(changes: &mut Changes, old: &[Vlan], new: &[Vlan]) {
             let of = |what: &str| format!("vlan {}: {what}", b.name);
             changes.value(e, &of("port"), &a.port, &b.port);
             changes.value(e, &of("id"), a.id.get(), b.id.get());
+            let (was, is) = (a.rp_filter.word(), b.rp_filter.word());
+            changes.value(e, &of("rp_filter"), was, is);
             addresses(changes, &of("address "), &a.addresses, &b.addresses);
             changes.optional(e, &of("gateway"), a.gateway.as_ref(), b.gateway.as_ref());
             changes.optional(e, &of("gateway6"), a.gateway6.as_ref(), b.gateway6.as_ref());

@@ -11,8 +11,8 @@ use std::{
     str::FromStr,
 };
 use types::{
-    Family, ForwardingMethod, IpNet, MacAddr, Mark, PersistenceEngine, Protocol, Scheduler,
-    SchedulerFlag, ServiceKey, Tunnel, VlanId, Weight,
+    Family, ForwardingMethod, IpNet, MacAddr, Mark, PersistenceEngine, Protocol, RpFilter,
+    Scheduler, SchedulerFlag, ServiceKey, Tunnel, VlanId, Weight,
 };
 
 /// A whole configuration.
@@ -204,6 +204,8 @@ pub struct Port {
     pub host: HostTap,
     /// Whether it receives frames for other stations' MACs too (the engine drops them, counted).
     pub promiscuous: bool,
+    /// What is asked of sources.
+    pub rp_filter: RpFilter,
 }
 
 impl Port {
@@ -244,6 +246,8 @@ pub struct Vlan {
     pub port: String,
     /// The 802.1Q id.
     pub id: VlanId,
+    /// As of a port.
+    pub rp_filter: RpFilter,
     /// Own addresses with their prefixes.
     pub addresses: Vec<IpNet>,
     /// Default route, IPv4.

@@ -162,6 +162,7 @@ struct PortTable<'c> {
     gateway6: Option<Ipv6Addr>,
     host: FlagOr<&'c str>,
     promiscuous: bool,
+    rp_filter: &'static str,
 }
 
 #[derive(Serialize)]
@@ -169,6 +170,7 @@ struct VlanTable<'c> {
     name: &'c str,
     port: &'c str,
     id: u16,
+    rp_filter: &'static str,
     addresses: &'c [IpNet],
     #[serde(skip_serializing_if = "Option::is_none")]
     gateway: Option<Ipv4Addr>,
@@ -429,6 +431,7 @@ fn file(config: &Config) -> File<'_> {
                 name: &v.name,
                 port: &v.port,
                 id: v.id.get(),
+                rp_filter: v.rp_filter.word(),
                 addresses: &v.addresses,
                 gateway: v.gateway,
                 gateway6: v.gateway6,
@@ -472,6 +475,7 @@ fn port(port: &Port) -> PortTable<'_> {
             HostTap::Named(name) => FlagOr::Other(name),
         },
         promiscuous: port.promiscuous,
+        rp_filter: port.rp_filter.word(),
     }
 }
 

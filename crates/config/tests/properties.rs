@@ -417,6 +417,7 @@ fn configs() -> impl Strategy<Value = Config> {
                 ][usize::from(host)]
                 .clone(),
                 promiscuous,
+                rp_filter: types::RpFilter::WORDS[pages].1,
             });
             if routes {
                 config.routes.push(Route {

@@ -45,6 +45,8 @@ drop_reasons! {
     IpChecksum = "ip_checksum",
     /// A source address no packet may have (multicast, broadcast, loopback, or one of our own).
     IpSource = "ip_source",
+    /// A source address that answers would not leave to by the interface it came in on (its `rp_filter`).
+    ReversePath = "reverse_path",
     /// An IPv6 extension header chain that is malformed, or longer than the parser follows.
     Ipv6Extensions = "ipv6_extensions",
     /// The packet ends inside its TCP, UDP or ICMP header.

@@ -7,7 +7,7 @@ use crate::{
     icmp::{self, IcmpError},
     localstack,
     net::is_link_local,
-    packet::{Addresses, Packet, is_martian},
+    packet::{Addresses, Packet, wrong_source},
     transmit,
 };
 use wire::{Frame, FromBytes, Ipv4, Ipv6, ipv4};
@@ -28,8 +28,8 @@ pub(crate) fn route<F: Frame, O: Output<F>>(
         cx.drop(frame, DropReason::Multicast);
         return;
     }
-    if is_martian(net, packet) {
-        cx.drop(frame, DropReason::IpSource);
+    if let Some(reason) = wrong_source(net, packet) {
+        cx.drop(frame, reason);
         return;
     }
     if stays_on_link(&packet.addresses) {

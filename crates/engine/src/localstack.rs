@@ -60,6 +60,10 @@ pub(crate) fn deliver<F: Frame, O: Output<F>>(
         nd::receive(cx, frame, packet, port);
         return;
     }
+    if !net.takes_from(packet.addresses.source(), packet.interface) {
+        cx.drop(frame, DropReason::ReversePath);
+        return;
+    }
     match local {
         // A link-local address is ours on its own link only.
         Some(Local::Own(_)) if is_elsewhere(net, packet) => cx.drop(frame, DropReason::NoRoute),

@@ -10,8 +10,8 @@ use std::{
 pub use types::ServiceKey;
 use types::{
     ForwardingMethod, InterfaceId, InterfaceName, IpNet, MacAddr, Mark, OnRemoval,
-    PersistenceEngine, PortId, Protocol, Scheduler, SchedulerFlags, SynCookies, Tunnel, VlanId,
-    Weight,
+    PersistenceEngine, PortId, Protocol, RpFilter, Scheduler, SchedulerFlags, SynCookies, Tunnel,
+    VlanId, Weight,
 };
 
 /// The whole desired state.
@@ -62,6 +62,8 @@ pub struct Interface {
     pub host: bool,
     /// What the port computes by itself.
     pub offloads: Offloads,
+    /// What is asked of the sources of packets that come in: of those that begin a connection, are passed on, or are for the director.
+    pub rp_filter: RpFilter,
 }
 
 /// Checksums a port fills in on transmit.

@@ -11,7 +11,7 @@ use crate::fib::Fib;
 use addresses::AddressTable;
 pub(crate) use exit::Exit;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use types::{InterfaceId, InterfaceName, MacAddr, PortId, VlanId};
+use types::{InterfaceId, InterfaceName, MacAddr, PortId, RpFilter, VlanId};
 
 use crate::model::Offloads;
 
@@ -54,6 +54,8 @@ pub(crate) struct InterfaceNet {
     pub host: bool,
     /// What the port computes.
     pub offloads: Offloads,
+    /// What is asked of sources.
+    pub rp_filter: RpFilter,
     /// The link-local address derived from the MAC.
     pub link_local: u128,
     /// Own IPv4 addresses and prefix lengths, as configured: the first is preferred.
@@ -296,6 +298,23 @@ impl Net {
             Some(own) if default_of(found.interface) == Some(found) => Some(own),
             _ => Some(found),
         }
+    }
+
+    /// Whether the interface's `rp_filter` takes a packet from there. Link-local addresses, and none at all, are its link's.
+    #[must_use]
+    pub fn takes_from(&self, source: IpAddr, interface: InterfaceId) -> bool {
+        let asked = self.interface(interface).map(|i| (i, i.rp_filter));
+        let Some((interface, asked @ (RpFilter::Strict | RpFilter::Loose))) = asked else {
+            return true;
+        };
+        let is_of_link = match source {
+            IpAddr::V4(v4) => v4.is_unspecified() || v4.is_link_local(),
+            IpAddr::V6(v6) => v6.is_unspecified() || is_link_local(v6.to_bits()),
+        };
+        is_of_link
+            || self
+                .route_back(source, interface.id)
+                .is_some_and(|way| asked == RpFilter::Loose || way.interface == interface.id)
     }
 
     /// The address packets of the director's own to `to` carry as source when they leave as `next` says: one on the

@@ -198,6 +198,15 @@ pub(crate) enum Parsed {
     Drop(DropReason),
 }
 
+/// What is wrong with a packet's source, if anything is: it is ours, or not one of those that come in there.
+pub(crate) fn wrong_source(net: &Net, packet: &Packet) -> Option<DropReason> {
+    if is_martian(net, packet) {
+        return Some(DropReason::IpSource);
+    }
+    let takes = net.takes_from(packet.addresses.source(), packet.interface);
+    (!takes).then_some(DropReason::ReversePath)
+}
+
 /// Whether the source is one of our own addresses, or a segment's broadcast: no packet from outside has those.
 pub(crate) fn is_martian(net: &Net, packet: &Packet) -> bool {
     match packet.addresses {

@@ -101,7 +101,7 @@ pub(crate) fn burst<F: Frame, O: Output<F>>(
         };
         if stop == Stop::Unknown
             && cx.snapshot.cookies.any_at_once()
-            && lvs::answer_at_once(cx, &mut frame, lookup)
+            && lvs::answer_at_once(cx, port, &mut frame, lookup)
         {
             run.add(cx, lookup.out, frame.total_len());
             cx.out.transmit(lookup.out, frame);

@@ -90,6 +90,7 @@ pub(crate) fn desired() -> Desired {
         addresses: addresses.iter().map(|a| a.parse().unwrap()).collect(),
         host: false,
         offloads: Offloads::default(),
+        rp_filter: types::RpFilter::Off,
     };
     let default = |to: &str, via: &str| Route {
         to: to.parse().unwrap(),

@@ -31,6 +31,7 @@ pub fn network() -> Desired {
         addresses: addresses.map(|a| a.parse().expect("a prefix")).to_vec(),
         host: false,
         offloads: Offloads::default(),
+        rp_filter: types::RpFilter::Off,
     };
     let route = |to: &str, via: &str| Route {
         to: to.parse().expect("a prefix"),

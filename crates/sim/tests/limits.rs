@@ -11,7 +11,7 @@ use sim::{
     world::{MACS, network, service},
 };
 use std::net::{IpAddr, SocketAddr};
-use types::{ForwardingMethod::Masq, PortId, Protocol, Scheduler};
+use types::{ForwardingMethod::Masq, PortId, Protocol, RpFilter, Scheduler, SynCookies};
 
 const SYN: u8 = 2;
 const ACK: u8 = 16;
@@ -174,4 +174,95 @@ fn what_would_be_refused_is_foretold_and_costs_nothing() {
     assert_eq!(open(&mut world, "172.16.0.1", 1000..1001, V4.0), 1);
     assert_eq!(foretold(&world, 1001), 0);
     assert_eq!(open(&mut world, "172.16.0.1", 1001..1002, V4.0), 0);
+}
+
+/// Clients' addresses that come in on the clients' port and are believed, and those that are not, by what is asked.
+const SOURCES: [(RpFilter, &[&str], &[&str]); 3] = [
+    (
+        RpFilter::Off,
+        &["172.16.0.1", "10.0.0.9", "10.1.0.9", "10.9.0.1"],
+        &[],
+    ),
+    // 10.9.0.0/16 is behind the servers' port, 192.0.2.0/24 nowhere.
+    (
+        RpFilter::Strict,
+        &["172.16.0.1", "10.0.0.9"],
+        &["10.1.0.9", "10.9.0.1", "192.0.2.1"],
+    ),
+    (
+        RpFilter::Loose,
+        &["172.16.0.1", "10.0.0.9", "10.1.0.9", "10.9.0.1"],
+        &["192.0.2.1"],
+    ),
+];
+
+fn filtered(asked: RpFilter, cookies: SynCookies) -> Desired {
+    let limits = Limits {
+        syn_cookies: cookies,
+        ..limits()
+    };
+    let mut desired = limited(V4, Protocol::Tcp, limits);
+    desired.settings.ip_forward = true;
+    desired.settings.icmp_rate = None;
+    desired.interfaces[0].rp_filter = asked;
+    let route = |to: &str, unreachable: bool| engine::model::Route {
+        to: to.parse().unwrap(),
+        unreachable,
+        via: (!unreachable).then(|| "10.1.0.254".parse().unwrap()),
+        interface: None,
+    };
+    desired.routes.push(route("10.9.0.0/16", false));
+    desired.routes.push(route("192.0.2.0/24", true));
+    desired
+}
+
+/// That a connection begins, is answered with a cookie, is passed on, or reaches the director itself, depends on the source alike.
+#[test]
+fn a_source_is_believed_by_the_way_back_to_it() {
+    for (asked, believed, others) in SOURCES {
+        for (destination, cookies) in [
+            (V4.0, SynCookies::Off),
+            (V4.0, SynCookies::On),
+            ("10.1.0.77:9", SynCookies::Off),
+            ("10.0.0.1:9", SynCookies::Off),
+        ] {
+            let mut world = World::new(&filtered(asked, cookies), 2);
+            let to: SocketAddr = destination.parse().unwrap();
+            // Twice: a cookie's second goes the straight way.
+            let packets = |sources: &[&str]| -> Vec<Packet> {
+                let sources = [sources, sources].concat().into_iter().zip(1000..);
+                sources
+                    .map(|(s, port)| {
+                        Packet::tcp(SocketAddr::new(s.parse().unwrap(), port), to, SYN)
+                    })
+                    .collect()
+            };
+            for packet in packets(others) {
+                world.give(0, 0, &packet.frame(MACS[0]));
+            }
+            let refused = 2 * u64::try_from(others.len()).unwrap();
+            let what = format!("{asked:?} {destination} {cookies:?}");
+            assert_eq!(dropped(&world, DropReason::ReversePath), refused, "{what}");
+            for packet in packets(believed) {
+                world.give(0, 0, &packet.frame(MACS[0]));
+            }
+            assert_eq!(dropped(&world, DropReason::ReversePath), refused, "{what}");
+            let cookie = dropped(&world, DropReason::CookieSent);
+            let wanted = match cookies {
+                SynCookies::Off => 0,
+                _ => 2 * u64::try_from(believed.len()).unwrap(),
+            };
+            assert_eq!(cookie, wanted, "{what}");
+        }
+    }
+}
+
+#[test]
+fn a_connection_that_stands_is_not_asked_again_where_it_comes_from() {
+    let mut world = World::new(&filtered(RpFilter::Off, SynCookies::Off), 2);
+    assert_eq!(open(&mut world, "10.9.0.1", 1000..1001, V4.0), 1);
+    world.apply(&filtered(RpFilter::Strict, SynCookies::Off));
+    assert_eq!(open(&mut world, "10.9.0.1", 1001..1002, V4.0), 0);
+    let stands = Packet::tcp("10.9.0.1:1000".parse().unwrap(), V4.0.parse().unwrap(), ACK);
+    assert_eq!(world.give(0, 0, &stands.frame(MACS[0])).len(), 1);
 }

@@ -67,6 +67,7 @@ fn interfaces(config: &Config, facts: &[PortFacts]) -> Vec<Interface> {
         addresses: port.addresses.clone(),
         host: port.tap().is_some(),
         offloads: facts.offloads,
+        rp_filter: port.rp_filter,
     });
     let tagged = config.vlans.iter().filter_map(|vlan| {
         let ports = config.ports.iter().zip(facts).zip(0..);
@@ -81,6 +82,7 @@ fn interfaces(config: &Config, facts: &[PortFacts]) -> Vec<Interface> {
             // The TAP carries the port's untagged addresses; those of a VLAN the engine answers for itself.
             host: false,
             offloads: facts.offloads,
+            rp_filter: vlan.rp_filter,
         })
     });
     untagged.chain(tagged).collect()

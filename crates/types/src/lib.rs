@@ -12,7 +12,7 @@ mod tunnel;
 pub use address::{InterfaceName, IpNet, IpNetError, MacAddr, MacAddrError, VlanId};
 pub use id::{InterfaceId, PortId, ServerId, ServiceId, WorkerId};
 pub use lvs::{
-    Family, ForwardingMethod, Mark, OnRemoval, PersistenceEngine, Protocol, Scheduler,
+    Family, ForwardingMethod, Mark, OnRemoval, PersistenceEngine, Protocol, RpFilter, Scheduler,
     SchedulerFlag, SchedulerFlags, ServiceKey, SynCookies, Weight,
 };
 pub use tick::Tick;

@@ -243,6 +243,37 @@ impl OnRemoval {
     }
 }
 
+/// What is asked of the source of a packet that comes in on an interface (Linux's `rp_filter`; RFC 3704's reverse path forwarding).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RpFilter {
+    /// Nothing.
+    #[default]
+    Off,
+    /// That an answer would leave by the same interface.
+    Strict,
+    /// That there is a way back by any.
+    Loose,
+}
+
+impl RpFilter {
+    /// Every word, as written in the file.
+    pub const WORDS: &'static [(&'static str, Self)] = &[
+        ("off", Self::Off),
+        ("strict", Self::Strict),
+        ("loose", Self::Loose),
+    ];
+
+    /// The word in the file.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Strict => "strict",
+            Self::Loose => "loose",
+        }
+    }
+}
+
 /// Whether a service's SYNs are answered without keeping anything of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum SynCookies {

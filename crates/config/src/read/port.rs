@@ -2,12 +2,12 @@
 
 use super::{
     section::{Reader, Section, Wrong},
-    value::{flag, integer, parsed, text},
+    value::{alternatives, flag, integer, parsed, text, word},
 };
 use crate::{HostTap, Port, Route, Vlan};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use toml::de::DeValue;
-use types::{IpNet, IpNetError, MacAddr, VlanId};
+use types::{IpNet, IpNetError, MacAddr, RpFilter, VlanId};
 
 const NAME: &str = "a name of letters, digits, `-`, `_` and `.`, at most 15, like \"wan\"";
 const ADDRESSES: (&str, &str) = (
@@ -53,6 +53,7 @@ pub(super) fn port(reader: &mut Reader, section: &mut Section<'_>) -> Option<Por
         },
     );
     let promiscuous = section.get(reader, "promiscuous", "true or false", flag);
+    let rp_filter = rp_filter(reader, section);
     // A port with a mistake keeps its place, so that what refers to it is not called unknown.
     Some(Port {
         name: name.unwrap_or_default(),
@@ -65,6 +66,7 @@ pub(super) fn port(reader: &mut Reader, section: &mut Section<'_>) -> Option<Por
         gateway6,
         host: host.unwrap_or(HostTap::Default),
         promiscuous: promiscuous.unwrap_or(false),
+        rp_filter,
     })
 }
 
@@ -75,10 +77,12 @@ pub(super) fn vlan(reader: &mut Reader, section: &mut Section<'_>) -> Option<Vla
         VlanId::try_from(integer(0..=u16::MAX)(v)?).map_err(|_| None)
     });
     let (addresses, gateway, gateway6) = layer3(reader, section);
+    let rp_filter = rp_filter(reader, section);
     Some(Vlan {
         name: name?,
         port: port?,
         id: id?,
+        rp_filter,
         addresses,
         gateway,
         gateway6,
@@ -126,6 +130,12 @@ pub(super) fn route(reader: &mut Reader, section: &mut Section<'_>) -> Option<Ro
         unreachable,
         interface,
     })
+}
+
+fn rp_filter(reader: &mut Reader, section: &mut Section<'_>) -> RpFilter {
+    let words = alternatives(RpFilter::WORDS.iter().map(|(word, _)| *word));
+    let asked = section.get(reader, "rp_filter", &words, word(RpFilter::WORDS));
+    asked.unwrap_or_default()
 }
 
 fn layer3(

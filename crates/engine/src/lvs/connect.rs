@@ -18,7 +18,7 @@ use crate::{
     icmp::{self, IcmpError},
     model::{ServiceKey, Settings},
     net::Local,
-    packet::{Addresses, Fragment, Packet, is_martian},
+    packet::{Addresses, Fragment, Packet, wrong_source},
     pipeline,
     shared::Shared,
     snapshot::Snapshot,
@@ -53,8 +53,8 @@ pub(crate) fn packet<I: Ip, F: Frame, O: Output<F>>(
         cx.drop(frame, DropReason::L4Malformed);
         return;
     }
-    if is_martian(&snapshot.net, packet) {
-        cx.drop(frame, DropReason::IpSource);
+    if let Some(reason) = wrong_source(&snapshot.net, packet) {
+        cx.drop(frame, reason);
         return;
     }
     if packet.fragment != Fragment::No {

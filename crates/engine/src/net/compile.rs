@@ -125,6 +125,7 @@ fn interface_net(
         mtu: interface.mtu,
         host: interface.host,
         offloads: interface.offloads,
+        rp_filter: interface.rp_filter,
         link_local: nd::link_local(interface.mac.0),
         addresses4: addresses4.into(),
         addresses6: addresses6.into(),

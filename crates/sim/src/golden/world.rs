@@ -514,6 +514,7 @@ fn desired(topology: &Topology) -> Desired {
                 .collect(),
             host: false,
             offloads: Offloads::default(),
+            rp_filter: types::RpFilter::Off,
         }
     });
     let gateway = &topology.gateway;

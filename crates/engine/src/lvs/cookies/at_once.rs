@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{DropReason, Output, context::Context, model::Defence};
 use flowtable::{Side, Tuple, V4, V6};
+use types::PortId;
 use wire::{Frame, FromBytes, IntoBytes, RxChecksum, Tcp, ethernet, protocol, tcp};
 
 /// Makes a SYN of no connection its own answer, to leave by [`Lookup::out`], accounted for but for the port's counters, if that can be done without further
@@ -23,12 +24,13 @@ use wire::{Frame, FromBytes, IntoBytes, RxChecksum, Tcp, ethernet, protocol, tcp
 #[inline(never)]
 pub(crate) fn answer_at_once<F: Frame, O: Output<F>>(
     cx: &mut Context<'_, F, O>,
+    port: PortId,
     frame: &mut F,
     lookup: &mut Lookup,
 ) -> bool {
     match lookup.kind() {
-        Kind::V4 => answer::<V4, F, O>(cx, frame, lookup),
-        Kind::V6 => answer::<V6, F, O>(cx, frame, lookup),
+        Kind::V4 => answer::<V4, F, O>(cx, port, frame, lookup),
+        Kind::V6 => answer::<V6, F, O>(cx, port, frame, lookup),
         Kind::Odd => false,
     }
 }
@@ -36,10 +38,11 @@ pub(crate) fn answer_at_once<F: Frame, O: Output<F>>(
 #[inline(always)]
 fn answer<I: Headers, F: Frame, O: Output<F>>(
     cx: &mut Context<'_, F, O>,
+    port: PortId,
     frame: &mut F,
     lookup: &mut Lookup,
 ) -> bool {
-    let Some((syn, mtu)) = Syn::<I>::of(cx, frame, lookup) else {
+    let Some((syn, mtu)) = Syn::<I>::of(cx, port, frame, lookup) else {
         return false;
     };
     let snapshot = cx.snapshot;
@@ -115,6 +118,7 @@ impl<I: Headers> Syn<I> {
     #[inline(always)]
     fn of<F: Frame, O: Output<F>>(
         cx: &Context<'_, F, O>,
+        port: PortId,
         frame: &mut F,
         lookup: &Lookup,
     ) -> Option<(Self, u16)> {
@@ -147,13 +151,16 @@ impl<I: Headers> Syn<I> {
         if header.flags & LOOKED_AT != tcp::SYN || tuple.client_port == FTP_DATA {
             return None;
         }
+        let client = I::ip(tuple.client);
+        let interface = snapshot.net.interface_of(port, None)?;
         let door = snapshot
             .cookies
             .at_once::<I>(tuple.other, tuple.other_port)?;
         if !snapshot.marks.is_empty()
             || snapshot.settings.drop_packet != Defence::Off
             || ftp::concerns(snapshot, &tuple)
-            || snapshot.net.local(I::ip(tuple.client)).is_some()
+            || snapshot.net.local(client).is_some()
+            || !snapshot.net.takes_from(client, interface)
         {
             return None;
         }
