@@ -3,7 +3,7 @@
 use crate::{
     lab::{
         Lab, clients,
-        router::{self, Router, Setup, with_router},
+        router::{self, Driver, Router, Setup, with_router},
         run,
         runner::Case,
     },
@@ -26,6 +26,7 @@ pub fn cases() -> Vec<Case> {
         Case::new("floods::refused_by_the_server", refused),
         Case::new("floods::downloads_while_it_comes_and_goes", comes_and_goes),
         Case::new("floods::without_a_reply_path", by_hash),
+        Case::new("floods::of_other_packets", of_other_packets),
     ]
 }
 
@@ -214,11 +215,17 @@ fn download(to: SocketAddr) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// So many SYNs a second for so long.
-fn flood(router: &Router<'_>, to: &str, rate: u32, seconds: u32) -> Result<crate::lab::Background> {
+/// So many packets a second for so long.
+fn flood(
+    router: &Router<'_>,
+    kind: &str,
+    to: &str,
+    rate: u32,
+    seconds: u32,
+) -> Result<crate::lab::Background> {
     let pktgen = router::program("pktgen");
     let line = format!(
-        "{} flood syn --quiet --to {to} --port af_packet:wan --address {ATTACKER} --gateway 198.51.100.1 --rate {rate} --seconds {seconds}",
+        "{} flood {kind} --quiet --to {to} --port af_packet:wan --address {ATTACKER} --gateway 198.51.100.1 --rate {rate} --seconds {seconds}",
         pktgen.display()
     );
     router.lab().start("rs1", &line)
@@ -240,46 +247,167 @@ fn comes_and_goes() -> Result<()> {
         more: WAY_BACK.to_owned(),
         ..Setup::new(service.text())
     };
+    let rounds = std::env::var("TARPON_FLOODS")
+        .ok()
+        .and_then(|n| n.parse().ok());
     with_router(&setup, |router| {
-        let lab = router.lab();
-        let noise: Vec<u8> = (0..SMALL as u64)
-            .map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes()[5])
-            .collect();
-        fs::write(lab.dir.join("www/small"), &noise)?;
-        let to: SocketAddr = service.address().parse()?;
-        let all = Clients::default();
-        let mut idle = lab.inside("client", || {
-            let hold = |_| Ok(TcpStream::connect_timeout(&to, Duration::from_secs(5))?);
-            (0..20).map(hold).collect::<Result<Vec<_>>>()
-        })?;
-        let rounds = std::env::var("TARPON_FLOODS")
-            .ok()
-            .and_then(|n| n.parse().ok());
-        thread::scope(|scope| {
-            for _ in 0..4 {
-                scope.spawn(|| {
-                    let went = lab.inside("client", || {
-                        all.go_on(to, &noise);
-                        Ok(())
-                    });
-                    went.unwrap_or_else(|error| eprintln!("{error:#}"));
+        while_clients_download(router, &service, |all, idle| {
+            watch(router, all, &service, (ABOVE, rounds.unwrap_or(2)), idle)
+        })
+    })
+}
+
+/// Does that while clients download from the service, all rightly, and others hold idle connections to it.
+fn while_clients_download(
+    router: &Router<'_>,
+    service: &Service,
+    does: impl FnOnce(&Clients, &mut [TcpStream]) -> Result<()>,
+) -> Result<()> {
+    let lab = router.lab();
+    let noise: Vec<u8> = (0..SMALL as u64)
+        .map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes()[5])
+        .collect();
+    fs::write(lab.dir.join("www/small"), &noise)?;
+    let to: SocketAddr = service.address().parse()?;
+    let all = Clients::default();
+    let mut idle = lab.inside("client", || {
+        let hold = |_| Ok(TcpStream::connect_timeout(&to, Duration::from_secs(5))?);
+        (0..20).map(hold).collect::<Result<Vec<_>>>()
+    })?;
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let went = lab.inside("client", || {
+                    all.go_on(to, &noise);
+                    Ok(())
                 });
+                went.unwrap_or_else(|error| eprintln!("{error:#}"));
+            });
+        }
+        let done = does(&all, &mut idle);
+        all.stop.store(true, Relaxed);
+        done
+    })?;
+    let (right, broken) = (all.right.load(Relaxed), all.broken.load(Relaxed));
+    eprintln!("{right} downloads as sent, {broken} broken");
+    ensure!(broken == 0, "{broken} downloads broken, {right} right");
+    ensure!(right > 500, "only {right} downloads");
+    Ok(())
+}
+
+/// A flood that is no SYNs.
+struct Other {
+    kind: &'static str,
+    /// What it goes to, besides the virtual address.
+    port: &'static str,
+    /// The connections it may make at most, of those that it asks for.
+    may_make: u64,
+    /// What then becomes of most of it.
+    ends_as: &'static [&'static str],
+}
+
+/// What every UDP client together may begin in a second.
+const DATAGRAMS: u64 = 500;
+
+const OTHERS: [Other; 5] = [
+    Other {
+        kind: "ack",
+        port: ":80",
+        may_make: 0,
+        ends_as: &["syn_cookie_wrong", "port_closed"],
+    },
+    Other {
+        kind: "udp",
+        port: ":53",
+        may_make: DATAGRAMS * 8,
+        ends_as: &["rate_limit"],
+    },
+    Other {
+        kind: "frag",
+        port: ":53",
+        may_make: 0,
+        ends_as: &["fragment_no_room", "fragment_timeout"],
+    },
+    Other {
+        kind: "icmp",
+        port: "",
+        may_make: 0,
+        // Beyond `icmp_rate`.
+        ends_as: &["icmp_ignored"],
+    },
+    Other {
+        kind: "arp",
+        port: "",
+        may_make: 0,
+        ends_as: &["answered"],
+    },
+];
+
+/// Acknowledgements, datagrams, fragments, pings and ARP in floods: clients go on, idle connections stand, and the table does not grow but
+/// by what `rate_limit` lets in.
+fn of_other_packets() -> Result<()> {
+    const RATE: u32 = 10_000;
+    const SECONDS: u32 = 5;
+    let service = Service {
+        more: "syn_cookies = { above = 1000 }",
+        ..Service::http(Method::Masq, Family::Ipv4)
+    };
+    let to: SocketAddr = service.address().parse()?;
+    let vip = to.ip();
+    let datagrams = format!(
+        "[[service]]\nprotocol = \"udp\"\naddress = \"{vip}:53\"\nrate_limit = {DATAGRAMS}\n[[service.server]]\naddress = \"10.1.0.11:53\"\n"
+    );
+    let setup = Setup {
+        // The packet socket of `net_af_packet` keeps fragments back.
+        driver: Driver::AfXdp,
+        more: WAY_BACK.to_owned(),
+        ..Setup::new(service.text() + &datagrams)
+    };
+    with_router(&setup, |router| {
+        while_clients_download(router, &service, |all, idle| {
+            let alone = all.rate(3);
+            for other in &OTHERS {
+                let dropped = || -> Result<u64> {
+                    let counts = other.ends_as.iter().map(|reason| router.dropped(reason));
+                    counts.sum()
+                };
+                let (before, ended) = (connections(router)?, dropped()?);
+                let attack = flood(
+                    router,
+                    other.kind,
+                    &format!("{vip}{}", other.port),
+                    RATE,
+                    SECONDS,
+                )?;
+                thread::sleep(Duration::from_secs(1));
+                let under = all.rate(3);
+                drop(attack);
+                let (after, ended) = (connections(router)?, dropped()? - ended);
+                eprintln!(
+                    "{}: {alone:.0} downloads a second, {under:.0} under the flood; {ended} of it ended as {:?}; {before} connections, {after} after",
+                    other.kind, other.ends_as
+                );
+                let own = alone.max(under) * f64::from(SECONDS) * 1.5 + 200.0;
+                ensure!(
+                    after as f64 <= before as f64 + own + other.may_make as f64,
+                    "{}: {before} connections grew to {after}",
+                    other.kind
+                );
+                ensure!(
+                    ended > u64::from(RATE),
+                    "{}: only {ended} of the flood ended as {:?}",
+                    other.kind,
+                    other.ends_as
+                );
+                ensure!(
+                    under > alone / 4.0,
+                    "{}: {under:.0} a second of {alone:.0}",
+                    other.kind
+                );
+                ask_idle(router, idle)?;
             }
-            let watched = watch(
-                router,
-                &all,
-                &service,
-                (ABOVE, rounds.unwrap_or(2)),
-                &mut idle,
-            );
-            all.stop.store(true, Relaxed);
-            watched
-        })?;
-        let (right, broken) = (all.right.load(Relaxed), all.broken.load(Relaxed));
-        eprintln!("{right} downloads as sent, {broken} broken");
-        ensure!(broken == 0, "{broken} downloads broken, {right} right");
-        ensure!(right > 500, "only {right} downloads");
-        Ok(())
+            Ok(())
+        })
     })
 }
 
@@ -311,7 +439,7 @@ fn watch(
         let alone = all.rate(3);
         ensure!(!flooded()?, "on without a flood");
         let sent = router.dropped("syn_cookie_sent")?;
-        let attack = flood(router, &service.address(), above * 5, 9)?;
+        let attack = flood(router, "syn", &service.address(), above * 5, 9)?;
         run::until("the flood is noticed", 6, &flooded)?;
         let before = connections(router)?;
         let under = all.rate(4);
