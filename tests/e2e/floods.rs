@@ -57,12 +57,13 @@ fn real_stacks() -> Result<()> {
                 accepted == 30,
                 "{accepted} of 30 connections began with a cookie"
             );
+            // For five seconds from the last SYN.
+            let shown = router.tarpon("services")?;
+            ensure!(shown.contains("SYN cookies on: 3"), "{shown}");
             let sum = clients::download(lab, &service.address(), "big")?;
             ensure!(sum == wanted, "{service}: what came is not what was sent");
             agreed(lab, &service)?;
         }
-        let shown = router.tarpon("services")?;
-        ensure!(shown.contains("SYN cookies on: 3"), "{shown}");
         let events = router.tarpon("events")?;
         ensure!(
             events.contains("a flood of SYNs: nothing is kept of them"),

@@ -131,7 +131,7 @@ pub fn becomes(router: &Router<'_>, wanted: &str) -> Result<()> {
     let mut last = String::new();
     run::until(
         &format!("the director does not become {wanted}"),
-        10,
+        20,
         || {
             last = state(router)?;
             Ok(last == wanted)
