@@ -11,7 +11,7 @@ use crate::{
     service::{Family, Method, Service},
 };
 use anyhow::{Result, ensure};
-use std::fs;
+use std::{fs, process::Command};
 
 pub fn cases() -> Vec<Case> {
     vec![Case::new("tell::servers_quorum_and_routers", told)]
@@ -47,8 +47,16 @@ fn told() -> Result<()> {
     let lab = Lab::up(&[])?;
     let place = |name: &str| lab.dir.join(name).display().to_string();
     let (fifo, file, got) = (place("notify"), place("events.json"), place("got"));
+    let (read, script, noted) = (place("read"), place("reader.sh"), place("noted"));
+    fs::write(
+        &script,
+        format!("#!/bin/sh\n{{ id -un; echo $1; cat \"$2\"; }} >{noted}\n"),
+    )?;
+    fs::write(&noted, "")?;
+    run::text(Command::new("chmod").args(["0777", &script, &noted]), 5)?;
     let tables = format!(
         "{ROUTERS}[[notify]]\nfifo = '{fifo}'\nformat = 'keepalived'\n[[notify]]\nfile = '{file}'\nmode = '0644'\n\
+         [[notify]]\nfifo = '{read}'\nevents = ['services']\nformat = 'keepalived'\nreader = ['{script}', '-v']\nreader_user = 'nobody'\n\
          [mail]\nsmtp_server = '127.0.0.1:2525'\nfrom = 'lvs@lab.example'\nto = ['a@lab.example', 'b@lab.example']\ninterval = 1\nconnect_timeout = 5\n"
     );
     let setup = Setup {
@@ -103,6 +111,23 @@ fn told() -> Result<()> {
     mailed("To: a@lab.example, b@lab.example")?;
     after("GROUP \"both\" STOP 0\n")?;
 
+    let noted = fs::read_to_string(&noted)?;
+    let mut own = noted.lines();
+    ensure!(
+        own.next() == Some("nobody") && own.next() == Some("-v"),
+        "{noted}"
+    );
+    let services = [
+        "VS [198.51.100.10]:tcp:80 UP",
+        "RS [10.1.0.12]:tcp:8080 [198.51.100.10]:tcp:80 DOWN",
+        "VS [198.51.100.10]:tcp:80 DOWN",
+    ];
+    for line in services {
+        ensure!(
+            own.any(|other| other == line),
+            "the reader has no {line:?} at its place in\n{noted}"
+        );
+    }
     let all = fs::read_to_string(&got)?;
     let lines: Vec<&str> = all.lines().collect();
     let expected = [

@@ -17,6 +17,10 @@ pub struct Notify {
     pub group: Option<String>,
     /// Permissions it is made with.
     pub mode: u32,
+    /// A program that reads the FIFO, whose path is added to it; run as long as there is the FIFO. Empty: somebody else reads it.
+    pub reader: Vec<String>,
+    /// Who runs that, if not `user` or else [`health::UNPRIVILEGED`].
+    pub reader_user: Option<String>,
 }
 
 impl Notify {
@@ -33,7 +37,16 @@ impl Notify {
             user: None,
             group: None,
             mode: Self::MODE,
+            reader: Vec::new(),
+            reader_user: None,
         }
+    }
+
+    /// Who runs the reader, if there is one.
+    #[must_use]
+    pub fn reads_it(&self) -> Option<&str> {
+        let named = self.reader_user.as_deref().or(self.user.as_deref());
+        (!self.reader.is_empty()).then(|| named.unwrap_or(health::UNPRIVILEGED))
     }
 }
 

@@ -17,6 +17,10 @@ pub(crate) struct NotifyTable<'c> {
     #[serde(skip_serializing_if = "Option::is_none")]
     group: Option<&'c str>,
     mode: String,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    reader: &'c [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reader_user: Option<&'c str>,
 }
 
 pub(crate) fn notify(notify: &Notify) -> NotifyTable<'_> {
@@ -32,6 +36,8 @@ pub(crate) fn notify(notify: &Notify) -> NotifyTable<'_> {
         user: notify.user.as_deref(),
         group: notify.group.as_deref(),
         mode: format!("{:04o}", notify.mode),
+        reader: &notify.reader,
+        reader_user: notify.reader_user.as_deref(),
     }
 }
 

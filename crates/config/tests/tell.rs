@@ -15,7 +15,7 @@ fn all_of_notify_is_written_as_it_was_read_and_each_key_is_a_difference() {
     assert_eq!(plain.notify, [expected]);
     let all = parsed(
         "[[notify]]\nfifo = '/run/e'\nformat = 'keepalived'\nevents = ['vrrp', 'services', 'vrrp']\nuser = 'u'\ngroup = 'g'\n\
-         mode = '0640'\n[[notify]]\nfile = '/var/e'\n",
+         mode = '0640'\nreader = ['/bin/tell', '-v']\nreader_user = 'r'\n[[notify]]\nfile = '/var/e'\n",
     );
     let expected = Notify {
         to,
@@ -24,6 +24,8 @@ fn all_of_notify_is_written_as_it_was_read_and_each_key_is_a_difference() {
         user: Some("u".into()),
         group: Some("g".into()),
         mode: 0o640,
+        reader: vec!["/bin/tell".into(), "-v".into()],
+        reader_user: Some("r".into()),
     };
     assert_eq!(all.notify[0], expected);
     for config in [&plain, &all] {
@@ -42,6 +44,8 @@ fn all_of_notify_is_written_as_it_was_read_and_each_key_is_a_difference() {
     ];
     assert_eq!(texts, expected);
     let changes = diff(&plain, &all);
+        "notify fifo /run/e: reader [] -> [\"/bin/tell\", \"-v\"]",
+        "notify fifo /run/e: reader_user none -> r",
     assert!(changes.iter().all(|c| c.effect == Effect::Reload));
     assert_eq!(diff(&all, &all), []);
 }

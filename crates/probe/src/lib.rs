@@ -13,7 +13,7 @@ mod stream;
 mod tls;
 mod users;
 
-pub use program::{Finished, execute};
+pub use program::{Finished, execute, start};
 pub use users::owner;
 
 use health::{Check, Kind, Outcome};

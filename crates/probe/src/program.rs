@@ -33,6 +33,39 @@ pub async fn execute(
     run(command, user, environment, timeout, None).await
 }
 
+/// Starts `command` as `user`, to be waited for by the caller, in a process group of its own. It has no input, its output is dropped.
+///
+/// # Errors
+/// Why it could not be started.
+pub fn start(command: &[String], user: &str) -> Result<std::process::Child, String> {
+    let program = command.first().map_or("", String::as_str);
+    let started = prepared(command, user)?.spawn();
+    started.map_err(|error| format!("{program}: {}", worded(&error)))
+}
+
+/// `command` as `user`, with nothing of the daemon's.
+fn prepared(command: &[String], user: &str) -> Result<std::process::Command, String> {
+    use std::os::unix::process::CommandExt as _;
+    let (program, arguments) = command.split_first().ok_or("no program is named")?;
+    let mut child = std::process::Command::new(program);
+    child
+        .args(arguments)
+        .env_clear()
+        .env(
+            "PATH",
+            "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        )
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .process_group(0);
+    if let Some(user) = users::to_become(user)? {
+        child.uid(user.uid).gid(user.gid);
+    }
+    Ok(child)
+}
+
 /// As [`execute`]; the beginning of what it prints goes to `output`, for which it must be closed as well.
 async fn run(
     command: &[String],
@@ -41,28 +74,14 @@ async fn run(
     timeout: Duration,
     output: Option<&mut Vec<u8>>,
 ) -> Result<Finished, String> {
-    let (program, arguments) = command.split_first().ok_or("no program is named")?;
-    let mut child = Command::new(program);
+    let mut child = Command::from(prepared(command, user)?);
     child
-        .args(arguments)
-        .env_clear()
-        .env(
-            "PATH",
-            "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-        )
         .envs(environment.iter().map(|(name, value)| (name, value)))
-        .current_dir("/")
-        .stdin(Stdio::null())
-        .stdout(match output {
-            Some(_) => Stdio::piped(),
-            None => Stdio::null(),
-        })
-        .stderr(Stdio::null())
-        .process_group(0)
         .kill_on_drop(true);
-    if let Some(user) = users::to_become(user)? {
-        child.uid(user.uid).gid(user.gid);
+    if output.is_some() {
+        child.stdout(Stdio::piped());
     }
+    let program = command.first().map_or("", String::as_str);
     let mut child = child
         .spawn()
         .map_err(|error| format!("{program}: {}", worded(&error)))?;

@@ -15,6 +15,10 @@ pub(super) fn notify(changes: &mut Changes, old: &[Notify], new: &[Notify]) {
         changes.optional(e, &of("group"), a.group.as_ref(), b.group.as_ref());
         let mode = |n: &Notify| format!("{:04o}", n.mode);
         changes.value(e, &of("mode"), mode(a), mode(b));
+        let reader = |n: &Notify| format!("{:?}", n.reader);
+        changes.value(e, &of("reader"), reader(a), reader(b));
+        let (was, is) = (a.reader_user.as_ref(), b.reader_user.as_ref());
+        changes.optional(e, &of("reader_user"), was, is);
     });
 }
 

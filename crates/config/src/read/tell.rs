@@ -1,6 +1,7 @@
 //! `[[notify]]` and `[mail]`
 
 use super::{
+    health::program,
     section::{Reader, Section, Wrong},
     value::{seconds, text, word},
 };
@@ -35,6 +36,10 @@ pub(super) fn notify(reader: &mut Reader, section: &mut Section<'_>) -> Option<N
         "permissions as an octal text, like \"0640\"",
         mode,
     );
+    let readers = (
+        program(reader, section, "reader"),
+        section.get(reader, "reader_user", "the name of a user", name),
+    );
     let to = match (section.has("fifo"), section.has("file")) {
         (true, false) => NotifyTo::Fifo(fifo?),
         (false, true) => NotifyTo::File(file?),
@@ -48,6 +53,20 @@ pub(super) fn notify(reader: &mut Reader, section: &mut Section<'_>) -> Option<N
             return None;
         }
     };
+    for key in ["reader", "reader_user"] {
+        let needless = match key {
+            "reader" => matches!(to, NotifyTo::File(_)),
+            _ => readers.0.is_empty() && !section.has("reader"),
+        };
+        if section.has(key) && needless {
+            let what = match key {
+                "reader" => "a `reader` of a file: it is for a FIFO",
+                _ => "`reader_user` without a `reader`",
+            };
+            let instead = "leave it out, or write a FIFO and its reader: fifo = \"/run/tarpon/events\", reader = [\"/usr/local/bin/tell\"]";
+            reader.report(section.position_of(key), section.path(), what, instead);
+        }
+    }
     let mut notify = Notify::new(to, format.unwrap_or(NotifyFormat::Json));
     if let Some(mut events) = events {
         events.sort_unstable();
@@ -58,6 +77,8 @@ pub(super) fn notify(reader: &mut Reader, section: &mut Section<'_>) -> Option<N
     Some(Notify {
         user,
         group,
+        reader: readers.0,
+        reader_user: readers.1,
         ..notify
     })
 }

@@ -6,6 +6,7 @@
 mod lines;
 mod mail;
 mod outbox;
+mod reader;
 mod stream;
 
 use api::{Event, EventKind};
@@ -19,6 +20,8 @@ use types::ServiceKey;
 #[derive(Default)]
 pub struct Tellers {
     streams: Vec<Stream>,
+    /// Readers that are ending.
+    leaving: Vec<std::thread::JoinHandle<()>>,
     /// The thread that mails, and what is mailed.
     mail: Option<(Mailer, Vec<NotifyAbout>)>,
     /// The number of the last event that was told.
@@ -37,12 +40,17 @@ impl Tellers {
                 Some(at) => before.swap_remove(at),
                 None => {
                     // What was at this path goes before it is taken again.
-                    before.retain(|stream| stream.plan.to.path() != plan.to.path());
+                    let at_it = |stream: &mut Stream| stream.plan.to.path() == plan.to.path();
+                    let gone = before.extract_if(.., at_it);
+                    self.leaving.extend(gone.filter_map(Stream::end));
                     Stream::new(plan.clone())
                 }
             };
             self.streams.push(stream);
         }
+        self.leaving.retain(|reader| !reader.is_finished());
+        self.leaving
+            .extend(before.into_iter().filter_map(Stream::end));
         self.follow_mail(config);
         self.told.retain(|(service, server), up| {
             let service = config.services.iter().find(|s| s.key == *service);
@@ -102,6 +110,7 @@ impl Tellers {
     pub fn flush(&mut self) {
         for stream in &mut self.streams {
             stream.flush();
+            stream.look_after_reader();
         }
     }
 
@@ -123,6 +132,13 @@ impl Tellers {
 
 impl Drop for Tellers {
     fn drop(&mut self) {
+        let streams = std::mem::take(&mut self.streams);
+        self.leaving
+            .extend(streams.into_iter().filter_map(Stream::end));
+        for reader in std::mem::take(&mut self.leaving) {
+            // It has nothing to say.
+            let _ = reader.join();
+        }
         if let Some((mailer, _)) = self.mail.take() {
             mailer.finish();
         }

@@ -3,7 +3,7 @@
 //! A FIFO is opened for reading too, as keepalived does: so it can be written to before anybody reads, and when a reader goes; the kernel
 //! keeps what is unread (64 KiB) for the next one.
 
-use super::lines;
+use super::{lines, reader::Reader};
 use config::{Notify, NotifyTo};
 use rustix::{
     fs::{self, AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid},
@@ -36,6 +36,7 @@ pub struct Stream {
     /// What is wrong, as far as it is in the log.
     said: Option<String>,
     not_before: Option<Instant>,
+    reader: Option<Reader>,
 }
 
 struct Open {
@@ -48,6 +49,7 @@ impl Stream {
     /// Makes and opens it, if that is possible now.
     pub fn new(plan: Notify) -> Self {
         let mut stream = Self {
+            reader: Reader::new(&plan),
             plan,
             open: None,
             waiting: VecDeque::new(),
@@ -76,6 +78,23 @@ impl Stream {
         }
         self.tell_of_the_lost();
         self.waiting.push_back(line);
+    }
+
+    /// Starts the reader if there is to be one that does not run.
+    pub fn look_after_reader(&mut self) {
+        if let Some(reader) = &mut self.reader
+            && self.open.is_some()
+        {
+            reader.look();
+        }
+    }
+
+    /// Ends it all; the reader may still be ending then.
+    pub fn end(mut self) -> Option<std::thread::JoinHandle<()>> {
+        let reader = self.reader.take();
+        // Closes the FIFO, which is how a reader learns of the end.
+        drop(self);
+        reader?.end()
     }
 
     /// Writes as much as is taken.
@@ -185,7 +204,10 @@ impl Stream {
 
     /// Gives what was made here the owner and the permissions it is to have, whatever the umask.
     fn hand_over(&self, path: &Path, file: &OwnedFd) -> io::Result<()> {
-        let (user, group) = (self.plan.user.as_deref(), self.plan.group.as_deref());
+        let plan = &self.plan;
+        // Whoever is to read it can.
+        let user = plan.user.as_deref().or_else(|| plan.reads_it());
+        let group = plan.group.as_deref();
         let owner = probe::owner(user, group).and_then(|(uid, gid)| {
             fs::fchown(file, uid.map(Uid::from_raw), gid.map(Gid::from_raw))
                 .map_err(|error| io::Error::from(error).to_string())

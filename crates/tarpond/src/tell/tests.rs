@@ -198,6 +198,40 @@ fn one_that_is_replaced_is_opened_again() {
 }
 
 #[test]
+fn a_reader_gets_every_line_to_the_last() {
+    let place = Place::new("reader");
+    let got = place.file("got");
+    let own = rustix::process::geteuid().as_raw().to_string();
+    let passwd = std::fs::read_to_string("/etc/passwd").expect("users");
+    let mut users = passwd.lines().map(|line| line.split(':'));
+    let user = users.find_map(|mut of| {
+        let name = of.next()?;
+        (of.nth(1)? == own).then(|| name.to_owned())
+    });
+    let script = format!("exec cat \"$0\" >{}", got.display());
+    let plan = Notify {
+        reader: vec!["/bin/sh".into(), "-c".into(), script],
+        reader_user: user,
+        ..fifo(&place.file("events"))
+    };
+    let mut stream = Stream::new(plan);
+    stream.look_after_reader();
+    stream.push("one\n".into());
+    stream.flush();
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    let read = || std::fs::read_to_string(&got).unwrap_or_default();
+    while read() != "one\n" {
+        assert!(std::time::Instant::now() < end, "{:?}", read());
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    stream.push("two\n".into());
+    let ending = stream.end().expect("a reader that ends");
+    ending.join().expect("it has ended");
+    assert_eq!(read(), "one\ntwo\n");
+    assert!(!place.file("events").exists());
+}
+
+#[test]
 fn what_is_no_fifo_is_left_alone() {
     let place = Place::new("wrong");
     let path = place.file("events");
