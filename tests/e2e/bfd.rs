@@ -243,5 +243,15 @@ fn other_ways() -> Result<()> {
     passed(&["2001:db8:2::11"])?;
     signal(&lab, "far", "CONT")?;
     passed(&["2001:db8:2::11", "2001:db8:9::11", "10.9.0.11"])?;
-    router.stop()
+
+    // Neighbours learn of a stop at once, near and far.
+    router.stop()?;
+    for server in ["rs1", "far"] {
+        run::until("the neighbour is told of the stop", 10, || {
+            let peers = vtysh(&lab, server, &["show bfd peers"])?;
+            let told = peers.matches("Remote diagnostics: administratively down");
+            Ok(told.count() >= 1)
+        })?;
+    }
+    Ok(())
 }

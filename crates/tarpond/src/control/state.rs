@@ -605,6 +605,7 @@ impl Control {
     /// Tells the programs that want to know of the end (`omega`) that what is up now is no longer.
     pub fn last_words(&self) {
         for service in self.config.services.iter().filter(|s| s.health.omega) {
+        self.health.end_sessions();
             let policy = &service.health;
             let up = |s: &&config::Server| self.health.is_up(service.key, s.address);
             let of_servers = service.servers.iter().filter(up).filter_map(|server| {

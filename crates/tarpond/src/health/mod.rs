@@ -34,6 +34,8 @@ use types::ServiceKey;
 
 /// How long a program that is told of something may run.
 const PROGRAM: Duration = Duration::from_secs(60);
+/// How long neighbours of sessions may take to be told of a stop.
+const PARTING: Duration = Duration::from_millis(200);
 /// How long those still running are waited for at a stop.
 const GOODBYE: Duration = Duration::from_secs(5);
 
@@ -70,8 +72,19 @@ struct Shared {
     /// Wakes its sessions.
     sessions: Notify,
     stop: AtomicBool,
+    /// Sessions are to end.
+    farewell: AtomicBool,
+    /// Their neighbours have been told.
+    told: AtomicBool,
     /// Wakes the control thread.
     bell: UnixStream,
+}
+
+impl Shared {
+    /// Whether sessions are to end.
+    fn is_over(&self) -> bool {
+        self.stop.load(Ordering::Relaxed) || self.farewell.load(Ordering::Relaxed)
+    }
 }
 
 /// The running thread; stopped and joined when dropped.
@@ -100,6 +113,8 @@ impl Health {
             wake: Notify::new(),
             sessions: Notify::new(),
             stop: AtomicBool::new(false),
+            farewell: AtomicBool::new(false),
+            told: AtomicBool::new(false),
             bell: ringer,
         });
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -189,6 +204,16 @@ impl Health {
         }
         locked(&self.shared.programs).push(program);
         self.shared.wake.notify_one();
+    }
+
+    /// Ends all sessions, and gives their neighbours a moment to be told, as long as packets still go out.
+    pub fn end_sessions(&self) {
+        self.shared.farewell.store(true, Ordering::Relaxed);
+        self.shared.sessions.notify_one();
+        let last = Instant::now() + PARTING;
+        while !self.shared.told.load(Ordering::Relaxed) && Instant::now() < last {
+            std::thread::sleep(Duration::from_millis(2));
+        }
     }
 
     fn checks(&self) -> MutexGuard<'_, Checks> {

@@ -27,15 +27,19 @@ struct Running {
     checks: BTreeMap<Peer, Vec<CheckId>>,
 }
 
-/// Keeps the sessions that the checks ask for until the thread is to stop. Neighbours learn of that by silence: the ways to them
-/// are gone by then.
+/// How often the last packet of a session is sent, any of which may be lost, and how far apart (RFC 5880 section 6.8.16: neighbours are to
+/// learn of an administrative end).
+const LAST_WORDS: u32 = 3;
+const LAST_PAUSE: Duration = Duration::from_millis(10);
+
+/// Keeps the sessions that the checks ask for until they are to end, and tells the neighbours of that.
 pub async fn run(shared: Arc<Shared>, seed: u64) {
     let mut running = Running {
         sessions: Sessions::new(seed),
         sockets: Sockets::default(),
         checks: BTreeMap::new(),
     };
-    while !shared.stop.load(Ordering::Relaxed) {
+    while !shared.is_over() {
         running.turn(&shared);
         let now = shared.begun.elapsed();
         let open = running.sockets.are_open();
@@ -57,6 +61,17 @@ pub async fn run(shared: Arc<Shared>, seed: u64) {
             running.follow(&shared);
         }
     }
+    let last = running
+        .sessions
+        .follow(shared.begun.elapsed(), &BTreeMap::new());
+    for _ in 0..if last.is_empty() { 0 } else { LAST_WORDS } {
+        for (peer, packet) in &last {
+            // Who cannot be told will notice.
+            let _ = running.sockets.send(*peer, &packet.bytes());
+        }
+        tokio::time::sleep(LAST_PAUSE).await;
+    }
+    shared.told.store(true, Ordering::Relaxed);
 }
 
 impl Running {
