@@ -142,10 +142,33 @@ CASES = [
     Case("quorum", [http("3.5 503 14.4 ok"), http("7.2 503 18.5 ok"), http("")], "quorum 2\nhysteresis 1", sorry=True),
     Case("quorum_by_weight", [http("3.5 503 14.4 ok", more="weight 3"), http("7.2 503 18.5 ok", more="weight 2"), http("")], "quorum 4", sorry=True),
     Case("quorum_alpha", [http("0 503 7.2 ok"), http("0 503 9.4 ok")], "quorum 2\nalpha", sorry=True),
+    # What is told at the start.
+    Case("start_alpha", http("9 503 13 ok"), "alpha"),
+    Case("start_alpha_dead", http("0 503"), "alpha"),
+    Case("start_too_few", http("3.5 503 10 ok"), "quorum 2"),
+    Case("start_too_few_sorry", http("3.5 503 10 ok"), "quorum 2", sorry=True),
+    Case("start_one_alpha", [http("3.5 503 10 ok"), http("0 503 5 ok", more="alpha")]),
+    Case("start_one_alpha_of_both", [http("", more="weight 2"), http("0 503 5 ok", more="alpha")], "quorum 3"),
+    Case("start_all_alpha", [http("0 503", more="alpha"), http("0 503", more="alpha")], sorry=True),
+    Case("start_below_hysteresis", [http("3.5 503 10 ok"), http("")], "quorum 2\nhysteresis 1"),
+    Case("start_below_hysteresis_sorry", [http("3.5 503 10 ok"), http("")], "quorum 5\nhysteresis 2", sorry=True),
+    # And at the stop.
+    Case("omega", [http(""), http("3.5 503"), http("")], "omega"),
+    Case("omega_quorum", [http(""), http("3.5 503"), http("", more="weight 3")], "omega\nquorum 3\nhysteresis 1"),
+    Case("omega_without_quorum", [http(""), http("3.5 503")], "omega\nquorum 2", sorry=True),
+    Case("omega_inhibit", [http("", more="inhibit_on_failure"), http("3.5 503", more="inhibit_on_failure")], "omega"),
+    Case("omega_alpha", http("0 503"), "omega\nalpha"),
+    Case("omega_quiesced", [http("", more="weight 0"), http("")], "omega"),
 ]
 
 # Those that programs are told of; starting many of them takes long in a guest.
 TOLD = ("tcp_refused", "http_alpha", "tcp_inhibit", "quorum", "quorum_alpha", "sorry")
+
+
+def is_told(case):
+    return case.name in TOLD or case.name.startswith(("start_", "omega"))
+
+
 # A slow guest plays them in parts: PART=1/5.
 _part, _parts = (int(n) for n in os.environ.get("PART", "1/1").split("/"))
 CASES = CASES[_part - 1 :: _parts]
@@ -186,7 +209,7 @@ def conf(directory):
         text += case.more + "\n"
         # What one server's end means for another is a matter of moments common to both.
         text += "warmup 0\n" if len(case.servers) > 1 else ""
-        told = case.name in TOLD
+        told = is_told(case)
         tell = f'"{directory}/notify {case.name}'
         if told:
             text += f'quorum_up {tell} quorum_up"\nquorum_down {tell} quorum_down"\n'

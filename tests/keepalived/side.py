@@ -5,7 +5,8 @@ table when.
     side.py conf DIR                    write DIR/side.conf and the scripts it names
     side.py servers DIR INTERFACE       play the real servers, on addresses added to INTERFACE; their log is DIR/asked
     side.py watch DIR SECONDS TABLE     note every change of the table; TABLE is /proc/net/ip_vs or a command that prints as `ipvsadm -Ln`
-    side.py told DIR                    all of it as lines `NAME SECOND WHAT`, seconds since NAME's first check
+    side.py stop DIR                    note that whatever comes now comes of the stop
+    side.py told DIR                    all of it as lines `NAME SECOND WHAT`, seconds since NAME's first check; at the stop: 99
 
 What is told: `in WEIGHT` and `out` of a server, `notify_*` and `quorum_*` of the programs that were run.
 """
@@ -23,6 +24,7 @@ import cases
 NOTIFY = "#!/bin/sh\nread now _ </proc/uptime\necho $now $1 $2 >>@DIR@/notified\n"
 MISC = "#!/bin/sh\nread now _ </proc/uptime\necho $now $1 asked >>@DIR@/asked\nread what <@DIR@/$1.mode\ncase $what in\nsleep) exec sleep 100 ;;\n*) exit ${what#exit} ;;\nesac\n"
 SAMPLE = 0.02
+AT_THE_STOP = 99
 
 
 def write_conf(directory):
@@ -74,8 +76,10 @@ def told(directory):
     for case in cases.CASES:
         zero[f"{case.name}_sorry"] = zero[case.name] = zero[case.servers[0].name]
     found = defaultdict(list)
+    stopped = float((directory / "stopped").read_text())
     for at, name, what in lines["changes"] + lines.get("notified", []):
-        found[name].append((float(at) - zero[name], what.strip()))
+        at = float(at)
+        found[name].append((at - zero[name] if at < stopped else AT_THE_STOP, what.strip()))
     for name, moments in found.items():
         for at, what in sorted(moments):
             print(f"{name} {at:.2f} {what}")
@@ -91,6 +95,8 @@ def main():
         servers.play(directory, sys.argv[3])
     elif verb == "watch":
         watch(directory, float(sys.argv[3]), sys.argv[4])
+    elif verb == "stop":
+        (directory / "stopped").write_text(f"{cases.now():.3f}\n")
     elif verb == "told":
         told(directory)
     else:

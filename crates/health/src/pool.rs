@@ -53,7 +53,7 @@ pub struct Judgement {
     pub places: Vec<Place>,
     /// Whether the sorry server serves.
     pub sorry: bool,
-    /// The quorum was won (true) or lost.
+    /// The quorum was won (true) or lost. The first judgement tells of a quorum that there is, and of none if the sorry server serves for that.
     pub quorum_changed: Option<bool>,
     /// A server's weight still grows: judge again soon.
     pub grows: bool,
@@ -101,8 +101,11 @@ impl Pool {
         Judgement {
             places,
             sorry,
-            // The first judgement is news only if it is bad news.
-            quorum_changed: (before.unwrap_or(true) != has).then_some(has),
+            quorum_changed: match before {
+                Some(had) => (had != has).then_some(has),
+                // As keepalived does.
+                None => (has || sorry).then_some(has),
+            },
             grows,
         }
     }
@@ -125,8 +128,7 @@ fn reaches(policy: &Policy, before: Option<bool>, live: u64) -> bool {
     let quorum = u64::from(policy.quorum.max(1));
     let hysteresis = u64::from(policy.hysteresis).min(quorum - 1);
     match before {
-        None => live >= quorum,
-        Some(false) => live >= quorum + hysteresis,
+        None | Some(false) => live >= quorum + hysteresis,
         Some(true) => live > 0 && live >= quorum - hysteresis,
     }
 }

@@ -96,7 +96,7 @@ fn the_sorry_server_serves_without_quorum_and_the_living_keep_their_connections(
     let both = [member(1, 1, true), member(2, 1, true)];
     let one = [member(1, 1, true), member(2, 1, false)];
     let first = pool.judge(&policy, &both, s(0));
-    assert_eq!((first.sorry, first.quorum_changed), (false, None));
+    assert_eq!((first.sorry, first.quorum_changed), (false, Some(true)));
     let lost = pool.judge(&policy, &one, s(1));
     assert_eq!((lost.sorry, lost.quorum_changed), (true, Some(false)));
     assert_eq!(lost.places, [Place::In(0), Place::Out]);
@@ -113,7 +113,35 @@ fn without_a_sorry_server_the_living_serve_on() {
     };
     let judgement = Pool::default().judge(&policy, &[member(1, 1, true)], s(0));
     assert_eq!(judgement.places, [Place::In(1)]);
-    assert_eq!(judgement.quorum_changed, Some(false));
+    assert_eq!(judgement.quorum_changed, None, "it was never there");
+}
+
+/// What keepalived 2.2.7 does at its start (tests/keepalived/recorded.txt, `start_*`): a quorum that is there is told, one that is not only if
+/// the sorry server serves for it; and it must be won, hysteresis and all.
+#[test]
+fn the_first_judgement_is_told_as_keepalived_tells_it() {
+    let table = [
+        // (live weight, hysteresis, sorry server, told)
+        (2, 0, false, Some(true)),
+        (2, 0, true, Some(true)),
+        (1, 0, false, None),
+        (1, 0, true, Some(false)),
+        (2, 1, false, None),
+        (2, 1, true, Some(false)),
+        (3, 1, true, Some(true)),
+    ];
+    for (live, hysteresis, has_sorry, told) in table {
+        let policy = Policy {
+            quorum: 2,
+            hysteresis,
+            sorry_server: if has_sorry { sorry() } else { None },
+            ..Policy::new()
+        };
+        let first = Pool::default().judge(&policy, &[member(1, live, true)], s(0));
+        let row = format!("live {live} hysteresis {hysteresis} sorry server {has_sorry}");
+        assert_eq!(first.quorum_changed, told, "{row}");
+        assert_eq!(first.sorry, told == Some(false), "{row}");
+    }
 }
 
 #[test]

@@ -602,19 +602,18 @@ impl Control {
         });
     }
 
-    /// Tells the programs that want to know of the end (`omega`) that what is up now is no longer.
+    /// Tells the programs that want to know of the end (`omega`) that what is up now is no longer, and, as keepalived does, of every quorum
+    /// that it is lost, be it for the second time.
     pub fn last_words(&self) {
-        for service in self.config.services.iter().filter(|s| s.health.omega) {
         self.health.end_sessions();
+        for service in self.config.services.iter().filter(|s| s.health.omega) {
             let policy = &service.health;
             let up = |s: &&config::Server| self.health.is_up(service.key, s.address);
             let of_servers = service.servers.iter().filter(up).filter_map(|server| {
                 let own = policy.servers.get(&server.address)?;
                 Some(own.notify_down.clone())
             });
-            let has_quorum = self.standing.has_quorum(service.key);
-            let of_quorum = has_quorum.then(|| policy.quorum_down.clone());
-            for command in of_servers.chain(of_quorum) {
+            for command in of_servers.chain([policy.quorum_down.clone()]) {
                 let user = policy.user().to_owned();
                 self.health.tell(Program { command, user });
             }

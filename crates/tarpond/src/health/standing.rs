@@ -140,12 +140,13 @@ impl Standing {
     }
 }
 
-/// Whether health has a say in a service.
+/// Whether health has a say in a service, or somebody is told of its quorum.
 pub fn is_checked(policy: &Policy) -> bool {
     let own = |s: &::health::ServerPolicy| s.checks.as_ref().is_some_and(|c| !c.is_empty());
     !policy.checks.is_empty()
         || policy.sorry_server.is_some()
         || policy.passive.eject_after.is_some()
+        || !(policy.quorum_up.is_empty() && policy.quorum_down.is_empty())
         || policy.servers.values().any(own)
 }
 
