@@ -55,6 +55,9 @@ fn kind(kind: &Kind, put: &mut impl FnMut(&str, Value)) {
             put("command", texts(&script.command));
             put("user", script.user.clone().into());
             put("dynamic", script.dynamic.into());
+            if let Some(weight) = script.load_weight {
+                put("load_weight", i64::from(weight).into());
+            }
             if let Some(pattern) = &script.expect {
                 put("expect", pattern.as_str().into());
             }

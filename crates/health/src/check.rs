@@ -218,8 +218,31 @@ pub struct Script {
     pub user: String,
     /// Exit status 2 to 255 asks for the weight that is 2 less.
     pub dynamic: bool,
+    /// It tells the server's load instead, for which this weight is divided by it: [`Script::weight_for`].
+    pub load_weight: Option<u32>,
     /// What its output must match besides.
     pub expect: Option<Pattern>,
+}
+
+impl Script {
+    /// The weight of a server whose load average a program has printed, as rup, ruptime, uptime and /proc/loadavg write it: `weight` up to
+    /// a load of 1, half of it at 2, and so on, at least 1. `None`: it printed no load.
+    #[must_use]
+    pub fn weight_for(weight: u32, printed: &str) -> Option<u32> {
+        let behind = printed.rfind("load").and_then(|at| printed.get(at..));
+        let mut words = behind
+            .unwrap_or(printed)
+            .split(|c: char| !c.is_ascii_digit() && c != '.');
+        let load: f64 = words.find(|word| !word.is_empty())?.parse().ok()?;
+        if !load.is_finite() {
+            return None;
+        }
+        // Never more than a u32 has room for: the load is 1 at least.
+        let share = f64::from(weight) / load.max(1.0);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let share = share.round() as u32;
+        Some(share.clamp(1, weight.max(1)))
+    }
 }
 
 /// A datagram, and what must come back.
@@ -300,3 +323,48 @@ impl PartialEq for Pattern {
 }
 
 impl Eq for Pattern {}
+
+#[cfg(test)]
+mod tests {
+    use super::Script;
+
+    #[test]
+    fn a_weight_is_divided_by_the_load() {
+        let table = [
+            // rup, ruptime, uptime, /proc/loadavg
+            (
+                100,
+                "web1  up  2 days, 12:03,    load average: 0.20, 0.12, 0.05",
+                Some(100),
+            ),
+            (
+                100,
+                "web1     up  61+01:50,     2 users,  load 2.00, 3.09, 0.04",
+                Some(50),
+            ),
+            (
+                100,
+                " 10:01:13 up  3:59,  0 user,  load average: 6.55, 3.36, 2.13",
+                Some(15),
+            ),
+            (8, "3.10 2.00 1.00 1/164 4567\n", Some(3)),
+            (8, "1", Some(8)),
+            (8, "payload1 up 3 days, load 2.00, 1.00, 1.00", Some(4)),
+            (8, "1000.5", Some(1)),
+            (1, "7", Some(1)),
+            (8, "load average:", None),
+            (8, "no route to host", None),
+            (8, "", None),
+            (8, "load ...", None),
+            (8, "99999999999999999999999999999999999999999", Some(1)),
+            (u32::MAX, "1.0", Some(u32::MAX)),
+        ];
+        for (weight, printed, wanted) in table {
+            assert_eq!(
+                Script::weight_for(weight, printed),
+                wanted,
+                "{weight} {printed:?}"
+            );
+        }
+    }
+}

@@ -397,6 +397,7 @@ fn url(statement: &Statement, notes: &mut Notes) -> Http {
             }
             "status_code" => {
                 let ranges: Option<Vec<(u16, u16)>> =
+                load_weight: None,
                     inner.arguments().iter().map(|text| range(text)).collect();
                 ranges
                     .filter(|r| !r.is_empty())

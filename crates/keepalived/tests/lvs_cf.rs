@@ -76,6 +76,44 @@ fn services_with_nannys_checks() {
 }
 
 #[test]
+fn load_monitors_are_checks_that_scale_weights() {
+    let of = |monitor: &str| {
+        let file = FILE.replace("load_monitor = none", &format!("load_monitor = {monitor}"));
+        let import = read(&file, "lvs.cf", Node::Primary);
+        let config = Config::default();
+        let mut config = config;
+        import.apply(&mut config);
+        assert_eq!(config.service_problems(), []);
+        let http = import.services[0].clone();
+        let loads = http.servers.iter().flat_map(move |server| {
+            let checks = http.health.checks_of(server.address).to_vec();
+            let loads = checks.into_iter().filter_map(|check| match check.kind {
+                Kind::Script(script) => Some((script.command.join(" "), script.load_weight)),
+                _ => None,
+            });
+            loads.collect::<Vec<_>>()
+        });
+        loads.collect::<Vec<_>>()
+    };
+    assert_eq!(of("none"), []);
+    assert_eq!(
+        of("rup"),
+        [
+            ("/usr/bin/rup %h".into(), Some(3)),
+            ("/usr/bin/rup %h".into(), Some(1))
+        ]
+    );
+    assert_eq!(
+        of("ruptime"),
+        [
+            ("/usr/bin/ruptime web1".into(), Some(3)),
+            ("/usr/bin/ruptime web2".into(), Some(1))
+        ]
+    );
+    assert_eq!(of("other"), []);
+}
+
+#[test]
 fn pulse_becomes_virtual_routers_that_move_together() {
     for (node, priority, peers) in [
         (Node::Primary, 150, ["192.0.2.3", "10.0.0.3"]),

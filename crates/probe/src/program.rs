@@ -119,6 +119,7 @@ async fn run(
 }
 
 /// Runs the program of a check: exit status 0 is well, if its output is as expected; with `dynamic`, 2 to 255 ask for a weight.
+/// With `load_weight` its output alone counts.
 pub async fn check(
     script: &Script,
     check: &Check,
@@ -140,10 +141,22 @@ pub async fn check(
         .collect();
     let timeout = check.timing.timeout;
     let mut printed = Vec::new();
-    let output = script.expect.is_some().then_some(&mut printed);
+    let reads = script.expect.is_some() || script.load_weight.is_some();
+    let output = reads.then_some(&mut printed);
     let finished = run(&command, &script.user, &environment, timeout, output)
         .await
         .map_err(Failure::Here)?;
+    if let Some(weight) = script.load_weight {
+        // Who cannot tell the load has said nothing about the server.
+        let text = String::from_utf8_lossy(&printed);
+        let weight = match finished {
+            Finished::Status(0) => Script::weight_for(weight, &text),
+            _ => None,
+        };
+        let begin: String = text.chars().take(40).collect();
+        let why = || Failure::Here(format!("it told no load: {finished:?}, {begin:?}"));
+        return weight.map(Some).ok_or_else(why);
+    }
     if let (Finished::Status(0), Some(expect)) = (finished, &script.expect)
         && !expect.is_in(&printed)
     {

@@ -349,21 +349,65 @@ fn a_mail_server_is_greeted() {
 }
 
 #[test]
+fn a_load_sets_the_weight_and_nothing_else() {
+    on_runtime(async {
+        let server: SocketAddr = "127.0.0.1:80".parse().expect("an address");
+        let monitor = |command: &str| {
+            check(Kind::Script(Script {
+                command: vec!["/bin/sh".into(), "-c".into(), command.into()],
+                user: own_user(),
+                dynamic: false,
+                load_weight: Some(100),
+                expect: None,
+            }))
+        };
+        let weight = |weight| Outcome::Passed {
+            weight: Some(weight),
+        };
+        let outcome = run(&monitor("cat /proc/loadavg"), server).await;
+        assert!(
+            matches!(
+                outcome,
+                Outcome::Passed {
+                    weight: Some(1..=100)
+                }
+            ),
+            "{outcome:?}"
+        );
+        let rup = "echo '10.1.0.11   up  2 days, 12:03,    load average: 4.00, 0.12, 0.05'";
+        assert_eq!(run(&monitor(rup), server).await, weight(25));
+        for none in ["echo nothing", "echo load 1; exit 1", "sleep 5"] {
+            let outcome = run(&monitor(none), server).await;
+            assert!(
+                matches!(outcome, Outcome::Undecided(_)),
+                "{none}: {outcome:?}"
+            );
+        }
+    });
+}
+
+/// Who runs this.
+fn own_user() -> String {
+    let own = rustix::process::geteuid().as_raw().to_string();
+    let passwd = std::fs::read_to_string("/etc/passwd").expect("users");
+    let user = passwd
+        .lines()
+        .find(|line| line.split(':').nth(2) == Some(own.as_str()))
+        .and_then(|line| line.split(':').next());
+    user.expect("the test's user has a name").to_owned()
+}
+
+#[test]
 fn a_program_decides_by_its_exit_status() {
     on_runtime(async {
-        let own = rustix::process::geteuid().as_raw();
-        let passwd = std::fs::read_to_string("/etc/passwd").expect("users");
-        let user = passwd
-            .lines()
-            .find(|line| line.split(':').nth(2) == Some(own.to_string().as_str()))
-            .and_then(|line| line.split(':').next())
-            .expect("the test's user has a name");
+        let user = own_user();
         let server: SocketAddr = "127.0.0.1:80".parse().expect("an address");
         let script = |command: &str, dynamic| {
             check(Kind::Script(Script {
                 command: vec!["/bin/sh".into(), "-c".into(), command.into()],
-                user: user.to_owned(),
+                user: user.clone(),
                 dynamic,
+                load_weight: None,
                 expect: None,
             }))
         };

@@ -65,6 +65,7 @@ const OF_TYPES: &[(&str, &[&str])] = &[
     ("command", &["script"]),
     ("user", &["script"]),
     ("dynamic", &["script"]),
+    ("load_weight", &["script"]),
     ("payload", &["udp"]),
     ("reply", &["udp"]),
     ("min_length", &["udp"]),
@@ -171,6 +172,7 @@ struct Keys {
     command: Vec<String>,
     user: Option<String>,
     dynamic: Option<bool>,
+    load_weight: Option<u32>,
     payload: Option<Vec<u8>>,
     reply: Option<Vec<(u8, u8)>>,
     min_length: Option<usize>,
@@ -231,6 +233,12 @@ impl Keys {
             command: program(reader, section, "command"),
             user: section.get(reader, "user", "the name of a user, like \"nobody\"", line),
             dynamic: section.get(reader, "dynamic", "true or false", flag),
+            load_weight: section.get(
+                reader,
+                "load_weight",
+                "the weight at a load of 1, from 1 to 65535, like 100",
+                integer(1..=65_535),
+            ),
             payload: section.get(
                 reader,
                 "payload",
@@ -326,7 +334,21 @@ impl Keys {
                     }
                     return None;
                 }
+                for (key, both) in [
+                    ("dynamic", self.dynamic == Some(true)),
+                    ("expect", self.expect.is_some()),
+                ] {
+                    if both && self.load_weight.is_some() {
+                        lacks(
+                            reader,
+                            section,
+                            &format!("`{key}` and `load_weight` in one check"),
+                            "write one of them, or two checks: a load says nothing else about the server",
+                        );
+                    }
+                }
                 Kind::Script(Script {
+                    load_weight: self.load_weight,
                     command: self.command,
                     user: self.user.unwrap_or_else(|| UNPRIVILEGED.into()),
                     dynamic: self.dynamic.unwrap_or(false),

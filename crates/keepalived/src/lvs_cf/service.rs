@@ -53,6 +53,8 @@ struct Block {
     expect: Option<String>,
     regex: bool,
     program: Option<String>,
+    /// Who tells the servers' load.
+    load: Option<Load>,
     timeout_s: u32,
     reentry_s: u32,
     quiesce: bool,
@@ -60,7 +62,15 @@ struct Block {
     servers: Vec<Real>,
 }
 
+/// What a server's load is asked by.
+#[derive(Clone, Copy)]
+enum Load {
+    Rup,
+    Ruptime,
+}
+
 struct Real {
+    name: String,
     address: IpAddr,
     port: Option<u16>,
     weight: u32,
@@ -90,6 +100,7 @@ pub(super) fn read(
         expect: None,
         regex: false,
         program: None,
+        load: None,
         timeout_s: TIMEOUT_S,
         reentry_s: 0,
         quiesce: false,
@@ -178,9 +189,19 @@ impl Block {
             }
             "load_monitor" => match inner.argument(0) {
                 None | Some("none") => notes.exact(inner),
+                Some(word @ ("rup" | "ruptime")) => {
+                    self.load = Some(match word {
+                        "rup" => Load::Rup,
+                        _ => Load::Ruptime,
+                    });
+                    notes.mapped(
+                        inner,
+                        format!("/usr/bin/{word} is run for each server; the weight is divided by the load, if that is above 1"),
+                    );
+                }
                 Some(_) => notes.unsupported(
                     inner,
-                    "weights stay as written; a check `script` with `dynamic = true` can set them",
+                    "weights stay as written; a check `script` with `load_weight` or `dynamic` can set them",
                 ),
             },
             "timeout" => {
@@ -298,6 +319,11 @@ impl Block {
                 }
                 policy.servers.entry(address).or_default().checks = Some(checks);
             }
+            if let Some(load) = self.load {
+                let own = &mut policy.servers.entry(address).or_default().checks;
+                let own = own.get_or_insert_with(|| policy.checks.clone());
+                own.push(self.load_check(load, real));
+            }
             service.servers.push(Server {
                 weight: Weight(real.weight),
                 ..Server::new(address, method)
@@ -305,6 +331,34 @@ impl Block {
         }
         service.health = policy;
         service
+    }
+
+    /// nanny's load monitor: it says nothing about the server but its weight.
+    fn load_check(&self, load: Load, server: &Real) -> Check {
+        let command = match load {
+            Load::Rup => ["/usr/bin/rup", "%h"],
+            Load::Ruptime => ["/usr/bin/ruptime", server.name.as_str()],
+        };
+        let pause = Duration::from_secs(self.timeout_s.into());
+        Check {
+            kind: Kind::Script(Script {
+                command: command.map(str::to_owned).to_vec(),
+                user: health::UNPRIVILEGED.into(),
+                dynamic: false,
+                load_weight: Some(server.weight.clamp(1, 65_535)),
+                expect: None,
+            }),
+            timing: Timing {
+                delay_loop: pause,
+                timeout: pause,
+                ..Timing::default()
+            },
+            address: None,
+            port: None,
+            bind: None,
+            aim: None,
+            detour: None,
+        }
     }
 
     /// nanny's check: a connection; what is sent, or a program's output, and what must come back.
@@ -332,6 +386,7 @@ impl Block {
                 command: crate::value::command(program),
                 user: health::UNPRIVILEGED.into(),
                 dynamic: false,
+                load_weight: None,
                 expect,
             }),
             (None, Protocol::Udp) => {
@@ -418,6 +473,7 @@ fn server(statement: &Statement, notes: &mut Notes) -> Option<Real> {
         ),
     }
     active.then_some(Real {
+        name: statement.arguments().join(" "),
         address,
         port,
         weight,
