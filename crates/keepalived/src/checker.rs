@@ -102,12 +102,22 @@ pub(crate) fn is_checker(statement: &Statement) -> bool {
     word == "HTTP_GET" || word == "SSL_GET" || word.ends_with("_CHECK")
 }
 
+/// Who is asked, and from where.
+#[derive(Clone, Copy, Default)]
+struct Endpoint {
+    address: Option<IpAddr>,
+    port: Option<u16>,
+    bind: Option<IpAddr>,
+}
+
 /// What a checker says besides what it inherits.
 #[derive(Default)]
 struct Words {
     address: Option<IpAddr>,
     port: Option<u16>,
     bind: Option<IpAddr>,
+    /// `host` blocks of SMTP_CHECK: each is asked.
+    hosts: Vec<Endpoint>,
     urls: Vec<Http>,
     version_1_1: bool,
     fast_recovery: bool,
@@ -163,28 +173,39 @@ pub(crate) fn read(
     if kind == "MISC_CHECK" {
         timing.timeout = words.timeout.unwrap_or(timing.delay_loop);
     }
-    let (address, port, bind) = (words.address, words.port, words.bind);
+    let mut hosts = std::mem::take(&mut words.hosts);
+    if hosts.is_empty() {
+        hosts.push(words.endpoint());
+    }
     let fast_recovery = words.fast_recovery;
     let kinds = words.kinds(kind, statement, &defaults, context, notes);
     if matches!(kind, "HTTP_GET" | "SSL_GET") && !fast_recovery {
         // One page in turn, and after the last the first once more: only then is the server back.
         timing.rise = u32::try_from(kinds.len()).map_or(1, |pages| pages + 1);
     }
-    kinds
-        .into_iter()
-        .map(|kind| Check {
-            kind,
+    let each = |kind: Kind| {
+        hosts.iter().map(move |host| Check {
+            kind: kind.clone(),
             timing,
-            address,
-            port,
-            bind,
+            address: host.address,
+            port: host.port,
+            bind: host.bind,
             aim: None,
             detour: None,
         })
-        .collect()
+    };
+    kinds.into_iter().flat_map(each).collect()
 }
 
 impl Words {
+    const fn endpoint(&self) -> Endpoint {
+        Endpoint {
+            address: self.address,
+            port: self.port,
+            bind: self.bind,
+        }
+    }
+
     fn take(&mut self, kind: &str, inner: &Statement, context: &Context, notes: &mut Notes) {
         let web = matches!(kind, "HTTP_GET" | "SSL_GET");
         let text = || inner.argument(0).map(str::to_owned);
@@ -219,10 +240,17 @@ impl Words {
             ("SSL_GET", "sni_name") => put(&mut self.sni_name, text()),
             ("SMTP_CHECK", "helo_name") => put(&mut self.helo, text()),
             ("SMTP_CHECK", "host") => {
-                notes.mapped(inner, "an old form: its words count for the check");
+                notes.mapped(inner, "an old form: each host is a check");
+                let common = self.endpoint();
                 for word in inner.inner() {
                     self.take(kind, word, context, notes);
                 }
+                self.hosts.push(self.endpoint());
+                Endpoint {
+                    address: self.address,
+                    port: self.port,
+                    bind: self.bind,
+                } = common;
                 return;
             }
             ("DNS_CHECK", "type") => {
@@ -369,6 +397,7 @@ impl Words {
                     .or_else(|| context.script_user.clone())
                     .unwrap_or_else(|| UNPRIVILEGED.into()),
                 dynamic: self.dynamic,
+                load_weight: None,
                 expect: None,
             })],
         }
@@ -381,6 +410,8 @@ fn url(statement: &Statement, notes: &mut Notes) -> Http {
     let mut options = String::new();
     let mut pattern = None;
     let mut reversed = false;
+    // Where a match may begin.
+    let (mut min, mut max) = (0_usize, None);
     for inner in statement.inner() {
         let text = inner.argument(0).unwrap_or_default();
         let well = match inner.keyword() {
@@ -397,7 +428,6 @@ fn url(statement: &Statement, notes: &mut Notes) -> Http {
             }
             "status_code" => {
                 let ranges: Option<Vec<(u16, u16)>> =
-                load_weight: None,
                     inner.arguments().iter().map(|text| range(text)).collect();
                 ranges
                     .filter(|r| !r.is_empty())
@@ -435,8 +465,15 @@ fn url(statement: &Statement, notes: &mut Notes) -> Http {
                 continue;
             }
             "regex_min_offset" | "regex_max_offset" => {
-                notes.unsupported(inner, "the whole body is searched");
-                continue;
+                let offset: Option<usize> = parsed(inner, "a number of bytes", notes);
+                let Some(offset) = offset else {
+                    continue;
+                };
+                match inner.keyword() {
+                    "regex_min_offset" => min = offset,
+                    _ => max = Some(offset).filter(|offset| *offset > 0),
+                }
+                true
             }
             "tls_compliant" => {
                 notes.harmless(inner, "an end of TLS without goodbye is taken anyway");
@@ -466,10 +503,14 @@ fn url(statement: &Statement, notes: &mut Notes) -> Http {
         }
     }
     if let Some((inner, text)) = pattern {
-        let whole = match options.is_empty() {
+        let mut whole = match options.is_empty() {
             true => text,
             false => format!("(?{options}){text}"),
         };
+        if min > 0 || max.is_some() {
+            let max = max.map_or_else(String::new, |max| max.to_string());
+            whole = format!("\\A(?s-u:.){{{min},{max}}}(?:{whole})");
+        }
         match whole.parse::<Pattern>() {
             Ok(pattern) => {
                 notes.exact(inner);

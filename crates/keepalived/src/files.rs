@@ -15,9 +15,6 @@ impl Loader for Files {
     fn load(&mut self, pattern: &str, from: &str) -> Result<Vec<(String, String)>, String> {
         let base = Path::new(from).parent().unwrap_or(Path::new(""));
         let paths = matching(base, pattern)?;
-        if paths.is_empty() {
-            return Err("there is no such file".into());
-        }
         let text = |path: PathBuf| {
             let name = path.display().to_string();
             let text =

@@ -44,6 +44,8 @@ use tree::Statement;
 pub struct Import {
     /// Its virtual servers.
     pub services: Vec<Service>,
+    /// Where each of them stands, in their order; empty: nobody noted it.
+    pub places: Vec<Place>,
     /// Its virtual routers, on interfaces by keepalived's names.
     pub vrrp: Vec<Vrrp>,
     /// Scripts they track.
@@ -91,7 +93,10 @@ impl Timeouts {
 /// Whether a file is keepalived's rather than ours, by its name: `*.conf`.
 #[must_use]
 pub fn is_its_name(file: &Path) -> bool {
-    file.extension().is_some_and(|ending| ending == "conf")
+    let named = file
+        .file_name()
+        .is_some_and(|name| name.to_string_lossy().contains("keepalived.conf"));
+    named || file.extension().is_some_and(|ending| ending == "conf")
 }
 
 impl Import {
@@ -237,9 +242,10 @@ pub fn read(text: &str, file: &str, id: &str, loader: &mut dyn Loader) -> Import
             "vrrp_instance" => routers.instance(statement, &context.vrrp, &mut notes),
             "vrrp_sync_group" => routers.group(statement, &mut notes),
             "virtual_server" => {
-                import
-                    .services
-                    .extend(virtual_server::read(statement, &context, &mut notes));
+                let services = virtual_server::read(statement, &context, &mut notes);
+                let places = services.iter().map(|_| statement.place.clone());
+                import.places.extend(places);
+                import.services.extend(services);
             }
             "virtual_server_group"
             | "track_file"

@@ -13,10 +13,10 @@ const DEPTH: usize = 32;
 
 /// Who reads the files `include` names.
 pub trait Loader {
-    /// Files that match `pattern`, as named in `from`: names and texts.
+    /// Files that match `pattern`, as named in `from`: names and texts; perhaps none.
     ///
     /// # Errors
-    /// Why there are none.
+    /// Why they cannot be read.
     fn load(&mut self, pattern: &str, from: &str) -> Result<Vec<(String, String)>, String>;
 }
 
@@ -194,7 +194,9 @@ impl Expander<'_> {
         }
         let mut words = line.text.split_whitespace();
         match (words.next(), words.next()) {
-            (Some(word), Some(pattern)) if is_include(word) => self.include(&line, pattern),
+            (Some(word), Some(pattern)) if is_include(word) => {
+                self.include(&line, word, pattern);
+            }
             _ => self.out.push(Line {
                 place: line.place,
                 exact: line.exact,
@@ -203,13 +205,26 @@ impl Expander<'_> {
         }
     }
 
-    fn include(&mut self, line: &Raw, pattern: &str) {
+    fn include(&mut self, line: &Raw, word: &str, pattern: &str) {
         let pattern = pattern.trim_matches(['"', '\'']);
         if self.depth >= DEPTH {
             self.overflow(line);
             return;
         }
         match self.loader.load(pattern, &line.place.file) {
+            // What may match one day, but for those words that insist.
+            Ok(files)
+                if files.is_empty()
+                    && pattern.contains(['*', '?', '['])
+                    && !word.ends_with(['a', 'w', 'm']) =>
+            {
+                let text = format!("no file is like {pattern}");
+                self.note(line, Class::Harmless, word, text);
+            }
+            Ok(files) if files.is_empty() => {
+                let text = format!("{pattern}: there is no such file");
+                self.note(line, Class::Wrong, word, text);
+            }
             Ok(files) => {
                 self.depth += 1;
                 for (name, text) in files {
@@ -217,7 +232,7 @@ impl Expander<'_> {
                 }
                 self.depth -= 1;
             }
-            Err(why) => self.note(line, Class::Wrong, "include", format!("{pattern}: {why}")),
+            Err(why) => self.note(line, Class::Wrong, word, format!("{pattern}: {why}")),
         }
     }
 
@@ -429,7 +444,8 @@ fn rounds(head: &str) -> Option<Vec<Vec<(String, String)>>> {
         _ => return None,
     };
     let step = step.unwrap_or(if end >= start { 1 } else { -1 });
-    if step == 0 {
+    // Away from the end there are none, which nobody can have meant.
+    if step == 0 || (end - start).signum() * step.signum() < 0 {
         return None;
     }
     let mut all = Vec::new();

@@ -118,6 +118,13 @@ impl Notes {
         self.add(statement, Class::Wrong, text);
     }
 
+    /// What was said of a word is not all: it is [`Class::Mapped`].
+    pub fn mapped_after_all(&mut self, statement: &Statement, text: impl Into<String>) {
+        let said = |note: &Note| note.place == statement.place && note.word == statement.keyword();
+        self.found.retain(|note| !said(note));
+        self.mapped(statement, text);
+    }
+
     /// A whole block of which nothing is made: said once, every word in it counted.
     pub fn unsupported_block(&mut self, statement: &Statement, text: &str) {
         self.unsupported(statement, text);

@@ -34,7 +34,7 @@ const WORDS: &[&str] = &[
 ];
 
 /// A real server, before it is known of which service.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Block {
     pub ip: IpAddr,
     /// 0: the service's.
@@ -45,6 +45,16 @@ pub(crate) struct Block {
     pub upper: u32,
     pub lower: u32,
     pub own: ServerPolicy,
+}
+
+impl Block {
+    /// The same server, of which nobody is told.
+    pub fn without_programs(&self) -> Self {
+        let mut silent = self.clone();
+        silent.own.notify_up.clear();
+        silent.own.notify_down.clear();
+        silent
+    }
 }
 
 pub(crate) fn read(

@@ -3,7 +3,7 @@
 use crate::{
     note::Notes,
     tree::Statement,
-    value::{flag, timer},
+    value::{command, flag, timer},
 };
 use config::{Mail, Notify, NotifyAbout, NotifyFormat, NotifyTo};
 use std::{net::IpAddr, time::Duration};
@@ -24,12 +24,7 @@ pub(crate) fn fifo(inner: &Statement, notify: &mut Vec<Notify>, notes: &mut Note
         "notify_fifo" => vec![NotifyAbout::Services, NotifyAbout::Vrrp],
         "lvs_notify_fifo" => vec![NotifyAbout::Services],
         "vrrp_notify_fifo" => vec![NotifyAbout::Vrrp],
-        _ => {
-            return notes.unsupported(
-                inner,
-                "the FIFO is written, its reader is not started: a unit of systemd can (ExecStart=SCRIPT FIFO)",
-            );
-        }
+        _ => return,
     };
     let Some(path) = inner.argument(0).filter(|path| path.starts_with('/')) else {
         return notes.wrong(inner, "it needs the FIFO's absolute path");
@@ -47,6 +42,41 @@ pub(crate) fn fifo(inner: &Statement, notify: &mut Vec<Notify>, notes: &mut Note
         ..Notify::new(NotifyTo::Fifo(path.into()), NotifyFormat::Keepalived)
     });
     notes.exact(inner);
+}
+
+/// The readers of FIFOs (`notify_fifo_script` and the like), which may stand before or behind them.
+pub(crate) fn readers(
+    global: &Statement,
+    script_user: Option<&str>,
+    notify: &mut [Notify],
+    notes: &mut Notes,
+) {
+    for inner in global.inner() {
+        let Some(word) = inner.keyword().strip_suffix("_script") else {
+            continue;
+        };
+        if !WORDS.contains(&word) {
+            continue;
+        }
+        let fifo = global.inner().iter().find(|other| other.keyword() == word);
+        let path = fifo.and_then(|fifo| fifo.argument(0)).unwrap_or_default();
+        let Some(of) = notify.iter_mut().find(|n| n.to.path().as_os_str() == path) else {
+            notes.wrong(inner, format!("there is no {word} it could read"));
+            continue;
+        };
+        let words = command(inner.argument(0).unwrap_or_default());
+        if !words.first().is_some_and(|path| path.starts_with('/')) {
+            notes.wrong(inner, "it does not begin with the path of a program");
+            continue;
+        }
+        of.reader = words;
+        of.reader_user = inner.argument(1).or(script_user).map(str::to_owned);
+        let user = of.reads_it().unwrap_or_default();
+        notes.mapped(
+            inner,
+            format!("runs as {user}, never as root unless told, and again when it ends"),
+        );
+    }
 }
 
 /// Of a local user's name, which some servers take.

@@ -70,7 +70,7 @@ struct Block {
     one_packet: bool,
     method: ForwardingMethod,
     tunnel: Tunnel,
-    protocol: Protocol,
+    protocol: Option<Protocol>,
     family: Option<Family>,
     persistent_s: Option<u32>,
     netmask: Option<String>,
@@ -108,28 +108,99 @@ pub(crate) fn read(statement: &Statement, context: &Context, notes: &mut Notes) 
             )
         })
         .collect();
+    let by_address = wanted.iter().any(|m| matches!(m, Member::Address(_)));
+    let protocol = block.protocol.unwrap_or_else(|| match by_address {
+        true => unnamed_protocol(statement, &blocks, notes),
+        false => Protocol::Tcp,
+    });
+    attainable(statement, &mut policy, &blocks, notes);
     let family = block.family.unwrap_or_else(|| match blocks.first() {
         Some(server) if server.ip.is_ipv6() && server.method != ForwardingMethod::Tunnel => {
             Family::Ipv6
         }
         _ => Family::Ipv4,
     });
-    wanted
-        .into_iter()
-        .map(|member| {
+    let programs = [&policy.quorum_up, &policy.quorum_down];
+    let of_servers = |block: &server::Block| {
+        !(block.own.notify_up.is_empty() && block.own.notify_down.is_empty())
+    };
+    if wanted.len() > 1 && (programs.iter().any(|p| !p.is_empty()) || blocks.iter().any(of_servers))
+    {
+        notes.mapped_after_all(
+            statement,
+            "programs are told of the first address or mark only",
+        );
+    }
+    let silent: Vec<server::Block> = blocks.iter().map(server::Block::without_programs).collect();
+    (0..)
+        .zip(wanted)
+        .map(|(number, member)| {
+            let mut policy = policy.clone();
+            let blocks = match number {
+                0 => &blocks,
+                // There a group is one, and so told of once.
+                _ => {
+                    policy.quorum_up.clear();
+                    policy.quorum_down.clear();
+                    &silent
+                }
+            };
             let key = match member {
                 Member::Mark(mark, of) => ServiceKey::Mark {
                     mark: Mark(mark),
                     family: of.unwrap_or(family),
                 },
-                Member::Address(address) => ServiceKey::Address {
-                    protocol: block.protocol,
-                    address,
-                },
+                Member::Address(address) => ServiceKey::Address { protocol, address },
             };
-            service(statement, key, &block, policy.clone(), &blocks, notes)
+            service(statement, key, &block, policy, blocks, notes)
         })
         .collect()
+}
+
+/// Of a virtual server that names none: UDP in keepalived 2, TCP in keepalived 1.
+fn unnamed_protocol(
+    statement: &Statement,
+    blocks: &[server::Block],
+    notes: &mut Notes,
+) -> Protocol {
+    let mut checks = blocks
+        .iter()
+        .flat_map(|block| block.own.checks.iter().flatten());
+    let tcp = checks.any(|check| matches!(check.kind.word(), "tcp" | "http" | "https" | "smtp"));
+    let (protocol, why) = match tcp {
+        true => (
+            Protocol::Tcp,
+            "it is TCP here, as its checks are, and in keepalived 1; in keepalived 2 it is UDP",
+        ),
+        false => (
+            Protocol::Udp,
+            "it is UDP, as in keepalived 2; in keepalived 1 it was TCP",
+        ),
+    };
+    notes.mapped_after_all(statement, format!("no `protocol` is named: {why}"));
+    protocol
+}
+
+/// A quorum of more than all servers together weigh is lowered to that, as keepalived does.
+fn attainable(
+    statement: &Statement,
+    policy: &mut health::Policy,
+    blocks: &[server::Block],
+    notes: &mut Notes,
+) {
+    let all: u64 = blocks.iter().map(|block| u64::from(block.weight.0)).sum();
+    let most = u32::try_from(all).unwrap_or(u32::MAX).max(1);
+    if policy.quorum > most {
+        policy.quorum = most;
+        let mut words = statement.inner().iter();
+        if let Some(word) = words.rfind(|word| word.keyword() == "quorum") {
+            notes.mapped_after_all(
+                word,
+                format!("its servers weigh {most} together, so it is {most}, as there"),
+            );
+        }
+    }
+    policy.hysteresis = policy.hysteresis.min(policy.quorum - 1);
 }
 
 /// Which services the block is about.
@@ -177,7 +248,7 @@ fn block(statement: &Statement, policy: &mut health::Policy, notes: &mut Notes) 
         one_packet: false,
         method: ForwardingMethod::Masq,
         tunnel: Tunnel::Ipip,
-        protocol: Protocol::Tcp,
+        protocol: None,
         family: None,
         persistent_s: None,
         netmask: None,
@@ -219,7 +290,7 @@ impl Block {
                 let text = inner.argument(0).unwrap_or_default();
                 match text.to_ascii_lowercase().parse() {
                     Ok(protocol) => {
-                        self.protocol = protocol;
+                        self.protocol = Some(protocol);
                         notes.exact(inner);
                     }
                     Err(_) => {
@@ -485,7 +556,16 @@ fn persistence(
     block: &Block,
     notes: &mut Notes,
 ) -> Option<Persistence> {
-    let timeout_s = block.persistent_s.filter(|seconds| *seconds > 0);
+    let mut timeout_s = block.persistent_s.filter(|seconds| *seconds > 0);
+    if timeout_s.is_none()
+        && matches!(key, ServiceKey::Address { address, .. } if address.port() == 0)
+    {
+        notes.mapped_after_all(
+            statement,
+            format!("port 0 is every port, for persistent clients only: they are for {PERSISTENCE_S} s, as there"),
+        );
+        timeout_s = Some(PERSISTENCE_S);
+    }
     if timeout_s.is_none() && block.engine.is_some() {
         notes.wrong(
             statement,

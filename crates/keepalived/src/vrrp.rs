@@ -16,6 +16,10 @@ use std::{collections::BTreeMap, net::IpAddr};
 /// Bytes of a password that count (RFC 2338).
 const PASSWORD: usize = 8;
 
+/// Of the old place of a word of global_defs.
+const SYNC_DAEMON: &str =
+    "write `lvs_sync_daemon INTERFACE INSTANCE` in global_defs instead: that is [sync] here";
+
 /// Words of both blocks that call programs, or only matter to a Linux host.
 const PROGRAMS: &[&str] = &[
     "notify",
@@ -69,10 +73,8 @@ const UNSUPPORTED: &[(&str, &str)] = &[
         "virtual_rules",
         "routes are those of [[route]] in tarpon.toml, on every director",
     ),
-    (
-        "lvs_sync_daemon_interface",
-        "connections are synchronised as [settings] says, not by an instance",
-    ),
+    ("lvs_sync_daemon_interface", SYNC_DAEMON),
+    ("lvs_sync_daemon_inteface", SYNC_DAEMON),
     (
         "garp_lower_prio_delay",
         "who hears a worse master contradicts it at once",

@@ -41,6 +41,7 @@ const PROCESS: &[&str] = &[
     "net_namespace_ipvs",
     "process_monitor_rcv_bufs",
     "process_monitor_rcv_bufs_force",
+    "json_version",
     "process_name",
     "process_names",
     "random_seed",
@@ -49,10 +50,10 @@ const PROCESS: &[&str] = &[
     "reload_repeat",
     "reload_time_file",
     "router_id",
-    "rs_init_notifies",
     "tmp_config_directory",
     "umask",
     "use_pid_dir",
+    "use_symlink_paths",
     "lvs_flush",
     "lvs_flush_on_stop",
     "lvs_id",
@@ -106,6 +107,12 @@ pub(crate) fn global(
                     "[[notify]], [mail], `tarpon events` and notify programs tell",
                 );
             }
+            "rs_init_notifies" => {
+                notes.unsupported(
+                    inner,
+                    "a server is told of when it changes, not at the start",
+                );
+            }
             _ if PROCESS.contains(&word) => notes.harmless(inner, ""),
             _ if word.starts_with("vrrp_") => vrrp::global(inner, &mut context.vrrp, notes),
             _ if word.starts_with("vmac_") => notes.harmless(inner, ""),
@@ -125,6 +132,8 @@ pub(crate) fn global(
             }
         }
     }
+    let user = context.script_user.as_deref();
+    tell::readers(statement, user, &mut import.notify, notes);
 }
 
 /// `lvs_sync_daemon INTERFACE [[inst] INSTANCE] [id N] [maxlen N] [port N] [ttl N] [group ADDRESS]`
@@ -214,6 +223,7 @@ pub(crate) fn top(statement: &Statement, notes: &mut Notes) {
         | "use_pid_dir"
         | "namespace_with_ipsets"
         | "child_wait_time"
+        | "linkbeat_use_polling"
         | "process_names" => notes.harmless(statement, ""),
         _ => {
             let known = [

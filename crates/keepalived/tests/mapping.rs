@@ -477,7 +477,7 @@ proptest! {
 fn notify_fifos_are_ours() {
     let import = import(
         "global_defs {\n notify_fifo /run/all\n lvs_notify_fifo /run/lvs monitor staff\n vrrp_notify_fifo /run/vrrp monitor\n \
-         vrrp_notify_fifo_script /usr/local/bin/reader\n}\n",
+         vrrp_notify_fifo_script \"/usr/local/bin/reader -v\"\n lvs_notify_fifo_script /usr/local/bin/reader root\n}\n",
     );
     let told: Vec<_> = import
         .notify
@@ -503,12 +503,179 @@ fn notify_fifos_are_ours() {
     ];
     assert_eq!(told, expected);
     assert!(import.notify.iter().all(|n| n.mode == 0o600));
-    assert_eq!(lines(&import, Class::Unsupported).len(), 1);
+    let readers: Vec<_> = import
+        .notify
+        .iter()
+        .map(|n| (n.reader.join(" "), n.reads_it()))
+        .collect();
+    let expected = [
+        (String::new(), None),
+        ("/usr/local/bin/reader".into(), Some("root")),
+        ("/usr/local/bin/reader -v".into(), Some("monitor")),
+    ];
+    assert_eq!(readers, expected);
+    assert_eq!(lines(&import, Class::Mapped).len(), 2);
+    let wrong = self::import(
+        "global_defs {\n script_user lvs\n notify_fifo_script /bin/a\n lvs_notify_fifo_script b\n lvs_notify_fifo /run/a\n}\n",
+    );
+    assert_eq!(lines(&wrong, Class::Wrong).len(), 2);
+    assert!(wrong.notify[0].reader.is_empty());
     let wrong = self::import(
         "global_defs {\n notify_fifo /run/a\n lvs_notify_fifo /run/a\n vrrp_notify_fifo b\n}\n",
     );
     assert_eq!(lines(&wrong, Class::Wrong).len(), 2);
     assert_eq!(wrong.notify.len(), 1);
+}
+
+/// What becomes of one virtual server with one real server.
+fn one(words: &str, server: &str) -> Import {
+    import(&format!(
+        "virtual_server 192.0.2.10 25 {{\n{words}\nreal_server 10.0.0.11 25 {{\n{server}\n}}\n}}\n"
+    ))
+}
+
+#[test]
+fn a_protocol_that_is_not_named_is_said() {
+    let (tcp, udp) = (Some("tcp".to_owned()), Some("udp".to_owned()));
+    let of = |words: &str, server: &str| {
+        let import = one(words, server);
+        let mapped = lines(&import, Class::Mapped);
+        let key = import.services[0].key.to_string();
+        (key.split(' ').next().map(str::to_owned), mapped.len())
+    };
+    assert_eq!(of("protocol TCP", ""), (tcp.clone(), 0));
+    assert_eq!(of("", "HTTP_GET {\nurl {\npath /\n}\n}"), (tcp, 1));
+    assert_eq!(of("", "DNS_CHECK {\n}"), (udp.clone(), 1));
+    assert_eq!(of("", ""), (udp, 1));
+}
+
+#[test]
+fn every_host_of_an_old_mail_check_is_asked() {
+    let import = one(
+        "protocol TCP",
+        "SMTP_CHECK {\nconnect_port 26\nhost {\nconnect_ip 10.0.0.12\n}\nhost {\nconnect_ip 10.0.0.13\nconnect_port 27\n}\n}",
+    );
+    let health = &import.services[0].health;
+    let server = import.services[0].servers[0].address;
+    let asked: Vec<_> = health
+        .checks_of(server)
+        .iter()
+        .map(|c| c.target(server).to_string())
+        .collect();
+    assert_eq!(asked, ["10.0.0.12:26", "10.0.0.13:27"]);
+}
+
+#[test]
+fn where_a_pattern_may_begin() {
+    let of = |words: &str| {
+        let import = one(
+            "protocol TCP",
+            &format!("HTTP_GET {{\nurl {{\npath /\nregex \"o[kK]\"\n{words}\n}}\n}}"),
+        );
+        assert_eq!(import.coverage_percent(), 100, "{words}");
+        let server = import.services[0].servers[0].address;
+        let check = &import.services[0].health.checks_of(server)[0];
+        let health::Kind::Http(page) = &check.kind else {
+            panic!("{check:?}");
+        };
+        let pattern = page.body.clone().expect("a pattern");
+        ["ok--", "-ok-", "--ok", "\u{e9}ok"].map(|text| pattern.is_in(text.as_bytes()))
+    };
+    assert_eq!(of(""), [true, true, true, true]);
+    assert_eq!(of("regex_min_offset 1"), [false, true, true, true]);
+    assert_eq!(of("regex_max_offset 1"), [true, true, false, false]);
+    assert_eq!(
+        of("regex_min_offset 1\nregex_max_offset 1"),
+        [false, true, false, false]
+    );
+    assert_eq!(
+        of("regex_min_offset 0\nregex_max_offset 0"),
+        [true, true, true, true]
+    );
+}
+
+#[test]
+fn a_directory_without_files_is_no_mistake() {
+    let of = |word: &str| {
+        let text = format!("{word} /nonexistent-directory/*.conf\n");
+        read(&text, "k.conf", "n", &mut keepalived::Files).is_wrong()
+    };
+    assert!(!of("include") && !of("includer"));
+    assert!(of("includea") && of("includew") && of("includem"));
+    assert!(
+        read(
+            "include /nonexistent.conf\n",
+            "k.conf",
+            "n",
+            &mut keepalived::Files
+        )
+        .is_wrong()
+    );
+}
+
+#[test]
+fn a_sequence_away_from_its_end_is_none() {
+    let of = |head: &str| {
+        import(&format!(
+            "virtual_server_group G {{\n~SEQ({head}) 10.0.0.$N 80\n}}\n"
+        ))
+        .is_wrong()
+    };
+    assert!(!of("N, 1, 3") && !of("N, 3, -1, 1") && !of("N, 3, 1") && !of("N, 2"));
+    assert!(of("N, 10, 2, -4") && of("N, 1, -1, 3") && of("N, 1, 0, 3"));
+}
+
+#[test]
+fn a_quorum_beyond_all_servers_is_lowered_as_keepalived_lowers_it() {
+    let of = |words: &str| {
+        let server =
+            |n: u8| format!("real_server 10.0.0.{n} 80 {{\nweight 2\nTCP_CHECK {{\n}}\n}}\n");
+        let servers = server(11) + &server(12);
+        let import = import(&format!(
+            "virtual_server 192.0.2.10 80 {{\nprotocol TCP\n{words}\n{servers}}}\n"
+        ));
+        let health = &import.services[0].health;
+        let mapped = lines(&import, Class::Mapped).len();
+        (
+            health.quorum,
+            health.hysteresis,
+            mapped,
+            import.coverage_percent(),
+        )
+    };
+    assert_eq!(of("quorum 4\nhysteresis 3"), (4, 3, 0, 100));
+    assert_eq!(of("quorum 5\nhysteresis 9"), (4, 3, 1, 100));
+    assert_eq!(of("hysteresis 9\nquorum 5"), (4, 3, 1, 100));
+    assert_eq!(of("hysteresis 1"), (1, 0, 0, 100));
+}
+
+#[test]
+fn programs_are_told_once_of_a_group() {
+    let import = import(
+        "virtual_server_group G {\n 192.0.2.10-11 80\n fwmark 7\n}\nvirtual_server group G {\nquorum_up /bin/up\nquorum_down /bin/down\n\
+         real_server 10.0.0.11 80 {\nnotify_up /bin/back\nnotify_down /bin/gone\nTCP_CHECK {\n}\n}\n}\n",
+    );
+    let told: Vec<usize> = import
+        .services
+        .iter()
+        .map(|service| {
+            let health = &service.health;
+            let own = health
+                .servers
+                .values()
+                .flat_map(|own| [&own.notify_up, &own.notify_down]);
+            let all = own.chain([&health.quorum_up, &health.quorum_down]);
+            all.filter(|program| !program.is_empty()).count()
+        })
+        .collect();
+    assert_eq!(told, [4, 0, 0]);
+    let mapped = lines(&import, Class::Mapped);
+    assert!(
+        mapped
+            .iter()
+            .any(|line| line.contains("programs are told of the first")),
+        "{mapped:?}"
+    );
 }
 
 #[test]
@@ -623,6 +790,7 @@ virtual_server 192.0.2.10 80 {
    retry 3
   }
  }
+ protocol TCP
 }
 ";
     let import = import(TEXT);

@@ -132,11 +132,20 @@ fn report(import: &Import, file: &Path) -> serde_json::Value {
     })
 }
 
+/// Where the service that `path` leads to (`service[3].server[0].address`) stands.
+fn place<'i>(import: &'i Import, path: &str) -> Option<&'i keepalived::Place> {
+    let (number, _) = path.strip_prefix("service[")?.split_once(']')?;
+    import.places.get(number.parse::<usize>().ok()?)
+}
+
 /// What makes the exit status 1.
 fn verdict(import: &Import, config: &Config, strict: bool) -> Result<(), Failure> {
     let problems = config.service_problems();
     for problem in &problems {
-        eprintln!("{}: {problem}", problem.path);
+        match place(import, &problem.path) {
+            Some(place) => eprintln!("{place}: wrong: {problem}"),
+            None => eprintln!("{}: {problem}", problem.path),
+        }
     }
     let strict = strict && import.notes.iter().any(|n| n.class == Class::Unsupported);
     if import.is_wrong() || strict || !problems.is_empty() {
