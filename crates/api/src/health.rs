@@ -34,6 +34,9 @@ pub struct CheckedServer {
     pub address: SocketAddr,
     /// Whether all its checks find it up; one without any is.
     pub up: bool,
+    /// Clients' attempts to connect failed (`eject_after`), whatever its checks find.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ejected: bool,
     /// The weight the configuration and edits give it.
     pub weight: Weight,
     /// The weight it has; absent: it is not in the table.

@@ -1,5 +1,6 @@
 //! What differs between two configurations.
 
+mod checks;
 mod limits;
 mod tell;
 mod track;
@@ -7,7 +8,7 @@ mod twin;
 
 use crate::{
     Config, Cores, Director, HostTap, MarkRule, Port, Route, Server, Service, ServiceKey, Settings,
-    Sync, Vlan, Vrrp, check_line,
+    Sync, Vlan, Vrrp,
 };
 use ::health::ServerPolicy;
 use std::{
@@ -448,13 +449,7 @@ fn health(changes: &mut Changes, old: &Service, new: &Service) {
     program(changes, &of("quorum_down"), &a.quorum_down, &b.quorum_down);
     changes.value(e, &of("notify_user"), a.user(), b.user());
     changes.value(e, &of("omega"), a.omega, b.omega);
-    changes.lists(
-        e,
-        &of("check "),
-        (&a.checks, &b.checks),
-        check_line,
-        |_, _, _| {},
-    );
+    checks::checks(changes, &of(""), &a.checks, &b.checks);
     let none = ServerPolicy::default();
     for address in new.servers.iter().map(|s| s.address) {
         let what = format!("{what}server {address}: ");
@@ -482,15 +477,7 @@ fn health(changes: &mut Changes, old: &Service, new: &Service) {
             &b.notify_down,
         );
         match (&a.checks, &b.checks) {
-            (Some(a), Some(b)) => {
-                changes.lists(
-                    e,
-                    &format!("{what}check "),
-                    (a, b),
-                    check_line,
-                    |_, _, _| {},
-                );
-            }
+            (Some(a), Some(b)) => checks::checks(changes, &what, a, b),
             (None, None) => {}
             (_, None) => changes.add(e, format!("{what}its own checks: removed")),
             (None, _) => changes.add(e, format!("{what}its own checks: added")),

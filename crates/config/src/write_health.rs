@@ -152,13 +152,34 @@ pub(crate) fn texts(texts: &[String]) -> Value {
     Value::Array(texts.iter().map(|text| text.clone().into()).collect())
 }
 
+/// What differs between two checks of a kind, key by key: the key, what it was and what it is.
+pub(crate) fn differences(old: &Check, new: &Check) -> Vec<(String, String, String)> {
+    let (old, new) = (check(old), check(new));
+    let keys: std::collections::BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    let text = |value: Option<&Value>| value.map_or_else(|| "none".to_owned(), on_a_line);
+    let differ = keys
+        .into_iter()
+        .filter(|key| old.get(*key) != new.get(*key));
+    differ
+        .map(|key| (key.clone(), text(old.get(key)), text(new.get(key))))
+        .collect()
+}
+
+/// A text of several lines is one in which they are escaped.
+fn on_a_line(value: &Value) -> String {
+    match value {
+        Value::String(text) => format!("{text:?}"),
+        _ => value.to_string(),
+    }
+}
+
 /// A check on one line, every key written out: equal checks have equal texts, others have not.
 pub fn line(of: &Check) -> String {
     let table = check(of);
     let kind = of.kind.word();
     let rest = table.iter().filter(|(key, _)| *key != "type");
     let pairs: Vec<String> = rest
-        .map(|(key, value)| format!("{key} = {value}"))
+        .map(|(key, value)| format!("{key} = {}", on_a_line(value)))
         .collect();
     format!("{kind} ({})", pairs.join(", "))
 }

@@ -27,6 +27,10 @@ fn all_of_notify_is_written_as_it_was_read_and_each_key_is_a_difference() {
         reader: vec!["/bin/tell".into(), "-v".into()],
         reader_user: Some("r".into()),
     };
+    assert_eq!(
+        (plain.notify[0].reads_it(), expected.reads_it()),
+        (None, Some("r"))
+    );
     assert_eq!(all.notify[0], expected);
     for config in [&plain, &all] {
         let text = config.to_toml();
@@ -40,12 +44,12 @@ fn all_of_notify_is_written_as_it_was_read_and_each_key_is_a_difference() {
         "notify fifo /run/e: user none -> u",
         "notify fifo /run/e: group none -> g",
         "notify fifo /run/e: mode 0600 -> 0640",
+        "notify fifo /run/e: reader [] -> [\"/bin/tell\", \"-v\"]",
+        "notify fifo /run/e: reader_user none -> r",
         "notify file /var/e: added",
     ];
     assert_eq!(texts, expected);
     let changes = diff(&plain, &all);
-        "notify fifo /run/e: reader [] -> [\"/bin/tell\", \"-v\"]",
-        "notify fifo /run/e: reader_user none -> r",
     assert!(changes.iter().all(|c| c.effect == Effect::Reload));
     assert_eq!(diff(&all, &all), []);
 }
@@ -89,4 +93,40 @@ fn all_of_mail_is_written_as_it_was_read_and_each_key_is_a_difference() {
     assert_eq!(server("192.0.2.25"), "192.0.2.25:25");
     assert_eq!(server("2001:db8::25"), "[2001:db8::25]:25");
     assert_eq!(server("mail.example:587"), "mail.example:587");
+}
+
+#[test]
+fn a_check_that_changes_says_which_keys() {
+    let of = |checks: &str| {
+        parsed(&format!(
+            "addresses = ['10.1.0.1/24']\n[[service]]\nprotocol = 'tcp'\naddress = '192.0.2.10:80'\n{checks}[[service.server]]\naddress = '10.1.0.11:80'\nmethod = 'masq'\n"
+        ))
+    };
+    let texts = |old: &str, new: &str| -> Vec<String> {
+        let changes = diff(&of(old), &of(new)).into_iter();
+        let texts = changes.map(|c| c.text.replace("service tcp 192.0.2.10:80: ", ""));
+        texts.collect()
+    };
+    let tcp = "[[service.check]]\ntype = 'tcp'\n";
+    let said = format!("{tcp}send = \"a\\r\\nb\"\nexpect = 'x'\ndelay_loop = 2\n");
+    assert_eq!(
+        texts(tcp, &said),
+        [
+            "check tcp: delay_loop 5 -> 2",
+            "check tcp: expect none -> \"x\"",
+            "check tcp: send none -> \"a\\r\\nb\""
+        ]
+    );
+    let two = format!("{tcp}{tcp}port = 81\n");
+    let other = format!("{tcp}{tcp}port = 82\n");
+    assert_eq!(texts(&two, &other), ["check tcp 2: port 81 -> 82"]);
+    let all = texts(&two, tcp);
+    assert_eq!(all.len(), 1, "{all:?}");
+    assert!(
+        all[0].starts_with("check tcp (")
+            && all[0].contains("port = 81")
+            && all[0].ends_with("): removed"),
+        "{all:?}"
+    );
+    assert!(!texts("", &said)[0].contains('\n'));
 }

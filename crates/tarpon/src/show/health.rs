@@ -25,6 +25,9 @@ pub fn health(services: &[ServiceHealth]) -> String {
     table.to_string()
 }
 
+/// Of a server that is out whatever its checks find.
+const EJECTED: &str = "ejected: clients' attempts to connect failed";
+
 /// A server's row has its first check, further checks one each.
 fn rows(table: &mut Table, server: &CheckedServer) {
     let weight = server
@@ -32,10 +35,16 @@ fn rows(table: &mut Table, server: &CheckedServer) {
         .map_or_else(|| "out".to_owned(), |weight| count(weight.0.into()));
     let state = if server.up { "up" } else { "DOWN" };
     let mut first = vec![format!("  -> {}", server.address), state.into(), weight];
+    let ejected = if server.ejected { EJECTED } else { "" };
     if server.checks.is_empty() {
-        first.push("none".into());
+        first.extend(["none", "", "", ejected].map(str::to_owned));
         table.row(first);
         return;
+    }
+    if server.ejected {
+        first.extend(["", "", "", ejected].map(str::to_owned));
+        table.row(first);
+        first = vec![String::new(); 3];
     }
     for check in &server.checks {
         let mut row = first;

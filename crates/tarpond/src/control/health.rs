@@ -41,6 +41,7 @@ pub fn shown(control: &Control) -> Vec<ServiceHealth> {
                     .map(|(server, member)| CheckedServer {
                         address: server.address,
                         up: member.up,
+                        ejected: control.watch.is_ejected(service.key, server.address),
                         weight: server.weight,
                         weight_in_force: weight_of(server.address),
                         checks: of(&views, service.key, server.address)
@@ -194,9 +195,17 @@ pub fn differences(control: &Control) -> Differences {
         for server in &service.servers {
             let note = notes.iter().find(|(address, _)| *address == server.address);
             let reason = note.and_then(|(_, note)| note.reason.clone());
-            let why = reason.unwrap_or_else(|| match service.quorum {
-                true => "its weight follows a slow start, or a script".into(),
-                false => "the sorry server serves".into(),
+            let why = reason.unwrap_or_else(|| {
+                if !service.quorum && service.sorry_server.is_some() {
+                    return "the sorry server serves".into();
+                }
+                match control.health.wished(service.key, server.address) {
+                    Some(wish) if server.weight_in_force.is_none_or(|w| w.0 == wish) => {
+                        "a script asks for that".into()
+                    }
+                    Some(wish) => format!("slow start towards {wish}, which a script asks for"),
+                    None => "slow start".into(),
+                }
             });
             let place = format!("service {}: server {}", service.key, server.address);
             match server.weight_in_force {
