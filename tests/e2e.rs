@@ -14,6 +14,8 @@ mod claims;
 mod connections;
 #[path = "e2e/control.rs"]
 mod control;
+#[path = "e2e/crowd.rs"]
+mod crowd;
 #[path = "e2e/drill.rs"]
 mod drill;
 #[path = "e2e/explain.rs"]
@@ -119,6 +121,7 @@ fn run() -> ExitCode {
         sip::cases,
         host::cases,
         health::cases,
+        crowd::cases,
         keepalived::cases,
         side_by_side::cases,
         virtual_address::cases,

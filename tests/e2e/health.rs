@@ -13,12 +13,17 @@ use anyhow::{Result, bail, ensure};
 use std::{
     collections::BTreeSet,
     fs,
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
     time::{Duration, Instant},
 };
 
 pub fn cases() -> Vec<Case> {
     vec![
         Case::new("health::dead_servers_leave_and_return", dead_servers),
+        Case::new("health::traffic_moves_and_returns_slowly", traffic_moves),
         Case::new("health::sorry_server_and_reload", sorry_server),
         Case::new("health::alpha_and_edits", alpha_and_edits),
     ]
@@ -173,6 +178,111 @@ fn dead_servers() -> Result<()> {
         ensure!(answering(router, &service, 20)? == names(&["rs2", "rs3"]));
         signal(lab, "rs1", "CONT")?;
         until_up(router, &["rs1", "rs2", "rs3"])?;
+        Ok(())
+    })
+}
+
+/// A request, and who answered it.
+struct Request {
+    begun: Instant,
+    by: Option<String>,
+}
+
+/// One request after the other until `stop`.
+fn requests(lab: &Lab, stop: &AtomicBool) -> Result<Vec<Request>> {
+    let one = || -> Result<String> {
+        let to = SocketAddr::from(([198, 51, 100, 10], 80));
+        let patience = Duration::from_secs(3);
+        let mut stream = TcpStream::connect_timeout(&to, patience)?;
+        stream.set_read_timeout(Some(patience))?;
+        stream.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        ensure!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        Ok(answer.lines().last().unwrap_or_default().to_owned())
+    };
+    lab.inside("client", || {
+        let mut all = Vec::new();
+        while !stop.load(Ordering::Relaxed) {
+            let begun = Instant::now();
+            let by = one().ok();
+            all.push(Request { begun, by });
+            thread::sleep(Duration::from_millis(5));
+        }
+        Ok(all)
+    })
+}
+
+/// A server dies under load: only requests it was given before it was found out are lost. It comes back with a small share that grows.
+fn traffic_moves() -> Result<()> {
+    const SLOW: Duration = Duration::from_secs(4);
+    const MORE: &str = "slow_start = 4\n[[service.check]]\ntype = \"http\"\ndelay_loop = 0.3\ntimeout = 0.4\ndelay_before_retry = 0.2\nwarmup = 0.1\n";
+    let service = Service {
+        weights: &[20, 20],
+        scheduler: "wrr",
+        ..checked(MORE)
+    };
+    with_router(&setup(&service), |router| {
+        let lab = router.lab();
+        until_up(router, &["rs1", "rs2"])?;
+        let stop = AtomicBool::new(false);
+        let (moments, all) = thread::scope(|scope| {
+            let client = scope.spawn(|| requests(lab, &stop));
+            let course = || -> Result<[Instant; 3]> {
+                thread::sleep(Duration::from_secs(1));
+                let killed = Instant::now();
+                signal(lab, "rs2", "KILL")?;
+                until_up(router, &["rs1"])?;
+                let out = Instant::now();
+                thread::sleep(Duration::from_secs(1));
+                nginx(lab, "rs2", "")?;
+                until_up(router, &["rs1", "rs2"])?;
+                let back = Instant::now();
+                thread::sleep(SLOW + Duration::from_secs(3));
+                Ok([killed, out, back])
+            };
+            let moments = course();
+            stop.store(true, Ordering::Relaxed);
+            let all = client
+                .join()
+                .map_err(|_| anyhow::anyhow!("the client panicked"))?;
+            anyhow::Ok((moments?, all?))
+        })?;
+        let [killed, out, back] = moments;
+        let lost = all.iter().filter(|r| r.by.is_none());
+        let stray = lost.clone().filter(|r| r.begun < killed || r.begun > out);
+        let (lost, stray) = (lost.count(), stray.count());
+        let meanwhile = all
+            .iter()
+            .filter(|r| r.begun > killed && r.begun < out)
+            .count();
+        let share = |from: Instant, to: Instant| {
+            let of = all.iter().filter(|r| r.begun >= from && r.begun < to);
+            let by = of.clone().filter(|r| r.by.as_deref() == Some("rs2"));
+            (by.count() as f64) / (of.count().max(1) as f64)
+        };
+        let first = share(back, back + Duration::from_secs(1));
+        let last = share(
+            back + SLOW + Duration::from_secs(1),
+            back + SLOW + Duration::from_secs(3),
+        );
+        println!(
+            "    {} requests, {lost} of {meanwhile} lost before the dead server was out after {} ms; its share on return {first:.2}, then {last:.2}",
+            all.len(),
+            (out - killed).as_millis()
+        );
+        ensure!(
+            stray == 0,
+            "{stray} requests were lost while all servers in the table lived"
+        );
+        ensure!(
+            share(out, back - Duration::from_millis(900)) == 0.0,
+            "the dead server answered"
+        );
+        ensure!(
+            first < 0.35 && (0.4..0.6).contains(&last),
+            "shares {first} and {last}"
+        );
         Ok(())
     })
 }

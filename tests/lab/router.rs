@@ -296,6 +296,12 @@ impl<'a> Router<'a> {
             .with_context(|| format!("no drop reason `{reason}`"))
     }
 
+    /// The daemon's process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) -> Result<()> {
         let pid = i32::try_from(self.child.id())
