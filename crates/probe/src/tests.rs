@@ -162,6 +162,11 @@ impl Drop for Directory {
 
 /// An HTTPS server for `www.example` alone, whose certificate `ca` is its own authority.
 async fn https(expired: bool) -> (SocketAddr, String) {
+    https_for(expired, None).await
+}
+
+/// The same, for clients with this certificate only.
+async fn https_for(expired: bool, client: Option<CertificateDer<'static>>) -> (SocketAddr, String) {
     let mut parameters = rcgen::CertificateParams::new(vec!["www.example".into()]).expect("a name");
     if expired {
         parameters.not_after = rcgen::date_time_ymd(2001, 1, 1);
@@ -172,10 +177,22 @@ async fn https(expired: bool) -> (SocketAddr, String) {
     let chain = vec![CertificateDer::from(certificate.der().to_vec())];
     let private = PrivateKeyDer::try_from(key.serialize_der()).expect("a key");
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
-        .expect("versions")
-        .with_no_client_auth()
+        .expect("versions");
+    let builder = match client {
+        None => builder.with_no_client_auth(),
+        Some(client) => {
+            let mut roots = rustls::RootCertStore::empty();
+            roots.add(client).expect("an authority");
+            let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(
+                Arc::new(roots),
+                provider,
+            );
+            builder.with_client_cert_verifier(verifier.build().expect("a verifier"))
+        }
+    };
+    let config = builder
         .with_single_cert(chain, private)
         .expect("a configuration");
     let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
@@ -256,6 +273,49 @@ fn an_expired_certificate_fails_where_it_is_verified() {
         assert!(failed(&outcome).contains("expired"), "{outcome:?}");
         let outcome = run(&check(https_kind(Some("www.example"), None, "")), server).await;
         assert_eq!(outcome, Outcome::PASSED, "nobody asked");
+    });
+}
+
+#[test]
+fn https_shows_the_directors_certificate_when_told() {
+    let directory = Directory::new("client");
+    on_runtime(async {
+        let named = |name: &str| {
+            let key = rcgen::KeyPair::generate().expect("a key");
+            let parameters = rcgen::CertificateParams::new(vec![name.into()]).expect("a name");
+            let certificate = parameters.self_signed(&key).expect("a certificate");
+            let file = |what, pem: &str| directory.file(&format!("{name}.{what}"), pem);
+            let identity = (
+                file("pem", &certificate.pem()),
+                file("key", &key.serialize_pem()),
+            );
+            (CertificateDer::from(certificate.der().to_vec()), identity)
+        };
+        let (director, identity) = named("lb.example");
+        let (_, other) = named("other.example");
+        let (server, _) = https_for(false, Some(director)).await;
+        let with = |identity| {
+            let tls = Some(Tls {
+                sni: None,
+                ca: None,
+                identity,
+            });
+            check(Kind::Http(Http {
+                tls,
+                ..Http::default()
+            }))
+        };
+        let shown = run(&with(Some(identity.clone())), server).await;
+        assert_eq!(shown, Outcome::PASSED);
+        for not in [None, Some(other.clone())] {
+            let outcome = run(&with(not), server).await;
+            assert!(matches!(outcome, Outcome::Failed(_)), "{outcome:?}");
+        }
+        // A key that is another's, and none at all, are the director's own mistakes.
+        for bad in [other.1, directory.0.join("none")] {
+            let outcome = run(&with(Some((identity.0.clone(), bad))), server).await;
+            assert!(matches!(outcome, Outcome::Undecided(_)), "{outcome:?}");
+        }
     });
 }
 
