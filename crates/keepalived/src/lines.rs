@@ -445,7 +445,7 @@ fn rounds(head: &str) -> Option<Vec<Vec<(String, String)>>> {
     };
     let step = step.unwrap_or(if end >= start { 1 } else { -1 });
     // Away from the end there are none, which nobody can have meant.
-    if step == 0 || (end - start).signum() * step.signum() < 0 {
+    if step == 0 || (step > 0 && end < start) || (step < 0 && end > start) {
         return None;
     }
     let mut all = Vec::new();

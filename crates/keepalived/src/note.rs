@@ -118,11 +118,20 @@ impl Notes {
         self.add(statement, Class::Wrong, text);
     }
 
-    /// What was said of a word is not all: it is [`Class::Mapped`].
-    pub fn mapped_after_all(&mut self, statement: &Statement, text: impl Into<String>) {
-        let said = |note: &Note| note.place == statement.place && note.word == statement.keyword();
-        self.found.retain(|note| !said(note));
-        self.mapped(statement, text);
+    /// Adds to what was said of a word that it is [`Class::Mapped`], once; nothing where it is worse than that already.
+    pub fn mapped_after_all(&mut self, statement: &Statement, text: &str) {
+        let of_it =
+            |note: &&mut Note| note.place == statement.place && note.word == statement.keyword();
+        let Some(said) = self.found.iter_mut().rfind(of_it) else {
+            return self.mapped(statement, text);
+        };
+        if matches!(said.class, Class::Exact | Class::Mapped) && !said.text.contains(text) {
+            said.class = Class::Mapped;
+            said.text = match said.text.as_str() {
+                "" => text.to_owned(),
+                before => format!("{before}; {text}"),
+            };
+        }
     }
 
     /// A whole block of which nothing is made: said once, every word in it counted.

@@ -177,7 +177,7 @@ fn unnamed_protocol(
             "it is UDP, as in keepalived 2; in keepalived 1 it was TCP",
         ),
     };
-    notes.mapped_after_all(statement, format!("no `protocol` is named: {why}"));
+    notes.mapped_after_all(statement, &format!("no `protocol` is named: {why}"));
     protocol
 }
 
@@ -196,7 +196,7 @@ fn attainable(
         if let Some(word) = words.rfind(|word| word.keyword() == "quorum") {
             notes.mapped_after_all(
                 word,
-                format!("its servers weigh {most} together, so it is {most}, as there"),
+                &format!("its servers weigh {most} together, so it is {most}, as there"),
             );
         }
     }
@@ -562,7 +562,7 @@ fn persistence(
     {
         notes.mapped_after_all(
             statement,
-            format!("port 0 is every port, for persistent clients only: they are for {PERSISTENCE_S} s, as there"),
+            &format!("port 0 is every port, for persistent clients only: they are for {PERSISTENCE_S} s, as there"),
         );
         timeout_s = Some(PERSISTENCE_S);
     }

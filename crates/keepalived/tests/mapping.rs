@@ -547,6 +547,16 @@ fn a_protocol_that_is_not_named_is_said() {
     assert_eq!(of("", "HTTP_GET {\nurl {\npath /\n}\n}"), (tcp, 1));
     assert_eq!(of("", "DNS_CHECK {\n}"), (udp.clone(), 1));
     assert_eq!(of("", ""), (udp, 1));
+    // All that is to be said of the block is said.
+    let import = import(
+        "virtual_server 192.0.2.10 {\nreal_server 10.0.0.11 {\n}\nreal_server 10.0.0.11 {\n}\n}\n",
+    );
+    let mapped = lines(&import, Class::Mapped);
+    assert!(
+        mapped[0].contains("no `protocol`") && mapped[0].contains("360 s"),
+        "{mapped:?}"
+    );
+    assert_eq!(lines(&import, Class::Wrong).len(), 1);
 }
 
 #[test]
@@ -622,6 +632,8 @@ fn a_sequence_away_from_its_end_is_none() {
         .is_wrong()
     };
     assert!(!of("N, 1, 3") && !of("N, 3, -1, 1") && !of("N, 3, 1") && !of("N, 2"));
+    let (least, most) = (i64::MIN, i64::MAX);
+    assert!(of(&format!("N, {most}, 1, {least}")));
     assert!(of("N, 10, 2, -4") && of("N, 1, -1, 3") && of("N, 1, 0, 3"));
 }
 
