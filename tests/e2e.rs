@@ -39,6 +39,8 @@ mod keepalived;
 mod lab;
 #[path = "e2e/limits.rs"]
 mod limits;
+#[path = "e2e/linux.rs"]
+mod linux;
 #[path = "e2e/live.rs"]
 mod live;
 #[path = "e2e/load.rs"]
@@ -47,6 +49,8 @@ mod load;
 mod matrix;
 #[path = "e2e/nat_bench.rs"]
 mod nat_bench;
+#[path = "e2e/pair.rs"]
+mod pair;
 #[path = "e2e/passive.rs"]
 mod passive;
 #[path = "e2e/pci.rs"]

@@ -3,17 +3,20 @@
 use crate::{lab::Lab, sync::Held, takeover::VIP};
 use anyhow::{Context, Result, ensure};
 use std::{
-    io::{Read as _, Write as _},
+    io::{ErrorKind, Read as _, Write as _},
     net::{SocketAddr, TcpStream},
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// What every real server serves for the downloads.
 pub const FILE: &str = "long";
 /// Its megabytes.
 pub const MEGABYTES: u32 = 64;
+
+/// How long something that was asked may take.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Connections that were asked something before a takeover and are asked again after it.
 pub struct Idle {
@@ -22,22 +25,28 @@ pub struct Idle {
 }
 
 impl Idle {
-    /// `wanted` of them.
-    pub fn open(lab: &Lab, wanted: usize) -> Result<Self> {
-        let mut idle = Self {
+    /// `wanted` of them, all of which are missing.
+    pub const fn new(wanted: usize) -> Self {
+        Self {
             held: Vec::new(),
             wanted,
-        };
-        idle.fill(lab)?;
-        Ok(idle)
+        }
     }
 
     /// Opens those that are missing.
     pub fn fill(&mut self, lab: &Lab) -> Result<()> {
+        let mut failures = 0;
         while self.held.len() < self.wanted {
-            let mut connection = Held::open(lab)?;
-            connection.ask("/")?;
-            self.held.push(connection);
+            let opened = Held::open(lab).and_then(|mut connection| {
+                connection.ask("/")?;
+                Ok(connection)
+            });
+            match opened {
+                Ok(connection) => self.held.push(connection),
+                // It may have met a takeover.
+                Err(_) if failures < 10 => failures += 1,
+                Err(error) => return Err(error.context("an idle connection cannot be opened")),
+            }
         }
         Ok(())
     }
@@ -46,7 +55,11 @@ impl Idle {
     pub fn ask(&mut self) -> (u64, u64) {
         let before = self.held.len();
         self.held
-            .retain_mut(|connection| connection.ask("/").is_ok());
+            .retain_mut(|connection| connection.request("/").is_ok());
+        // For all together: where the new director knows nothing of them, nobody may answer at all.
+        let deadline = Instant::now() + PATIENCE;
+        self.held
+            .retain_mut(|connection| connection.answer_until(deadline).is_ok());
         let left = self.held.len();
         (left as u64, (before - left) as u64)
     }
@@ -59,6 +72,8 @@ pub struct Work {
     pub progress: AtomicU64,
     /// Connections that broke.
     pub broken: AtomicU64,
+    /// The connection under way is to be given up: nothing comes on it any more.
+    give_up: AtomicBool,
 }
 
 impl Work {
@@ -67,7 +82,7 @@ impl Work {
         lab.inside("client", || {
             while !stop.load(Ordering::Relaxed) {
                 if self.one_download(stop).is_err() {
-                    self.broken.fetch_add(1, Ordering::Relaxed);
+                    self.broken.fetch_add(1, Ordering::Release);
                     thread::sleep(Duration::from_millis(100));
                 }
             }
@@ -75,13 +90,46 @@ impl Work {
         })
     }
 
+    /// The bytes of the download under way, and how many broke before it.
+    pub fn course(&self) -> (u64, u64) {
+        let broken = self.broken.load(Ordering::Acquire);
+        (self.progress.load(Ordering::Relaxed), broken)
+    }
+
+    /// Whether the download that was under way at `before` goes on. One that does not is given up, and the next begun.
+    pub fn goes_on(&self, before: (u64, u64)) -> bool {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let (bytes, broken) = self.course();
+            if broken != before.1 {
+                return false;
+            }
+            if bytes != before.0 {
+                return true;
+            }
+            if Instant::now() >= deadline {
+                self.give_up.store(true, Ordering::Relaxed);
+                return false;
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     fn one_download(&self, stop: &AtomicBool) -> Result<()> {
         let mut stream = connect()?;
+        self.give_up.store(false, Ordering::Relaxed);
+        stream.set_read_timeout(Some(Duration::from_millis(100)))?;
         write!(stream, "GET /files/{FILE} HTTP/1.0\r\n\r\n")?;
         let mut bytes = vec![0; 64 * 1024];
         let mut all = 0;
         while !stop.load(Ordering::Relaxed) {
-            let n = stream.read(&mut bytes)?;
+            let n = match stream.read(&mut bytes) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    ensure!(!self.give_up.load(Ordering::Relaxed), "nothing comes");
+                    continue;
+                }
+                read => read?,
+            };
             if n == 0 {
                 ensure!(
                     all > u64::from(MEGABYTES) << 20,

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{SocketAddr, TcpStream},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 pub fn cases() -> Vec<Case> {
@@ -40,8 +40,22 @@ impl Held {
 
     /// A request, and its answer.
     pub fn ask(&mut self, path: &str) -> Result<usize> {
+        self.request(path)?;
+        self.answer()
+    }
+
+    /// A request, whose answer is not waited for.
+    pub fn request(&mut self, path: &str) -> Result<()> {
         let request = format!("GET {path} HTTP/1.1\r\nHost: vip\r\n\r\n");
         self.0.get_mut().write_all(request.as_bytes())?;
+        Ok(())
+    }
+
+    /// Its answer, until then at the latest.
+    pub fn answer_until(&mut self, deadline: Instant) -> Result<usize> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let stream = self.0.get_ref();
+        stream.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
         self.answer()
     }
 

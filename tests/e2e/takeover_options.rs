@@ -28,6 +28,17 @@ const FAULTS: [(&str, Fault); 6] = [
     ("planned", Fault::Planned),
 ];
 
+/// The other director.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// Another Tarpon.
+    Tarpon,
+    /// The real keepalived on a Linux host.
+    Keepalived,
+}
+
+const PEERS: [(&str, Peer); 2] = [("tarpon", Peer::Tarpon), ("keepalived", Peer::Keepalived)];
+
 /// A run.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -35,6 +46,7 @@ pub struct Options {
     pub count: usize,
     pub fault: Fault,
     pub idle: usize,
+    pub peer: Peer,
     pub json: Option<String>,
 }
 
@@ -45,12 +57,13 @@ impl Options {
         count: 20,
         fault: Fault::Kill,
         idle: 100,
+        peer: Peer::Tarpon,
         json: None,
     };
 }
 
 pub const HELP: &str = "\
-usage: scripts/takeover [--interval-ms N] [--count N] [--fault FAULT] [--connections N] [--json FILE]
+usage: scripts/takeover [--interval-ms N] [--count N] [--fault FAULT] [--peer PEER] [--connections N] [--json FILE]
 
 Two directors in a lab of network namespaces, and takeovers between them, one after the other, under HTTP: requests, two long
 downloads, idle connections. Runs on any machine, as root; nothing is left behind.
@@ -62,10 +75,16 @@ downloads, idle connections. Runs on any machine, as root; nothing is left behin
                       stop      SIGSTOP, then SIGCONT
                       public    the cable of the public side is unplugged
                       private   the cable of the private side is unplugged
-                      oneway    what it sends is lost on both sides, what is sent to it arrives; needs tc's matchall in the
-                                kernel
+                      oneway    what it sends is lost on both sides, what is sent to it arrives
                       planned   `tarpon failover`
-  --peer tarpon     the other director [default, and the only one there is]
+  --peer PEER       the other director [default: tarpon]
+                      tarpon      another Tarpon, which is told of connections
+                      keepalived  the real keepalived on a Linux host, which balances by the kernel's NAT (nftables), each new
+                                  connection to the next server: no kernel module is needed. The two take over from each other in turn.
+                                  Nobody tells the other of connections: what is sent on one that it does not know is, for the kernel,
+                                  a new connection, and survives where that happens to go to the same server; Tarpon resets it.
+                                  `kill` is the end of the host: what only keepalived's end leaves in the kernel would go on answering.
+                                  After `stop` it does. `planned` is SIGTERM to keepalived
   --connections N   idle connections, each asked again after every takeover [default: 100]
   --json FILE       the figures go to FILE, too
 
@@ -75,8 +94,9 @@ What is printed last, and written to FILE:
   gap_ms        of each takeover: how long the service did not answer, by datagrams sent through the virtual address to real servers
                 every half millisecond: from the last answered one before the longest silence to the first answered after it
   survived      connections that worked before a takeover and after it, of all takeovers together
-  reset         those that broke, of those that were older than 0.3 s. Short requests, each on a connection of its own, go on all the
-                time; those that fail are told beside, for who is a few milliseconds old has not been told of yet
+  reset         those that broke, or on which nothing came for 5 s, of those that were older than 0.3 s. Short requests, each on a
+                connection of its own, go on all the time; those that fail are told beside, for who is a few milliseconds old has
+                not been told of yet
   two_masters   moments in which both directors advertised themselves as master on a wire that carried both
   takeovers     how many were made
 Exit status: 0 measured; 1 it could not be measured; 2 the command line is wrong.
@@ -123,10 +143,11 @@ impl Options {
                 }
                 "--peer" => {
                     let name = value()?;
-                    ensure!(
-                        name == "tarpon",
-                        "the peer cannot be {name:?}; it can be tarpon"
-                    );
+                    let known = PEERS.iter().find(|(word, _)| *word == name);
+                    let words = PEERS.map(|(word, _)| word).join(" or ");
+                    options.peer = known
+                        .with_context(|| format!("the peer cannot be {name:?}; it is {words}"))?
+                        .1;
                 }
                 "--json" => options.json = Some(value()?),
                 _ => bail!("unknown argument {option:?}"),

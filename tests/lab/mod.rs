@@ -188,6 +188,11 @@ impl Background {
     pub fn pid(&self) -> u32 {
         self.0.id()
     }
+
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> Result<bool> {
+        Ok(self.0.try_wait()?.is_some())
+    }
 }
 
 impl Drop for Background {
