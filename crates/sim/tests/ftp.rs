@@ -2,7 +2,11 @@
 //! checksums right, and nothing left when all is over.
 #![expect(clippy::unwrap_used, reason = "a test ends where something is wrong")]
 
-use engine::model::{Desired, Settings};
+use connsync::{Connection, Flags, Message, Teller};
+use engine::{
+    Synchronizer,
+    model::{Desired, Settings},
+};
 use sim::{
     Packet, World, packet,
     world::{MACS, network, persistent, service},
@@ -350,4 +354,98 @@ fn persistent_ftp_takes_the_data_connections_along() {
         assert_eq!(to(&mut world, "172.16.0.2:6000", port), Some(second));
     }
     assert_eq!(to(&mut world, "172.16.0.1:6000", 80), None, "privileged");
+}
+
+/// What a director tells of a session's control connection, as another reads it from the wire.
+fn told(world: &mut World, synchronizer: &mut Synchronizer) -> Vec<Connection> {
+    let mut told = Vec::new();
+    let now = world.now;
+    synchronizer.noted(now, usize::MAX, &mut |c| told.push(c.clone()));
+    let mut teller = Teller::new(1, 0, 1472, connsync::Pace::IPVS, 0);
+    let mut messages: Vec<_> = told.iter().filter_map(|c| teller.tell(0, c)).collect();
+    messages.extend(teller.message());
+    let read = messages
+        .iter()
+        .flat_map(|m| Message::parse(m).unwrap().connections);
+    read.collect()
+}
+
+#[test]
+fn a_control_connection_goes_on_at_another_director() {
+    for (longer, announced) in [(true, "10,1,0,11"), (false, "10,1,0,11")] {
+        let mut desired = ftp(V4, Settings::default());
+        // The virtual address is longer than the servers', or shorter.
+        let ends = if longer {
+            V4
+        } else {
+            Ends {
+                vip: "9.9.9.9",
+                ..V4
+            }
+        };
+        if !longer {
+            desired.services[0] = service(Tcp, "9.9.9.9:21", Rr, Masq, &["10.1.0.11:21"]);
+        }
+        desired.settings.sync = Some(connsync::Rules::IPVS);
+        let [mut one, mut two] = [(); 2].map(|()| World::new(&desired, 1));
+        let mut tells = one.director.synchronizer().unwrap();
+        let mut takes = two.director.synchronizer().unwrap();
+        let mut session = Session::open(&mut one, ends, 2000);
+        session.says(&mut one, "PASV\r\n").unwrap();
+        let line = format!("227 Entering Passive Mode ({announced},23,112)\r\n");
+        let before = session.numbers;
+        let shown = session.replies(&mut one, &line).unwrap();
+        assert_eq!(shown.len() > line.len(), longer, "{shown}");
+        assert_ne!(shown.len(), line.len());
+        for connection in told(&mut one, &mut tells) {
+            takes.take(two.now, &connection);
+        }
+        // The reply again, which the client may have missed: the same again. Then on, with the numbers of both sides right.
+        let after = session.numbers;
+        session.numbers = before;
+        assert_eq!(session.replies(&mut two, &line), Some(shown));
+        assert_eq!(session.numbers, after);
+        session.says(&mut two, "LIST\r\n").unwrap();
+        session.replies(&mut two, "150 Here it comes.\r\n").unwrap();
+        session.says(&mut two, "PASV\r\n").unwrap();
+        session.replies(&mut two, &line).unwrap();
+        session.says(&mut two, "QUIT\r\n").unwrap();
+        session.replies(&mut two, "221 Goodbye.\r\n").unwrap();
+    }
+}
+
+#[test]
+fn a_control_connection_goes_on_behind_what_was_replaced() {
+    let mut desired = ftp(V4, Settings::default());
+    desired.settings.sync = Some(connsync::Rules::IPVS);
+    let [mut one, mut two] = [(); 2].map(|()| World::new(&desired, 1));
+    let mut tells = one.director.synchronizer().unwrap();
+    let mut takes = two.director.synchronizer().unwrap();
+    let mut session = Session::open(&mut one, V4, 2000);
+    for _ in 0..5 {
+        session.says(&mut one, "PASV\r\n").unwrap();
+        session
+            .replies(&mut one, "227 Entering Passive Mode (10,1,0,11,23,112)\r\n")
+            .unwrap();
+    }
+    let told = told(&mut one, &mut tells);
+    let last = told.last().unwrap();
+    assert!(last.flags.contains(Flags::OUT_SEQ));
+    let moved = last.sequence.unwrap().outwards;
+    let by = session.numbers[2].wrapping_sub(session.numbers[1]);
+    assert_eq!((moved.delta, by), (by, 5), "a byte for each reply");
+    assert_eq!(moved.previous_delta, 4);
+    takes.take(two.now, last);
+    session.says(&mut two, "NOOP\r\n").unwrap();
+    session.replies(&mut two, "200 Well.\r\n").unwrap();
+    // Of a connection in which nothing was replaced nothing is said, and it is read at the other director all the same.
+    let mut plain = Session::open(&mut one, V4, 2001);
+    for connection in self::told(&mut one, &mut tells) {
+        assert_eq!(connection.sequence, None);
+        takes.take(two.now, &connection);
+    }
+    plain.says(&mut two, "PASV\r\n").unwrap();
+    let shown = plain.replies(&mut two, &passive(plain.host(0), 6000));
+    assert_eq!(shown, Some(passive(plain.vip(0), 6000)));
+    assert_eq!(plain.connects(&mut two, 3000, 6000), Some(plain.host(6000)));
 }

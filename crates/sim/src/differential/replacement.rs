@@ -17,8 +17,8 @@ use std::{
 use types::{MacAddr, Tick};
 use wire::{ethernet, tcp};
 
-/// Services under NAT and direct routing, of both families and protocols, one of them persistent.
-const RULES: [&str; 15] = [
+/// Services under NAT and direct routing, of both families and protocols, one of them persistent, one FTP.
+const RULES: [&str; 17] = [
     "-A -t 10.0.0.100:80 -s rr",
     "-a -t 10.0.0.100:80 -r 10.1.0.11:8080 -m -w 1",
     "-a -t 10.0.0.100:80 -r 10.1.0.12:8080 -m -w 1",
@@ -29,6 +29,8 @@ const RULES: [&str; 15] = [
     "-A -t 10.0.0.100:25 -s rr",
     "-a -t 10.0.0.100:25 -r 10.1.0.11:25 -g -w 1",
     "-a -t 10.0.0.100:25 -r 10.1.0.13:25 -g -w 1",
+    "-A -t 10.0.0.100:21 -s rr",
+    "-a -t 10.0.0.100:21 -r 10.1.0.11:21 -m -w 1",
     "-A -u 10.0.0.100:53 -s rr",
     "-a -u 10.0.0.100:53 -r 10.1.0.12:53 -m -w 1",
     "-A -t [fd00::100]:80 -s rr",
@@ -36,10 +38,11 @@ const RULES: [&str; 15] = [
     "-a -t [fd00::100]:80 -r [fd01::12]:80 -m -w 1",
 ];
 /// What clients ask for; whether it is UDP, and whether servers answer through the director.
-const ASKED: [(&str, bool, bool); 5] = [
+const ASKED: [(&str, bool, bool); 6] = [
     ("10.0.0.100:80", false, true),
     ("10.0.0.100:443", false, true),
     ("10.0.0.100:25", false, false),
+    ("10.0.0.100:21", false, true),
     ("10.0.0.100:53", true, true),
     ("[fd00::100]:80", false, true),
 ];
@@ -80,6 +83,8 @@ struct Call {
     server: Option<SocketAddr>,
     /// Bytes sent so far, each way.
     sent: [u32; 2],
+    /// By how much the director has made what the server said longer.
+    moved: u32,
 }
 
 impl Call {
@@ -102,7 +107,7 @@ impl Call {
             acknowledgement: if flags & tcp::ACK == 0 {
                 0
             } else {
-                1000 + other
+                1000 + other + if back { 0 } else { self.moved }
             },
             options: Vec::new(),
             data: data.to_vec(),
@@ -261,6 +266,7 @@ impl Scene<'_> {
                     udp,
                     server: None,
                     sent: [0; 2],
+                    moved: 0,
                 };
                 let first = if udp { 0 } else { tcp::SYN };
                 let data: &[u8] = if udp { b"query" } else { b"" };
@@ -279,18 +285,34 @@ impl Scene<'_> {
                     );
                     return Err(OracleError::Nonsense(what));
                 }
+                // Linux leaves to connection tracking, and does not tell, how far an address that was replaced has moved the rest.
+                let (question, answer): (&[u8], &[u8]) = match (service.port(), self.replaced) {
+                    (21, Replaced::Engine) => (
+                        b"PASV\r\n",
+                        b"227 Entering Passive Mode (10,1,0,11,23,112)\r\n",
+                    ),
+                    _ => (b"question\r\n", b"200 answer\r\n"),
+                };
                 let rest: [(bool, u8, &[u8]); 6] = [
                     (true, tcp::SYN | tcp::ACK, b""),
                     (false, tcp::ACK, b""),
-                    (false, tcp::ACK | tcp::PSH, b"question"),
-                    (true, tcp::ACK | tcp::PSH, b"answer"),
+                    (false, tcp::ACK | tcp::PSH, question),
+                    (true, tcp::ACK | tcp::PSH, answer),
                     (false, tcp::ACK, b""),
                     (false, tcp::ACK | tcp::PSH, b"more"),
                 ];
                 for (back, flags, data) in rest {
                     if let Some((side, packet)) = call.packet(back, flags, data) {
-                        self.old_frame(side, &packet)?;
+                        let was = packet.frame(side, self.oracle.topology()).len();
+                        let sent = self.old_frame(side, &packet)?;
+                        if let Some((_, is)) = sent.iter().find(|(on, _)| back && on == "cl") {
+                            call.moved += u32::try_from(is.len().saturating_sub(was)).unwrap_or(0);
+                        }
                     }
+                }
+                if answer.starts_with(b"227") && call.moved == 0 {
+                    let what = format!("no address was replaced for {}", call.client);
+                    return Err(OracleError::Nonsense(what));
                 }
                 calls.push(call);
             }
@@ -392,6 +414,10 @@ impl Scene<'_> {
         };
         self.pass();
         let engines = self.player.connections();
+        // Data connections that are only expected are not told.
+        let is_told = |row: &ConnectionRow| row.state != "LISTEN";
+        let rows: Vec<_> = rows.into_iter().filter(is_told).collect();
+        let engines: Vec<_> = engines.into_iter().filter(is_told).collect();
         let (old, new) = match self.replaced {
             Replaced::Oracle => (rows, engines),
             Replaced::Engine => (engines, rows),
@@ -443,6 +469,7 @@ impl Scene<'_> {
                 let mut again = Call {
                     client: SocketAddr::new(call.client.ip(), 7000),
                     sent: [0; 2],
+                    moved: 0,
                     ..*call
                 };
                 if let Some((side, packet)) = again.packet(false, tcp::SYN, b"") {

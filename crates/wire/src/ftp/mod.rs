@@ -9,4 +9,4 @@ mod stream;
 
 pub use command::{Command, Commands};
 pub use reply::Announced;
-pub use stream::{MAX_SEGMENT, Rewritten, Stop, Stream};
+pub use stream::{MAX_SEGMENT, Moved, Rewritten, Stop, Stream};

@@ -38,6 +38,17 @@ impl Range {
     }
 }
 
+/// How far a server's stream has been moved for the client, in the words of IPVS's `struct ip_vs_seq`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moved {
+    /// The server's number up to which `before` holds, that number included.
+    pub from: u32,
+    /// Added to numbers behind it, modulo 2^32.
+    pub by: u32,
+    /// Added to those before.
+    pub before: u32,
+}
+
 /// A server's stream.
 #[derive(Clone, Debug, Default)]
 pub struct Stream {
@@ -50,6 +61,8 @@ pub struct Stream {
     open: Option<u32>,
     /// How far all older ranges have moved what is behind them.
     base: u32,
+    /// Another director read what came before: what it said of it. `base` is by how much that moved what is behind.
+    told: Option<Moved>,
     ranges: ArrayVec<Range, RANGES>,
     /// The server's byte up to which the client has acknowledged.
     acknowledged: u32,
@@ -105,6 +118,13 @@ impl Stream {
     ) -> Result<Rewritten, Stop> {
         out.clear();
         let room = room.min(MAX_SEGMENT);
+        if let Some(told) = self.told
+            && !before(told.from, sequence)
+        {
+            // The last that was replaced comes again: read as the other director did, with the same result.
+            self.base = told.before;
+            self.told = None;
+        }
         let mut next = self.next.unwrap_or_else(|| {
             self.acknowledged = sequence;
             sequence
@@ -257,13 +277,65 @@ impl Stream {
     /// Nothing was replaced yet: the numbers of both sides are the same.
     #[must_use]
     pub fn is_untouched(&self) -> bool {
-        self.ranges.is_empty() && self.open.is_none()
+        self.ranges.is_empty() && self.open.is_none() && self.base == 0
+    }
+
+    /// A stream that another director has read so far, and moved.
+    #[must_use]
+    pub fn moved(told: Moved) -> Self {
+        Self {
+            base: told.by,
+            told: Some(told),
+            ..Self::default()
+        }
+    }
+
+    /// How far it is moved, for another director to go on with; `None`: not at all.
+    #[must_use]
+    pub fn movement(&self) -> Option<Moved> {
+        let Some(last) = self.ranges.last() else {
+            let by = self.base;
+            let from = self.next.unwrap_or_default();
+            let steady = Moved {
+                from,
+                by,
+                before: by,
+            };
+            return self.told.or((by != 0).then_some(steady));
+        };
+        let growth = |range: &Range| range.growth();
+        let all = self.ranges.iter().map(growth);
+        let by = all.fold(self.base, u32::wrapping_add);
+        let moved = Moved {
+            from: last.start,
+            by,
+            before: by.wrapping_sub(last.growth()),
+        };
+        (moved.by != 0 || moved.before != 0).then_some(moved)
+    }
+
+    /// By how much what is before all ranges is moved, at a number of the server's or of the client's.
+    fn base_at(&self, of: u32, is_clients: bool) -> u32 {
+        match self.told {
+            Some(told) => {
+                let last = match is_clients {
+                    true => told.from.wrapping_add(told.before),
+                    false => told.from,
+                };
+                if before(last, of) {
+                    self.base
+                } else {
+                    told.before
+                }
+            }
+            None => self.base,
+        }
     }
 
     /// The client's number of a byte of the server's.
     #[must_use]
     pub fn sequence(&self, of: u32) -> u32 {
-        let mut shift = self.base;
+        let mut shift = self.base_at(of, false);
         for range in &self.ranges {
             if !before(range.start, of) {
                 break;
@@ -320,7 +392,7 @@ impl Stream {
 
     /// The range whose text has that number of the client's in it or before its first byte, and how far it has moved.
     fn locate(&self, of: u32) -> (u32, Option<&Range>) {
-        let mut shift = self.base;
+        let mut shift = self.base_at(of, true);
         for range in &self.ranges {
             let start = range.start.wrapping_add(shift);
             let end = start.wrapping_add(len32(range.text.len()));

@@ -11,7 +11,7 @@ mod segment;
 pub(crate) use expect::{Claimed, claim};
 pub(crate) use record::{RecordId, Records};
 
-use super::{entry, family::Ip, services::Target};
+use super::{entry, family::Ip, services::Target, sync};
 use crate::{DropReason, Output, context::Context, packet::Packet, snapshot::Snapshot};
 use arrayvec::ArrayVec;
 use expect::{Control, Refused};
@@ -138,6 +138,7 @@ pub(crate) fn from_server<I: Ip, F: Frame, O: Output<F>>(
         return Ok(());
     };
     let records = &control.shared.roster.records;
+    let mut moved = false;
     let said = records.with(control.record, |conversation| {
         if segment.flags & tcp::SYN != 0 {
             conversation.stream.begin(segment.sequence);
@@ -170,10 +171,15 @@ pub(crate) fn from_server<I: Ip, F: Frame, O: Output<F>>(
         let same = went.taken == bytes.len() && out.as_slice() == bytes;
         let payload = (!same).then_some((out.as_slice(), went.taken < bytes.len()));
         write(frame, packet, &segment, went.sequence, payload)?;
+        moved = stream.movement() != conversation.stream.movement();
         conversation.stream = stream;
         conversation.awaited = awaited;
         Ok(())
     });
+    if moved {
+        // The other director must know before it takes over.
+        sync::changed(cx, entry, entry.state());
+    }
     said.unwrap_or(Err(DropReason::ConnectionBusy))
 }
 

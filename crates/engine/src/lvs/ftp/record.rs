@@ -14,7 +14,7 @@ use std::{
         },
     },
 };
-use wire::ftp::{Commands, Stream};
+use wire::ftp::{Commands, Moved, Stream};
 
 /// A record's number: an entry's note.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,6 +157,22 @@ impl Records {
         let record = self.get(id)?;
         let mut conversation = lock(&record.conversation)?;
         Some(look(&mut conversation))
+    }
+
+    /// How far the server's stream has been moved, if at all.
+    pub fn movement(&self, id: RecordId) -> Option<Moved> {
+        self.with(id, |conversation| conversation.stream.movement())
+            .flatten()
+    }
+
+    /// Another director says how far it has moved the server's stream.
+    pub fn told(&self, id: RecordId, moved: Moved) {
+        // Where a worker has it at this moment, packets come here already, and what they made of it is newer.
+        self.with(id, |conversation| {
+            if conversation.stream.movement() != Some(moved) {
+                conversation.stream = Stream::moved(moved);
+            }
+        });
     }
 
     fn get(&self, id: RecordId) -> Option<&Record> {

@@ -4,9 +4,9 @@
 use super::super::{
     calls::CallId,
     connect::{self, serves},
-    entry,
+    entry::{self, Kept},
     family::{self, Ip},
-    persist,
+    ftp, persist,
     services::{FTP, Target},
     state::{SctpState, TEMPLATE_ASSURED, TcpState, Timeouts},
 };
@@ -15,7 +15,7 @@ use crate::{shared::Shared, snapshot::Snapshot};
 use connsync::{Connection, Flags, Rules};
 use flowtable::{Claim, Deltas, Entry, Kind, MAX_TIMEOUT_MS, Name, New, Slot, StateFlags, Tuple};
 use types::{ForwardingMethod, Mark, Tick};
-use wire::protocol;
+use wire::{ftp::Moved, protocol};
 
 /// Tries while workers are at the same key.
 const TRIES: u32 = 64;
@@ -42,6 +42,8 @@ struct Told<A> {
     one_way: bool,
     state: u8,
     timeout_ms: u32,
+    /// How far what the server says has been moved.
+    moved: Option<Moved>,
 }
 
 /// Takes one over.
@@ -84,6 +86,11 @@ pub(super) fn take<I: Ip>(
         one_way: told.flags.contains(Flags::NO_OUTPUT),
         state,
         timeout_ms: seconds.saturating_mul(1000).clamp(1, MAX_TIMEOUT_MS),
+        moved: told.sequence.map(|deltas| Moved {
+            from: deltas.outwards.from,
+            by: deltas.outwards.delta,
+            before: deltas.outwards.previous_delta,
+        }),
     };
     for _ in 0..TRIES {
         if let Some(taken) = try_to::<I>(into, &told) {
@@ -161,6 +168,12 @@ fn try_to<I: Ip>(into: &Into<'_>, told: &Told<I::Addr>) -> Option<Taken> {
         Some(None) => return Some(Taken::NoRoom),
     };
     let nat = target.method == ForwardingMethod::Masq;
+    let is_read = !told.template && ftp::concerns(into.snapshot, tuple) && ftp::reads(target);
+    let record = match is_read.then(|| shared.roster.records.take()) {
+        None => None,
+        Some(Some(held)) => Some(held),
+        Some(None) => return Some(Taken::NoRoom),
+    };
     if told.template {
         counts.hold();
     } else {
@@ -173,11 +186,24 @@ fn try_to<I: Ip>(into: &Into<'_>, told: &Told<I::Addr>) -> Option<Taken> {
         }
     }
     let virtual_ = (tuple.other, tuple.other_port);
+    let (flags, note) = match (record, call) {
+        (Some(record), _) => {
+            let record = record.keep();
+            if let Some(moved) = told.moved {
+                shared.roster.records.told(record, moved);
+            }
+            (entry::READ, record.0)
+        }
+        (None, call) => (
+            entry::template_flags(target.method, call.is_some()),
+            call.map_or(0, |call| call.keep().0),
+        ),
+    };
     let slot = embryo.publish(&New {
         daddr: told.daddr,
         dport: told.dport,
         server: target.id,
-        flags: entry::template_flags(target.method, call.is_some()),
+        flags,
         state: told.state,
         state_flags: state_flags(told, target.method),
         timeout_ms: told.timeout_ms,
@@ -188,7 +214,7 @@ fn try_to<I: Ip>(into: &Into<'_>, told: &Told<I::Addr>) -> Option<Taken> {
         } else {
             Deltas::default()
         },
-        note: call.map_or(0, |call| call.keep().0),
+        note,
     });
     if !told.template {
         let rules = into.snapshot.settings.sync.unwrap_or(Rules::IPVS);
@@ -248,6 +274,12 @@ fn update<I: Ip>(into: &Into<'_>, told: &Told<I::Addr>, slot: Slot) -> Option<Ta
                         (false, true) => server.deactivate(),
                         _ => {}
                     }
+                }
+                if let Some(moved) = told.moved
+                    && !entry::is_controlled(key.flags)
+                    && let Some(Kept::Said(record)) = entry::kept(key.flags, entry.note())
+                {
+                    shared.roster.records.told(record, moved);
                 }
                 entry.touch(now);
                 entry.set_timeout_ms(told.timeout_ms);

@@ -1,13 +1,13 @@
 //! A connection of the table in the words of IPVS's messages.
 
 use super::super::{
-    entry::{self, is_bypass, method},
+    entry::{self, Kept, is_bypass, method},
     family::Ip,
     list,
     state::Timeouts,
 };
 use crate::shared::Shared;
-use connsync::{Addresses, Connection, Flags};
+use connsync::{Addresses, Connection, Flags, SequenceDelta, SequenceDeltas};
 use flowtable::{Listed, StateFlags};
 use std::net::IpAddr;
 use types::{ForwardingMethod, PersistenceEngine};
@@ -39,9 +39,14 @@ pub(super) fn connection<I: Ip>(
         // `?`: it ends in this instant.
         Some(_) => Some((ENGINE.name().into(), list::call_of::<I>(shared, listed)?)),
     };
+    let sequence = moved(shared, listed.key.flags, listed.note);
+    let is_moved = match sequence {
+        Some(_) => Flags::OUT_SEQ,
+        None => Flags::default(),
+    };
     Some(Connection {
         protocol: key.protocol,
-        flags: flags(key.flags, key.template, word.flags()),
+        flags: flags(key.flags, key.template, word.flags()).with(is_moved),
         state: word.state().into(),
         client_port: key.cport,
         virtual_port: key.vport,
@@ -49,8 +54,28 @@ pub(super) fn connection<I: Ip>(
         mark: listed.mark.0,
         timeout_s: timeout_ms::<I>(listed, timeouts).div_ceil(1000),
         addresses: addresses([key.caddr, key.vaddr, key.daddr].map(I::ip))?,
-        sequence: None,
+        sequence,
         persistence,
+    })
+}
+
+/// How far what the server says on an FTP control connection has been moved.
+fn moved(shared: &Shared, fixed: u8, note: u32) -> Option<SequenceDeltas> {
+    if entry::is_controlled(fixed) {
+        return None;
+    }
+    let Some(Kept::Said(record)) = entry::kept(fixed, note) else {
+        return None;
+    };
+    let moved = shared.roster.records.movement(record)?;
+    let outwards = SequenceDelta {
+        from: moved.from,
+        delta: moved.by,
+        previous_delta: moved.before,
+    };
+    Some(SequenceDeltas {
+        outwards,
+        ..SequenceDeltas::default()
     })
 }
 
