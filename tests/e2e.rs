@@ -89,6 +89,8 @@ mod tracking;
 mod twin;
 #[path = "e2e/virtual_address.rs"]
 mod virtual_address;
+#[path = "e2e/virtual_mac.rs"]
+mod virtual_mac;
 #[path = "e2e/watch.rs"]
 mod watch;
 
@@ -129,6 +131,7 @@ fn run() -> ExitCode {
         keepalived::cases,
         side_by_side::cases,
         virtual_address::cases,
+        virtual_mac::cases,
         claims::cases,
         failures::cases,
         tell::cases,

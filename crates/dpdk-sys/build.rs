@@ -16,7 +16,7 @@ const FUNCTIONS: &str = "edge_.*\
     |rte_socket_(count|id_by_idx)|rte_lcore_to_socket_id\
     |rte_pktmbuf_(pool_create|free_bulk)|rte_mempool_(free|lookup|avail_count|in_use_count)\
     |rte_dev_(probe|remove)\
-    |rte_eth_dev_(configure|start|stop|close|info_get|set_mtu|get_mtu|socket_id|adjust_nb_rx_tx_desc|get_name_by_port|get_port_by_name|default_mac_addr_set|set_link_up|set_link_down)\
+    |rte_eth_dev_(configure|start|stop|close|info_get|set_mtu|get_mtu|socket_id|adjust_nb_rx_tx_desc|get_name_by_port|get_port_by_name|default_mac_addr_set|mac_addr_add|set_link_up|set_link_down)\
     |rte_eth_(rx|tx)_queue_setup|rte_eth_macaddr_get\
     |rte_eth_(promiscuous|allmulticast)_(enable|disable|get)\
     |rte_eth_stats_(get|reset)|rte_eth_xstats_(get|get_names|reset)\

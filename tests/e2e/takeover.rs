@@ -267,10 +267,10 @@ fn between_tarponds() -> Result<()> {
 /// How keepalived is to speak.
 #[derive(Clone, Copy)]
 pub struct Peer {
-    version: u8,
-    unicast: bool,
-    six: bool,
-    password: bool,
+    pub version: u8,
+    pub unicast: bool,
+    pub six: bool,
+    pub password: bool,
 }
 
 impl Peer {
@@ -281,7 +281,7 @@ impl Peer {
         password: false,
     };
 
-    const fn address(self) -> &'static str {
+    pub const fn address(self) -> &'static str {
         if self.six { "2001:db8:1::10" } else { VIP }
     }
 
@@ -311,7 +311,7 @@ impl Peer {
         )
     }
 
-    fn keepalived(self, priority: u8) -> String {
+    fn keepalived(self, priority: u8, lines: &str) -> String {
         let more = [
             (
                 self.unicast,
@@ -329,7 +329,7 @@ impl Peer {
             .collect();
         format!(
             "global_defs {{\nvrrp_version {}\n}}\nvrrp_instance public {{\nstate BACKUP\ninterface wan\nvirtual_router_id 10\npriority {priority}\n\
-             advert_int {}\n{more}virtual_ipaddress {{\n{}\n}}\n}}\n",
+             advert_int {}\n{lines}{more}virtual_ipaddress {{\n{}\n}}\n}}\n",
             self.version,
             if self.version == 2 { "1" } else { "0.1" },
             self.address(),
@@ -339,8 +339,18 @@ impl Peer {
 
 /// The real keepalived on the twin's node, in the foreground.
 pub fn start_keepalived(lab: &Lab, peer: Peer, priority: u8) -> Result<Background> {
+    start_keepalived_with(lab, peer, priority, "")
+}
+
+/// [`start_keepalived`] with more lines in its instance.
+pub fn start_keepalived_with(
+    lab: &Lab,
+    peer: Peer,
+    priority: u8,
+    lines: &str,
+) -> Result<Background> {
     let path = lab.dir.join("peer-keepalived.conf");
-    fs::write(&path, peer.keepalived(priority))?;
+    fs::write(&path, peer.keepalived(priority, lines))?;
     // Files of its own for each start: one that was killed leaves its child for a second, and keepalived would not start beside it.
     let pid = |what: &str| {
         let name = format!("{what}-{priority}.pid");

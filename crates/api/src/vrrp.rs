@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, net::IpAddr};
+use types::MacAddr;
 
 /// A virtual router.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,6 +34,9 @@ pub struct Vrrp {
     pub advert_int_ms: u64,
     /// What it advertises from.
     pub source: IpAddr,
+    /// The virtual router's own MAC, if it has one (`use_vmac`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub virtual_mac: Option<MacAddr>,
     /// The virtual addresses.
     pub addresses: Vec<IpAddr>,
     /// What it tracks; the same for all instances that move together.

@@ -289,6 +289,7 @@ fn vrrp(changes: &mut Changes, old: &[Vrrp], new: &[Vrrp]) {
                 b.virtual_router_id,
             );
             changes.value(r, &of("version"), a.version, b.version);
+            changes.value(r, &of("use_vmac"), a.use_vmac, b.use_vmac);
             changes.optional(
                 r,
                 &of("sync_group"),

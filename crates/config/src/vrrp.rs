@@ -2,6 +2,7 @@
 
 use crate::{Config, Track};
 use std::net::IpAddr;
+use types::MacAddr;
 
 /// Groups and instances by themselves there can be, together.
 pub const MAX_UNITS: usize = 64;
@@ -35,6 +36,8 @@ pub struct Vrrp {
     pub auth_pass: Option<String>,
     /// Version 3's checksum over IPv4 is over the message only.
     pub v3_checksum_as_v2: bool,
+    /// The virtual router has a MAC of its own, which moves with the addresses.
+    pub use_vmac: bool,
     /// Instances of one group move together.
     pub sync_group: Option<String>,
     /// Interfaces whose carriers count, beside its own.
@@ -73,6 +76,7 @@ impl Vrrp {
             unicast_peer: Vec::new(),
             auth_pass: None,
             v3_checksum_as_v2: false,
+            use_vmac: false,
             sync_group: None,
             track_interface: Vec::new(),
             track_script: Vec::new(),
@@ -91,6 +95,15 @@ impl Vrrp {
         self.virtual_ipaddress.iter().chain(excluded).copied()
     }
 
+    /// Its own MAC, if it has one (RFC 9568 7.3).
+    #[must_use]
+    pub fn virtual_mac(&self) -> Option<MacAddr> {
+        let six = self.virtual_ipaddress.first()?.is_ipv6();
+        let family = if six { 2 } else { 1 };
+        let mac = MacAddr([0, 0, 0x5e, 0, family, self.virtual_router_id]);
+        self.use_vmac.then_some(mac)
+    }
+
     /// The name of what moves together: its group, or itself.
     #[must_use]
     pub fn unit(&self) -> &str {
@@ -99,6 +112,15 @@ impl Vrrp {
 }
 
 impl Config {
+    /// MACs of virtual routers on a port or its VLANs.
+    pub fn virtual_macs_on(&self, port: &str) -> impl Iterator<Item = MacAddr> {
+        let here = move |v: &&Vrrp| {
+            let vlan = self.vlans.iter().find(|vlan| vlan.name == v.interface);
+            vlan.map_or(v.interface.as_str(), |vlan| &vlan.port) == port
+        };
+        self.vrrp.iter().filter(here).filter_map(Vrrp::virtual_mac)
+    }
+
     /// What moves together: names, each with its instances, in the order of the file.
     #[must_use]
     pub fn vrrp_units(&self) -> Vec<(&str, Vec<&Vrrp>)> {

@@ -230,6 +230,7 @@ struct VrrpTable<'c> {
     #[serde(skip_serializing_if = "Option::is_none")]
     auth_pass: Option<&'c str>,
     v3_checksum_as_v2: bool,
+    use_vmac: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     sync_group: Option<&'c str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -524,6 +525,7 @@ fn vrrp(v: &Vrrp) -> VrrpTable<'_> {
         unicast_peer: &v.unicast_peer,
         auth_pass: v.auth_pass.as_deref(),
         v3_checksum_as_v2: v.v3_checksum_as_v2,
+        use_vmac: v.use_vmac,
         sync_group: v.sync_group.as_deref(),
         track_interface: texts(&v.track_interface),
         track_script: texts(&v.track_script),

@@ -237,6 +237,23 @@ impl Port {
         })
     }
 
+    /// Receives frames for another MAC address, too: by the port's filter, else in promiscuous mode.
+    ///
+    /// # Errors
+    /// [`PortError::Call`] where the driver can do neither.
+    pub fn accept_mac(&self, mac: MacAddr) -> Result<(), PortError> {
+        let mut address = dpdk_sys::rte_ether_addr { addr_bytes: mac.0 };
+        // SAFETY: the port is open; the address is copied.
+        let added = self.call("receiving frames for another MAC address", |port| unsafe {
+            dpdk_sys::rte_eth_dev_mac_addr_add(port, &raw mut address, 0)
+        });
+        // SAFETY: the port is open.
+        if added.is_ok() || unsafe { dpdk_sys::rte_eth_promiscuous_get(self.port()) } == 1 {
+            return Ok(());
+        }
+        self.set_promiscuous(true)
+    }
+
     /// The largest IP packet, bytes.
     #[must_use]
     pub fn mtu(&self) -> u16 {

@@ -38,7 +38,7 @@ impl Director {
             let ours = |address| {
                 let on = snapshot.net.connected(address)?;
                 let floating = &snapshot.floating;
-                let elsewhere = floating.is_elsewhere(address, &shared.roles, now);
+                let elsewhere = floating.may_be_claimed(address, &shared.roles, now);
                 let interface = desired.interfaces.get(on.index())?;
                 (!elsewhere).then_some((address, interface))
             };
@@ -130,13 +130,14 @@ pub(crate) fn hear<F: Frame, O: Output<F>>(
     let elsewhere = cx
         .snapshot
         .floating
-        .is_elsewhere(address, &cx.shared.roles, cx.now);
+        .may_be_claimed(address, &cx.shared.roles, cx.now);
     let interfaces = cx.snapshot.net.interfaces();
     if interfaces.iter().any(|own| own.mac == mac) {
         return;
     }
     cx.shared.watch.hear(address);
-    if !elsewhere {
+    // Another director that says so too is a matter of VRRP's.
+    if !elsewhere && !cx.snapshot.virtual_macs.has(mac) {
         cx.shared.claims.note(address, mac, interface, cx.now);
     }
 }

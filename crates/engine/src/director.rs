@@ -17,6 +17,7 @@ use crate::{
     shared::Shared,
     snapshot::Snapshot,
     views::{Applied, ConnectionView, Flooded, RouteView, ServiceView, Traffic},
+    virtual_mac::VirtualMacs,
     worker::Worker,
 };
 use flowtable::{Aside, Table};
@@ -90,6 +91,7 @@ impl Director {
             cookies: Arc::default(),
             local: Box::default(),
             floating: Floating::default(),
+            virtual_macs: VirtualMacs::default(),
             settings: Settings::default(),
             timeouts: Timeouts::new(&Settings::default()),
         };
@@ -217,6 +219,7 @@ impl Director {
             plan.roll.former().filter(|_| !desired.settings.compat_ipvs),
             desired.settings.compat_ipvs,
         );
+        let port_of = |id: InterfaceId| desired.interfaces.get(id.index()).map(|i| i.port);
         let snapshot = Snapshot {
             net,
             cookies: Arc::new(lvs::Guards::new(&desired.limits, &services)),
@@ -227,6 +230,7 @@ impl Director {
             settings: desired.settings.clone(),
             timeouts: Timeouts::new(&desired.settings),
             floating: Floating::new(&desired.floating),
+            virtual_macs: VirtualMacs::new(&desired.virtual_macs, port_of),
         };
         if self.shared.snapshot.publish(snapshot).is_err() {
             return Err(vec![ModelError::WorkerHangs]);
@@ -489,6 +493,7 @@ impl Director {
             || old.routes != desired.routes
             || old.vips != desired.vips
             || old.floating != desired.floating
+            || old.virtual_macs != desired.virtual_macs
             || old.settings != desired.settings
     }
 

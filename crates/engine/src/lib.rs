@@ -41,6 +41,7 @@ mod snapshot;
 mod testing;
 mod transmit;
 mod views;
+mod virtual_mac;
 mod waiting;
 mod worker;
 

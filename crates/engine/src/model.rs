@@ -28,6 +28,8 @@ pub struct Desired {
     /// Of all virtual addresses those that depend on a role (see [`crate::Roles`]), each with its number, below
     /// [`crate::ROLES`]. If there are any, VRRP advertisements go to [`crate::Output::advertisement`].
     pub floating: Vec<(IpAddr, u8)>,
+    /// MACs that virtual routers have of their own.
+    pub virtual_macs: Vec<VirtualMac>,
     /// Stations on an interface's link that are kept resolved beside servers and gateways.
     pub stations: Vec<(InterfaceId, IpAddr)>,
     /// Mark rules; the first that matches a packet decides.
@@ -41,6 +43,19 @@ pub struct Desired {
     pub limits: Vec<(ServiceKey, Limits)>,
     /// Settings, by their kernel names.
     pub settings: Settings,
+}
+
+/// The MAC of a virtual router on an interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VirtualMac {
+    /// Where. Frames for it are received on the whole port below.
+    pub interface: InterfaceId,
+    /// Which.
+    pub mac: MacAddr,
+    /// The role it depends on, as in [`Desired::floating`].
+    pub role: u8,
+    /// The virtual addresses that are answered for with it on that interface.
+    pub addresses: Vec<IpAddr>,
 }
 
 /// A layer-3 interface: a port, or one VLAN of it.

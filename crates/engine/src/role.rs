@@ -4,7 +4,7 @@
 //! once a burst. A master pays two loads for it; only a standby looks at frames twice. The lease ends by itself: where the thread that
 //! speaks VRRP is starved, or all were stopped and wake, nothing is answered for before it has been found out who is master.
 
-use crate::{DropReason, Output, context::Context};
+use crate::{DropReason, Output, context::Context, virtual_mac};
 use arrayvec::ArrayVec;
 use std::{
     net::IpAddr,
@@ -13,7 +13,7 @@ use std::{
         Ordering::{Acquire, Relaxed, Release},
     },
 };
-use types::Tick;
+use types::{PortId, Tick};
 use wire::{
     Arp, Ethernet, Frame, FromBytes, Ipv4, Ipv6, VlanTag, ethernet, icmp, nd::Neighbour, protocol,
 };
@@ -26,6 +26,8 @@ pub const ROLES: u8 = 64;
 pub struct Roles {
     /// A bit for each that another director has.
     standby: AtomicU64,
+    /// A bit for each that is being handed to another director, which may claim the addresses already.
+    leaving: AtomicU64,
     /// Until when the others are this director's.
     lease: AtomicU64,
 }
@@ -34,6 +36,7 @@ impl Default for Roles {
     fn default() -> Self {
         Self {
             standby: AtomicU64::new(u64::MAX),
+            leaving: AtomicU64::new(0),
             lease: AtomicU64::new(0),
         }
     }
@@ -44,11 +47,18 @@ impl Roles {
     pub fn set(&self, role: u8, master: bool) {
         let bit = 1u64.checked_shl(role.into()).unwrap_or(0);
         // What was written before, the lease first of all, is seen by whoever sees the role.
+        self.leaving.fetch_and(!bit, Relaxed);
         if master {
             self.standby.fetch_and(!bit, Release);
         } else {
             self.standby.fetch_or(bit, Release);
         }
+    }
+
+    /// A role is given up, but what comes is served on until another director has it: see [`Roles::set`].
+    pub fn leave(&self, role: u8) {
+        let bit = 1u64.checked_shl(role.into()).unwrap_or(0);
+        self.leaving.fetch_or(bit, Relaxed);
     }
 
     /// Until when, that tick included, the roles given are good. `Tick(u64::MAX)`: until they are taken.
@@ -109,14 +119,26 @@ impl Floating {
         self.roles != 0
     }
 
+    /// Whether another director may rightly claim a virtual address now.
+    pub fn may_be_claimed(&self, ip: IpAddr, roles: &Roles, now: Tick) -> bool {
+        let bit = |role: u8| 1u64.checked_shl(role.into()).unwrap_or(0);
+        let others = roles.standby(now) | roles.leaving.load(Relaxed);
+        self.role_of(ip).is_some_and(|role| others & bit(role) != 0)
+    }
+
     /// Whether a virtual address is another director's now.
     pub fn is_elsewhere(&self, ip: IpAddr, roles: &Roles, now: Tick) -> bool {
-        let role = match ip {
+        let bit = |role: u8| 1u64.checked_shl(role.into()).unwrap_or(0);
+        let standby = roles.standby(now);
+        self.role_of(ip)
+            .is_some_and(|role| standby & bit(role) != 0)
+    }
+
+    fn role_of(&self, ip: IpAddr) -> Option<u8> {
+        match ip {
             IpAddr::V4(ip) => self.role4(ip.to_bits()),
             IpAddr::V6(ip) => self.role6(ip.to_bits()),
-        };
-        let bit = |role: u8| 1u64.checked_shl(role.into()).unwrap_or(0);
-        role.is_some_and(|role| roles.standby(now) & bit(role) != 0)
+        }
     }
 
     fn role4(&self, ip: u32) -> Option<u8> {
@@ -159,6 +181,7 @@ impl Floating {
 #[inline]
 pub(crate) fn only_ours<F: Frame, O: Output<F>>(
     cx: &mut Context<'_, F, O>,
+    port: PortId,
     burst: &mut ArrayVec<F, { crate::BURST }>,
 ) {
     let floating = &cx.snapshot.floating;
@@ -166,6 +189,9 @@ pub(crate) fn only_ours<F: Frame, O: Output<F>>(
         return;
     }
     let standby = cx.shared.roles.standby(cx.now) & floating.roles;
+    if !cx.snapshot.virtual_macs.is_empty() {
+        virtual_mac::receive(cx, port, burst, standby);
+    }
     if standby != 0 {
         take_out(cx, burst, standby);
     }

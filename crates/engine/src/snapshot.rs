@@ -5,6 +5,7 @@ use crate::{
     model::Settings,
     net::Net,
     role::Floating,
+    virtual_mac::VirtualMacs,
 };
 use std::sync::Arc;
 use types::IpNet;
@@ -26,6 +27,8 @@ pub(crate) struct Snapshot {
     pub local: Box<[IpNet]>,
     /// The virtual addresses that depend on a role.
     pub floating: Floating,
+    /// MACs of virtual routers.
+    pub virtual_macs: VirtualMacs,
     /// Settings, as wanted.
     pub settings: Settings,
     /// Connections' timeouts by those settings.
@@ -43,6 +46,7 @@ impl Snapshot {
             cookies: Arc::clone(&self.cookies),
             local: self.local.clone(),
             floating: self.floating.clone(),
+            virtual_macs: self.virtual_macs.clone(),
             settings: self.settings.clone(),
             timeouts: self.timeouts,
         }

@@ -16,6 +16,7 @@ use crate::{
     role::Floating,
     shared::Shared,
     snapshot::Snapshot,
+    virtual_mac::VirtualMacs,
 };
 use flowtable::Table;
 use rcu::{Domain, Published};
@@ -151,6 +152,7 @@ impl World {
             cookies: Arc::default(),
             local: Box::default(),
             floating: Floating::default(),
+            virtual_macs: VirtualMacs::default(),
             settings: desired.settings.clone(),
             timeouts: Timeouts::new(&desired.settings),
         };

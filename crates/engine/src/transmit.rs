@@ -79,6 +79,23 @@ pub(crate) fn send_to_mac<F: Frame, O: Output<F>>(
     cx.transmit(out.port, frame);
 }
 
+/// [`send_to_mac`] from another MAC than the interface's.
+#[cold]
+pub(crate) fn send_from<F: Frame, O: Output<F>>(
+    cx: &mut Context<'_, F, O>,
+    mut frame: F,
+    l3: u8,
+    out: &InterfaceNet,
+    (from, to): (MacAddr, MacAddr),
+) {
+    if !finish(&mut frame, l3, out, to) {
+        cx.drop(frame, DropReason::NoRoom);
+        return;
+    }
+    write_source(frame.head_mut(), from);
+    cx.transmit(out.port, frame);
+}
+
 /// Sends a packet that is larger than the way out takes: in pieces, or not at all and its sender is told.
 #[cold]
 pub(crate) fn oversize<F: Frame, O: Output<F>>(
@@ -135,6 +152,14 @@ fn finish<F: Frame>(frame: &mut F, l3: u8, out: &InterfaceNet, mac: MacAddr) -> 
         ethernet::IPV6
     };
     write_link_header(head, out, mac, ip)
+}
+
+/// Another source for the link header at the start of `head` than the interface's MAC.
+#[cold]
+pub(crate) fn write_source(head: &mut [u8], mac: MacAddr) {
+    if let Some(source) = head.get_mut(6..12) {
+        source.copy_from_slice(&mac.0);
+    }
 }
 
 /// Writes Ethernet header and tag at the start of `head`.

@@ -42,7 +42,7 @@ impl<F: Frame> Worker<F> {
         if !cx.local.busy.is_empty() {
             pipeline::retry(&mut cx);
         }
-        role::only_ours(&mut cx, burst);
+        role::only_ours(&mut cx, port, burst);
         pipeline::burst(&mut cx, port, burst);
         cx.local.lingering.settle(&cx.shared.roster);
         if cx.local.hands.are_behind() {
@@ -65,7 +65,7 @@ impl<F: Frame> Worker<F> {
         if !cx.local.busy.is_empty() {
             pipeline::retry(&mut cx);
         }
-        role::only_ours(&mut cx, burst);
+        role::only_ours(&mut cx, port, burst);
         pipeline::the_long_way(&mut cx, port, burst);
         cx.local.lingering.settle(&cx.shared.roster);
         if cx.local.hands.are_behind() {

@@ -45,16 +45,11 @@ const HARMLESS: &[&str] = &[
     "promote_secondaries",
     "no_promote_secondaries",
     "skip_check_adv_addr",
-    "vmac_xmit_base",
 ];
 const UNSUPPORTED: &[(&str, &str)] = &[
     (
-        "use_vmac",
-        "addresses move by gratuitous ARP, under the port's own MAC",
-    ),
-    (
         "use_vmac_addr",
-        "addresses move by gratuitous ARP, under the port's own MAC",
+        "addresses on other interfaces than the instance's are announced with the port's own MAC",
     ),
     (
         "use_ipvlan",
@@ -123,6 +118,7 @@ const INSTANCE: &[&str] = &[
     "track_src_ip",
     "unicast_peer",
     "unicast_src_ip",
+    "use_vmac",
     "version",
     "virtual_ipaddress",
     "virtual_ipaddress_excluded",
@@ -296,6 +292,20 @@ impl Routers {
                 );
             }
             "accept" => notes.exact(inner),
+            "use_vmac" => {
+                made.use_vmac = true;
+                match inner.argument(1) {
+                    Some(_) => notes.unsupported(
+                        inner,
+                        "the MAC is 00:00:5e:00:01 (IPv6: 02) and the virtual_router_id",
+                    ),
+                    None => notes.exact(inner),
+                }
+            }
+            "vmac_xmit_base" => notes.mapped(
+                inner,
+                "advertisements come from the virtual MAC: switches learn by them where it is",
+            ),
             "garp_master_repeat" => number(inner, &mut made.garp_master_repeat, notes),
             "garp_master_delay" => number(inner, &mut made.garp_master_delay, notes),
             "garp_master_refresh" => number(inner, &mut made.garp_master_refresh, notes),

@@ -247,6 +247,28 @@ fn virtual_routers_have_keepaliveds_defaults() {
     );
 }
 
+#[test]
+fn a_virtual_mac_is_the_instances_own() {
+    let import = import(
+        "vrrp_instance A {\n interface eth0\n virtual_router_id 51\n use_vmac vrrp.51\n vmac_xmit_base\n virtual_ipaddress {\n \
+         192.0.2.10\n }\n}\n\
+         vrrp_instance B {\n interface eth1\n virtual_router_id 52\n version 3\n use_vmac vrrp.52 02:00:00:00:00:01\n \
+         virtual_ipaddress {\n 2001:db8::10\n }\n}\n",
+    );
+    let macs: Vec<_> = import
+        .vrrp
+        .iter()
+        .map(|v| v.virtual_mac().unwrap().to_string())
+        .collect();
+    assert_eq!(macs, ["00:00:5e:00:01:33", "00:00:5e:00:02:34"]);
+    assert_eq!(
+        lines(&import, Class::Unsupported),
+        [
+            "k.conf:13:2: unsupported: use_vmac: the MAC is 00:00:5e:00:01 (IPv6: 02) and the virtual_router_id"
+        ]
+    );
+}
+
 /// A file after the manual page's.
 const TRACKING: &str = r#"
 global_defs {

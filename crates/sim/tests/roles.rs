@@ -1,12 +1,18 @@
 //! Virtual addresses that depend on a role: answered for, and served, only while the director has it.
 #![expect(clippy::unwrap_used, reason = "a test ends where something is wrong")]
 
-use engine::{DropReason, model::Desired};
+use engine::{
+    DropReason,
+    model::{Desired, VirtualMac},
+};
 use sim::{
     Packet, World,
     world::{MACS, network, service},
 };
-use types::{ForwardingMethod::Masq, Protocol::Tcp, Scheduler::Rr, Tick, WorkerId};
+use types::{
+    ForwardingMethod::Masq, InterfaceId, MacAddr, PortId, Protocol::Tcp, Scheduler::Rr, Tick,
+    WorkerId,
+};
 
 fn hex(text: &str) -> Vec<u8> {
     let digits: String = text.split_whitespace().collect();
@@ -140,4 +146,86 @@ fn advertisements_go_to_whoever_speaks_vrrp() {
     let mut world = World::new(&without, 1);
     world.give(0, 0, &checked);
     assert!(world.out.advertisements.is_empty());
+}
+
+const VIRTUAL: MacAddr = MacAddr([0, 0, 0x5e, 0, 1, 10]);
+
+/// [`desired`], with a MAC of the virtual router's own on the first interface.
+fn with_a_mac() -> Desired {
+    let mut desired = desired();
+    desired.virtual_macs.push(VirtualMac {
+        interface: InterfaceId(0),
+        mac: VIRTUAL,
+        role: 5,
+        addresses: vec!["10.0.0.100".parse().unwrap(), "fd00::100".parse().unwrap()],
+    });
+    desired
+}
+
+/// The source of a frame.
+fn source(frame: &[u8]) -> [u8; 6] {
+    frame[6..12].try_into().unwrap()
+}
+
+#[test]
+fn a_virtual_mac_is_told_to_who_asks_for_its_addresses() {
+    let mut world = World::new(&with_a_mac(), 1);
+    world.director.roles().lease(Tick(u64::MAX));
+    world.director.roles().set(5, true);
+    let frames = for_the_vips();
+    let arp = world.give(0, 0, &frames[0]);
+    assert_eq!(source(&arp[0].bytes), VIRTUAL.0);
+    assert_eq!(arp[0].bytes[22..28], VIRTUAL.0, "the sender in ARP");
+    let advertisement = world.give(0, 0, &frames[1]);
+    assert_eq!(source(&advertisement[0].bytes), VIRTUAL.0);
+    assert_eq!(
+        advertisement[0].bytes[78..],
+        [&[2, 1][..], &VIRTUAL.0].concat(),
+        "the target's link-layer address"
+    );
+    // An own address is the port's.
+    let mut own = frames[0].clone();
+    own[41] = 1;
+    let arp = world.give(0, 0, &own);
+    assert_eq!(source(&arp[0].bytes), MACS[0].0);
+    assert_eq!(arp[0].bytes[22..28], MACS[0].0);
+}
+
+#[test]
+fn frames_for_a_virtual_mac_are_taken_while_the_role_lasts() {
+    let to = |mac: MacAddr, address: &str| {
+        let from = "10.0.0.7:1000".parse().unwrap();
+        Packet::tcp(from, address.parse().unwrap(), 2).frame(mac)
+    };
+    // To a service, and to be forwarded: the servers' default gateway may be a virtual router.
+    let frames = ["10.0.0.100:80", "10.1.0.77:9"].map(|address| to(VIRTUAL, address));
+    let mut world = World::new(&with_a_mac(), 1);
+    for address in ["10.1.0.11", "10.1.0.77"] {
+        world.neighbour(1, address);
+    }
+    let roles = world.director.roles();
+    roles.lease(Tick(u64::MAX));
+    for frame in &frames {
+        assert!(world.give(0, 0, frame).is_empty(), "another director's");
+    }
+    assert_eq!(not_master(&world), 2);
+    roles.set(5, true);
+    for frame in &frames {
+        let sent = world.give(0, 0, frame);
+        assert_eq!(sent.len(), 1);
+        assert_eq!(
+            (sent[0].port, source(&sent[0].bytes)),
+            (PortId(1), MACS[1].0)
+        );
+    }
+    // Not on another port, and no other virtual router's.
+    let counters = |world: &World| {
+        let counters = world.director.counters(WorkerId(0)).unwrap();
+        counters.dropped(DropReason::NotOurMac)
+    };
+    assert_eq!(counters(&world), 0);
+    assert!(world.give(0, 1, &frames[0]).is_empty());
+    let other = to(MacAddr([0, 0, 0x5e, 0, 1, 11]), "10.0.0.100:80");
+    assert!(world.give(0, 0, &other).is_empty());
+    assert_eq!(counters(&world), 2);
 }

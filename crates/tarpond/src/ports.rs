@@ -113,6 +113,11 @@ pub fn open(eal: &Eal, config: &Config, devices: Vec<Device>) -> Result<(Vec<Ope
                 port.name
             );
         }
+        for mac in config.virtual_macs_on(&port.name) {
+            opened
+                .accept_mac(mac)
+                .with_context(|| format!("port `{}`: a virtual router's MAC {mac}", port.name))?;
+        }
         for limitation in opened.limitations() {
             tracing::info!("port `{}`: {limitation}", port.name);
         }

@@ -94,9 +94,11 @@ fn answer<F: Frame, O: Output<F>>(
         cx.drop(frame, DropReason::NoRoute);
         return;
     };
+    let target = Ipv4Addr::from_bits(asked.target()).into();
+    let own = cx.snapshot.virtual_macs.answer(target, interface);
     let reply = Arp::new(
         arp::REPLY,
-        (out.mac.0, asked.target()),
+        (own.unwrap_or(out.mac).0, asked.target()),
         (asked.sender_mac, asked.sender()),
     );
     if !rewrite(&mut frame, at, out, &reply) {
@@ -114,16 +116,19 @@ fn rewrite<F: Frame>(frame: &mut F, at: u8, out: &crate::net::InterfaceNet, repl
         Some(more) => frame.prepend(more),
         None => frame.strip(usize::from(at) - l2),
     };
-    room && frame
-        .head_mut()
-        .get_mut(l2..)
-        .is_some_and(|body| reply.write_to_prefix(body).is_ok())
+    let written = room
+        && frame
+            .head_mut()
+            .get_mut(l2..)
+            .is_some_and(|body| reply.write_to_prefix(body).is_ok())
         && transmit::write_link_header(
             frame.head_mut(),
             out,
             MacAddr(reply.target_mac),
             ethernet::ARP,
-        )
+        );
+    transmit::write_source(frame.head_mut(), MacAddr(reply.sender_mac));
+    written
 }
 
 /// Builds the question who has `target`. `to`: `None` asks everybody. False if the frame has no room.

@@ -273,14 +273,17 @@ fn advertise<F: Frame, O: Output<F>>(
     let Some(mut frame) = cx.generated() else {
         return;
     };
+    let address = Ipv6Addr::from_bits(target).into();
+    let own = cx.snapshot.virtual_macs.answer(address, out.id);
+    let own = own.unwrap_or(out.mac);
     let parts = Parts {
         kind: v6::NEIGHBOUR_ADVERTISEMENT,
         flags: router | flags,
         target,
-        option: (flags & nd::OVERRIDE != 0).then_some(nd::TARGET_LINK_LAYER),
+        option: (flags & nd::OVERRIDE != 0).then_some((nd::TARGET_LINK_LAYER, own)),
     };
-    if build(&mut frame, out, target, to, parts) {
-        transmit::send_to_mac(cx, frame, datagram::L3, out, mac);
+    if build(&mut frame, target, to, parts) {
+        transmit::send_from(cx, frame, datagram::L3, out, (own, mac));
     } else {
         cx.drop(frame, DropReason::NoRoom);
     }
@@ -304,25 +307,20 @@ pub(super) fn solicit<F: Frame>(
         kind: v6::NEIGHBOUR_SOLICITATION,
         flags: 0,
         target,
-        option: Some(nd::SOURCE_LINK_LAYER),
+        option: Some((nd::SOURCE_LINK_LAYER, out.mac)),
     };
-    build(frame, out, out.link_local, destination, parts).then_some(mac)
+    build(frame, out.link_local, destination, parts).then_some(mac)
 }
 
 struct Parts {
     kind: u8,
     flags: u32,
     target: u128,
-    option: Option<u8>,
+    /// Its kind, and the MAC it tells.
+    option: Option<(u8, MacAddr)>,
 }
 
-fn build<F: Frame>(
-    frame: &mut F,
-    out: &InterfaceNet,
-    source: u128,
-    destination: u128,
-    parts: Parts,
-) -> bool {
+fn build<F: Frame>(frame: &mut F, source: u128, destination: u128, parts: Parts) -> bool {
     let header = Header {
         source: Ipv6Addr::from_bits(source).into(),
         destination: Ipv6Addr::from_bits(destination).into(),
@@ -343,11 +341,11 @@ fn build<F: Frame>(
         target: parts.target.to_be_bytes(),
     };
     let _ = message.write_to_prefix(payload);
-    if let (Some(kind), Some(rest)) = (parts.option, payload.get_mut(nd::LEN..)) {
+    if let (Some((kind, mac)), Some(rest)) = (parts.option, payload.get_mut(nd::LEN..)) {
         let option = LinkLayerOption {
             kind,
             len: 1,
-            mac: out.mac.0,
+            mac: mac.0,
         };
         let _ = option.write_to_prefix(rest);
     }

@@ -46,7 +46,10 @@ pub fn vrrp(all: &[Vrrp], figures: bool) -> String {
             since(v.since_s),
             v.priority_now.to_string(),
             heard,
-            v.interface.clone(),
+            match v.virtual_mac {
+                Some(mac) => format!("{} {mac}", v.interface),
+                None => v.interface.clone(),
+            },
             format!("{}/v{}", v.virtual_router_id, v.version),
             format!("{} ms", v.advert_int_ms),
             addresses.join(", "),

@@ -13,7 +13,7 @@ mod watch;
 
 pub use mail::{ALWAYS, INCOMING, Mail, OUTGOING, Urgent, frames_held};
 pub use news::{Item, News, TrackedNews, Transition};
-pub use plan::{UnitPlan, floating, plans, stations};
+pub use plan::{UnitPlan, floating, plans, stations, virtual_macs};
 pub use watch::{Watched, watched};
 
 use crate::{clock::Clock, worker::Gauge};

@@ -2,11 +2,12 @@
 
 use crate::desired::{PortFacts, interface_id};
 use config::{Config, TrackGateway, TrackedBy, Vrrp};
+use engine::model::VirtualMac;
 use std::{
     net::{IpAddr, Ipv6Addr},
     time::Duration,
 };
-use types::{InterfaceId, IpNet, PortId};
+use types::{InterfaceId, IpNet, MacAddr, PortId};
 use vrrp::{
     Authentication, Checksum, Interval, Link, MemberSettings, Preemption, Repetition, Tracker,
     TrackerKind, Version, Weight,
@@ -27,8 +28,10 @@ pub struct UnitPlan {
     pub tracked: Vec<(Tracker, Weight)>,
     /// Those of them that are asked whether they are there.
     pub gateways: Vec<GatewayPlan>,
-    /// What it announces, and where.
+    /// What it announces, where, and from which MAC.
     pub announced: Vec<(PortId, Link, IpAddr)>,
+    /// One of those addresses, to be asked for from the port's own MAC.
+    pub probe: Option<(PortId, Link, IpAddr)>,
 }
 
 /// A neighbour that is asked.
@@ -52,14 +55,6 @@ pub struct GatewayPlan {
     pub rise_fall: (u32, u32),
 }
 
-impl UnitPlan {
-    /// An address that can be asked for, and where.
-    #[must_use]
-    pub fn announced_on_its_link(&self) -> Option<(PortId, Link, IpAddr)> {
-        self.announced.first().copied()
-    }
-}
-
 /// A virtual router.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemberPlan {
@@ -75,6 +70,8 @@ pub struct MemberPlan {
     pub port: PortId,
     /// MAC and tag.
     pub link: Link,
+    /// That MAC, if it is the virtual router's own.
+    pub virtual_mac: Option<MacAddr>,
     /// What it is told to be.
     pub settings: MemberSettings,
     /// Over what its checksum is.
@@ -99,19 +96,29 @@ pub fn plans(config: &Config, facts: &[PortFacts]) -> Vec<UnitPlan> {
     let places = places(config, facts);
     let unit = |(name, members): (&str, Vec<&Vrrp>)| {
         let first = *members.first()?;
-        let announced = members
+        let announced: Vec<_> = members
             .iter()
-            .flat_map(|v| v.addresses().map(|address| (v.interface.as_str(), address)))
-            .filter_map(|(interface, address)| {
+            .flat_map(|v| v.addresses().map(move |address| (*v, address)))
+            .filter_map(|(v, address)| {
                 // Where the address is on link; a router's own segment otherwise.
                 let near =
                     |p: &&(&str, Place<'_>)| p.1.addresses.iter().any(|n| n.contains(address));
-                let own = |p: &&(&str, Place<'_>)| p.0 == interface;
+                let own = |p: &&(&str, Place<'_>)| p.0 == v.interface;
                 let here = places.iter().find(|p| own(p) && near(p));
-                let (_, place) = here
+                let place = here
                     .or_else(|| places.iter().find(near))
                     .or_else(|| places.iter().find(own))?;
-                Some((place.port, place.link, address))
+                Some((place, v, address))
+            })
+            .collect();
+        let probe = announced
+            .first()
+            .map(|((_, place), _, address)| (place.port, place.link, *address));
+        let announced = announced
+            .iter()
+            .map(|((name, place), v, address)| {
+                let mac = v.virtual_mac().filter(|_| *name == v.interface);
+                (place.port, from(place.link, mac), *address)
             })
             .collect();
         Some(UnitPlan {
@@ -129,6 +136,7 @@ pub fn plans(config: &Config, facts: &[PortFacts]) -> Vec<UnitPlan> {
             tracked: tracked(config, &members),
             gateways: gateways(config, &members, &places),
             announced,
+            probe,
             members: members
                 .into_iter()
                 .filter_map(|v| member(v, &places))
@@ -136,6 +144,31 @@ pub fn plans(config: &Config, facts: &[PortFacts]) -> Vec<UnitPlan> {
         })
     };
     config.vrrp_units().into_iter().filter_map(unit).collect()
+}
+
+/// A link as seen from another MAC, if there is one.
+fn from(link: Link, mac: Option<MacAddr>) -> Link {
+    Link {
+        mac: mac.unwrap_or(link.mac),
+        ..link
+    }
+}
+
+/// MACs of virtual routers, with the roles and addresses of those.
+#[must_use]
+pub fn virtual_macs(config: &Config) -> Vec<VirtualMac> {
+    let units = config.vrrp_units().into_iter().zip(0..);
+    let members =
+        units.flat_map(|((_, members), role)| members.into_iter().map(move |m| (m, role)));
+    let one = |(v, role): (&Vrrp, u8)| {
+        Some(VirtualMac {
+            interface: interface_id(config, &v.interface)?,
+            mac: v.virtual_mac()?,
+            role,
+            addresses: v.addresses().collect(),
+        })
+    };
+    members.filter_map(one).collect()
 }
 
 /// Virtual addresses with their roles.
@@ -290,7 +323,8 @@ fn member(v: &Vrrp, places: &[(&str, Place<'_>)]) -> Option<MemberPlan> {
         interface: v.interface.clone(),
         id: place.id,
         port: place.port,
-        link: place.link,
+        link: from(place.link, v.virtual_mac()),
+        virtual_mac: v.virtual_mac(),
         settings: MemberSettings {
             version,
             router_id: v.virtual_router_id,

@@ -54,6 +54,7 @@ pub fn report(
                 advert_int_ms: u64::try_from(settings.interval.duration().as_millis())
                     .unwrap_or(u64::MAX),
                 source: settings.source,
+                virtual_mac: plan.virtual_mac,
                 addresses: plan.addresses.clone(),
                 tracked: live.trackers.iter().map(|t| tracked(now, t)).collect(),
                 heard: member

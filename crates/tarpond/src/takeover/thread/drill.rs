@@ -28,7 +28,7 @@ impl Thread {
             return;
         };
         let Preemption { allowed, delay } = live.plan.preemption;
-        let Some((_, _, address)) = live.plan.announced_on_its_link() else {
+        let Some((_, _, address)) = live.plan.probe else {
             return;
         };
         self.tools.watch.begin(address);
@@ -78,7 +78,7 @@ impl Thread {
         }
         if now >= running.next_probe && !running.drill.is_over() {
             running.next_probe = now + PROBE;
-            if let Some((port, link, address)) = live.plan.announced_on_its_link() {
+            if let Some((port, link, address)) = live.plan.probe {
                 let sent = self.tools.send(port, &probe(link, address), super::ALWAYS);
                 running.probes += u64::from(sent);
             }
