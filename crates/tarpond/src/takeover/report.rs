@@ -1,6 +1,6 @@
 //! What is shown of the units.
 
-use super::UnitPlan;
+use super::{UnitPlan, thread::Handover};
 use std::{collections::BTreeMap, time::Duration};
 use vrrp::{Announcer, Finding, Meaning, State, Tracked, Trackers, Unit};
 
@@ -23,6 +23,8 @@ pub struct Live {
     pub trackers: Trackers,
     /// Its announcements.
     pub announcer: Announcer,
+    /// It has given up, and serves on what still comes.
+    pub handover: Option<Handover>,
     /// What went wrong.
     pub losses: Losses,
 }

@@ -2,10 +2,12 @@
 
 mod drill;
 mod gateway;
+mod handover;
 mod track;
 
 use drill::Running;
 use gateway::Asked;
+pub(super) use handover::Handover;
 
 use super::{
     ALWAYS, NAP, News, Request, Tools, Transition, UnitPlan, Urgent,
@@ -82,6 +84,7 @@ impl Thread {
                 // Until it is known what connections there are.
                 unit: Unit::new(settings(&plan), reserved(&plan, false)),
                 announcer: Announcer::new(plan.repetition, plan.announced.len()),
+                handover: None,
                 losses: Default::default(),
                 plan,
             })
@@ -122,6 +125,7 @@ impl Thread {
             let now = self.tools.clock.precise();
             self.become_ready();
             if !self.stopping {
+                self.end_handovers(now);
                 self.watch_workers(now, &mut changed);
                 self.hear_of_expired(now, &mut changed);
                 for number in 0..self.units.len() {
@@ -224,6 +228,7 @@ impl Thread {
                 self.step(number, now, changed, |unit, actions| {
                     unit.receive(now, member, *source, advertisement, actions);
                 });
+                self.heard_of(number, now, received);
                 return;
             }
         }
@@ -244,9 +249,9 @@ impl Thread {
                     self.judge_faults(now, changed);
                     *changed = true;
                 }
-                Request::GiveUp(number) => self.step(number, now, changed, |unit, actions| {
-                    unit.give_up(now, actions);
-                }),
+                Request::GiveUp(number) => {
+                    self.give_up(number, now, changed);
+                }
                 Request::Drill(number) => self.begin_drill(number, now, changed),
                 Request::Found(tracker, finding) => {
                     self.found(&tracker, &finding, now, changed);
@@ -358,10 +363,15 @@ impl Thread {
                     self.tools.roles.set(role, true);
                 }
                 Action::Leave => {
-                    self.tools.roles.set(role, false);
                     if let Some(live) = self.units.get_mut(number) {
                         live.announcer.stop();
+                        if live.is_handing_over() {
+                            self.tools.roles.leave(role);
+                            continue;
+                        }
+                        live.handover = None;
                     }
+                    self.tools.roles.set(role, false);
                 }
                 Action::Send { member, priority } => {
                     // That it gives up is true whenever it is heard.
@@ -437,7 +447,7 @@ impl Thread {
 
     /// Until when roles are good: until the first master would have to have spoken again.
     fn lease(&self) {
-        let leases = self.units.iter().filter_map(|live| live.unit.lease());
+        let leases = self.units.iter().filter_map(Live::lease);
         self.tools.roles.lease(tick(&self.tools, leases.min()));
     }
 
@@ -452,7 +462,7 @@ impl Thread {
             .units
             .iter()
             .flat_map(|l| [l.unit.due(), l.announcer.due()]);
-        let dues = dues.chain([self.drill_due(), self.gateways_due()]);
+        let dues = dues.chain([self.drill_due(), self.gateways_due(), self.handovers_due()]);
         let due = dues.flatten().min();
         let now = self.tools.clock.precise();
         let wait = due.map_or(NAP, |due| due.saturating_sub(now).min(NAP));

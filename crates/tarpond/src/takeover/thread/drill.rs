@@ -32,10 +32,7 @@ impl Thread {
             return;
         };
         self.tools.watch.begin(address);
-        let mut given_up = false;
-        self.step(number, now, changed, |unit, actions| {
-            given_up = unit.give_up(now, actions);
-        });
+        let given_up = self.give_up(number, now, changed);
         let drill = match given_up {
             true => Drill::new(now, allowed.then_some(delay)),
             false => Drill::not_begun(now, "this director is not master any more"),
