@@ -57,6 +57,8 @@ mod passive;
 mod pci;
 #[path = "e2e/pktgen.rs"]
 mod pktgen;
+#[path = "e2e/pressure.rs"]
+mod pressure;
 #[path = "e2e/programs.rs"]
 mod programs;
 #[path = "e2e/removal.rs"]
@@ -142,6 +144,7 @@ fn run() -> ExitCode {
         announce::cases,
         bfd::cases,
         fragments::cases,
+        pressure::cases,
         programs::cases,
         topology::cases,
         sync::cases,

@@ -296,7 +296,7 @@ impl<'a> Router<'a> {
             .with_context(|| format!("no drop reason `{reason}`"))
     }
 
-    /// The daemon's process.
+    /// The daemon's process, and its first thread.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.child.id()
