@@ -4,7 +4,7 @@ use crate::{lab::Lab, sync::Held, takeover::VIP};
 use anyhow::{Context, Result, ensure};
 use std::{
     io::{ErrorKind, Read as _, Write as _},
-    net::{SocketAddr, TcpStream},
+    net::{Ipv4Addr, SocketAddr, TcpStream},
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
     time::{Duration, Instant},
@@ -35,20 +35,26 @@ impl Idle {
 
     /// Opens those that are missing.
     pub fn fill(&mut self, lab: &Lab) -> Result<()> {
-        let mut failures = 0;
-        while self.held.len() < self.wanted {
-            let opened = Held::open(lab).and_then(|mut connection| {
-                connection.ask("/")?;
-                Ok(connection)
-            });
-            match opened {
-                Ok(connection) => self.held.push(connection),
-                // It may have met a takeover.
-                Err(_) if failures < 10 => failures += 1,
-                Err(error) => return Err(error.context("an idle connection cannot be opened")),
+        let (held, wanted) = (&mut self.held, self.wanted);
+        lab.inside("client", || {
+            let mut failures = 0;
+            while held.len() < wanted {
+                let source = Ipv4Addr::new(198, 51, 100, 100 + u8::try_from(held.len() % 4)?);
+                let opened = Held::open_from(source).and_then(|mut connection| {
+                    connection.ask("/")?;
+                    Ok(connection)
+                });
+                match opened {
+                    Ok(connection) => held.push(connection),
+                    // It may have met a takeover.
+                    Err(_) if failures < 10 => failures += 1,
+                    Err(error) => {
+                        return Err(error.context("an idle connection cannot be opened"));
+                    }
+                }
             }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     /// Asks each again; how many answered and how many are gone.
@@ -57,7 +63,8 @@ impl Idle {
         self.held
             .retain_mut(|connection| connection.request("/").is_ok());
         // For all together: where the new director knows nothing of them, nobody may answer at all.
-        let deadline = Instant::now() + PATIENCE;
+        let many = u32::try_from(before).unwrap_or(u32::MAX);
+        let deadline = Instant::now() + PATIENCE + many * Duration::from_micros(200);
         self.held
             .retain_mut(|connection| connection.answer_until(deadline).is_ok());
         let left = self.held.len();

@@ -33,6 +33,8 @@ pub struct Pair<'a> {
     interval_ms: u64,
     /// Whether connections are told.
     sync: bool,
+    /// Whether there are very many of them.
+    many: bool,
     directors: [Director<'a>; 2],
 }
 
@@ -43,6 +45,7 @@ impl<'a> Pair<'a> {
             lab,
             interval_ms: options.interval_ms,
             sync: options.peer == Peer::Tarpon,
+            many: options.is_many(),
             directors: [Director::Gone(None), Director::Gone(None)],
         };
         pair.start_one(0)?;
@@ -70,6 +73,10 @@ impl<'a> Pair<'a> {
                 "\n[[service]]\nprotocol = \"udp\"\naddress = \"{VIP}:{ECHO}\"\nmethod = \"masq\"\n{servers}\n"
             )
             + if self.sync { SYNC } else { "" };
+        let text = match self.many {
+            true => text.replace("connections = 100_000", "connections = 400_000"),
+            false => text,
+        };
         let killed = match &mut self.directors[node] {
             Director::Gone(killed) => killed.take(),
             _ => None,

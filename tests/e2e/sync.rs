@@ -6,9 +6,13 @@ use crate::{
     takeover::{NODES, VIP, becomes, file},
 };
 use anyhow::{Context, Result, ensure};
+use rustix::net::{
+    self,
+    sockopt::{Timeout, set_socket_timeout},
+};
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
-    net::{SocketAddr, TcpStream},
+    net::{Ipv4Addr, SocketAddr, TcpStream},
     time::{Duration, Instant},
 };
 
@@ -36,6 +40,21 @@ impl Held {
             stream.set_read_timeout(Some(Duration::from_secs(4)))?;
             Ok(Self(BufReader::new(stream)))
         })
+    }
+
+    /// As [`Held::open`], in a thread that is on the client's node, from one of its addresses: each has ports of its own.
+    pub fn open_from(source: Ipv4Addr) -> Result<Self> {
+        let to: SocketAddr = format!("{VIP}:80").parse()?;
+        let socket = net::socket(net::AddressFamily::INET, net::SocketType::STREAM, None)?;
+        let patience = Some(Duration::from_secs(4));
+        for which in [Timeout::Send, Timeout::Recv] {
+            set_socket_timeout(&socket, which, patience)?;
+        }
+        net::bind(&socket, &SocketAddr::new(source.into(), 0))?;
+        net::connect(&socket, &to)?;
+        // There are many.
+        let read = BufReader::with_capacity(512, TcpStream::from(socket));
+        Ok(Self(read))
     }
 
     /// A request, and its answer.

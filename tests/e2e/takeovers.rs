@@ -9,7 +9,8 @@ use crate::{
     takeover_options::{Fault, HELP, Options, Peer},
     watch::{self, Gap, Masters, Probes, echo},
 };
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
+use rustix::process::{Resource, Rlimit, setrlimit};
 use std::{
     fs,
     process::ExitCode,
@@ -95,7 +96,18 @@ impl Figures {
 
 /// Makes the takeovers; `say` is told of each.
 pub fn measure(options: &Options, say: &mut dyn FnMut(&str)) -> Result<Figures> {
-    let lab = Lab::up(&["--twin"])?;
+    let lab = if options.is_many() {
+        // Servers and directors have it from here.
+        let all = Some(1 << 20);
+        let limit = Rlimit {
+            current: all,
+            maximum: all,
+        };
+        setrlimit(Resource::Nofile, limit).context("open files for so many connections")?;
+        Lab::up(&["--twin", "--many"])?
+    } else {
+        Lab::up(&["--twin"])?
+    };
     lab.publish(FILE, MEGABYTES)?;
     let mut pair = Pair::start(&lab, options)?;
     pair.settled()?;
