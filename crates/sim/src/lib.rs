@@ -9,9 +9,11 @@ pub mod mutation;
 pub mod packet;
 pub mod world;
 
+mod carrier;
 mod frame;
 mod recorder;
 
+pub use carrier::{Carrier, InVectors};
 pub use frame::VecFrame;
 pub use packet::Packet;
 pub use recorder::{Recorder, Sent};

@@ -4,19 +4,19 @@
 
 use sim::golden::{Exceptions, Recording, Verdict, replay};
 use std::{
-    fs,
     path::{Path, PathBuf},
     process::ExitCode,
 };
 
 const USAGE: &str = "\
-usage: scripts/conformance [--workers N] [--allow-pending] [--all] FILE|DIR...
+usage: scripts/conformance [--workers N] [--allow-pending] [--all] [--ports net_pcap] FILE|DIR...
 
   FILE              a recording, .json or .json.gz; of a DIR all of them
   --workers N       deal the frames to N workers by turns (1)
   --allow-pending   recordings that only lack what exceptions.json calls pending do not fail the run;
                     they are not counted as identical
-  --all             every difference, not only a file's first";
+  --all             every difference, not only a file's first
+  --ports net_pcap  the frames go in and out by real DPDK ports, dealt at random";
 
 struct Options {
     files: Vec<PathBuf>,
@@ -59,36 +59,13 @@ fn options() -> Result<Options, String> {
                     .ok_or("--workers needs a number, 1 to 64")?;
             }
             _ if word.starts_with('-') => return Err(format!("unknown option {word}\n{USAGE}")),
-            _ => options.files.extend(recordings(Path::new(&word))?),
+            _ => options.files.extend(Recording::named_by(Path::new(&word))?),
         }
     }
     if options.files.is_empty() {
         return Err(format!("no recording named\n{USAGE}"));
     }
     Ok(options)
-}
-
-/// The recordings a path names.
-fn recordings(path: &Path) -> Result<Vec<PathBuf>, String> {
-    if !path.is_dir() {
-        return Ok(vec![path.to_owned()]);
-    }
-    let wrong = |e| format!("{}: {e}", path.display());
-    let entries = fs::read_dir(path).map_err(wrong)?;
-    let mut found = Vec::new();
-    for entry in entries {
-        let name = entry.map_err(wrong)?.file_name();
-        let text = name.to_string_lossy();
-        let other = ["exceptions.json", "INDEX.json"].contains(&text.as_ref());
-        if !other && (text.ends_with(".json") || text.ends_with(".json.gz")) {
-            found.push(path.join(&name));
-        }
-    }
-    if found.is_empty() {
-        return Err(format!("{}: no recordings in it", path.display()));
-    }
-    found.sort();
-    Ok(found)
 }
 
 fn run(options: &Options) -> Result<bool, String> {

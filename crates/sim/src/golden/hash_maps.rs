@@ -2,7 +2,7 @@
 //! recorded; they are made from the keys.
 
 use super::{compare::Difference, recording::Recording, replay::Outcome, world::World};
-use crate::Packet;
+use crate::{Carrier, Packet};
 use serde::Deserialize;
 use std::{
     fmt::Write,
@@ -25,7 +25,12 @@ struct Row {
 }
 
 /// Compares the digest, if the recording has one of this kind. Its differences stand at the step after the last.
-pub(super) fn compare(recording: &Recording, world: &World, outcome: &mut Outcome) {
+pub(super) fn compare<C: Carrier>(
+    recording: &Recording,
+    world: &World<C::Frame>,
+    carrier: &mut C,
+    outcome: &mut Outcome,
+) {
     if recording.keys4.is_empty() {
         return;
     }
@@ -38,7 +43,7 @@ pub(super) fn compare(recording: &Recording, world: &World, outcome: &mut Outcom
         }
     };
     for row in rows {
-        match found(recording, world, &row) {
+        match found(recording, world, carrier, &row) {
             Ok(found) => {
                 outcome.compared += row.servers.len();
                 differences(recording, &row, &found, step, outcome);
@@ -83,7 +88,12 @@ fn differences(
 }
 
 /// The server each key went to.
-fn found(recording: &Recording, world: &World, row: &Row) -> Result<Vec<String>, String> {
+fn found<C: Carrier>(
+    recording: &Recording,
+    world: &World<C::Frame>,
+    carrier: &mut C,
+    row: &Row,
+) -> Result<Vec<String>, String> {
     let topology = &recording.topology;
     let mut world = world.fresh(topology);
     for command in &row.setup {
@@ -104,16 +114,16 @@ fn found(recording: &Recording, world: &World, row: &Row) -> Result<Vec<String>,
             row.servers.len()
         ));
     }
-    let server = |key: &String| {
+    let mut server = |key: &String| {
         let (client, virtual_) = ends(key, row)?;
         let frame = Packet::tcp(client, virtual_, tcp::SYN).frame(mac);
-        let sent = world.receive("cl", &frame, &mut || 0)?;
+        let sent = world.receive("cl", &frame, carrier, &mut || 0)?;
         Ok(sent.first().map_or_else(
             || "nothing".to_owned(),
             |sent| server_of(recording, &sent.bytes),
         ))
     };
-    keys.iter().map(server).collect()
+    keys.iter().map(&mut server).collect()
 }
 
 /// The client and the address it asks for.

@@ -25,4 +25,4 @@ pub use recording::{
     ConnectionRow, DirectorInterface, Gateway, Op, OutFrame, RealServer, Recording, RecordingError,
     Step, Topology,
 };
-pub use replay::{Deal, Looked, Outcome, Player, Unsupported, replay, replay_foretold};
+pub use replay::{Deal, Looked, Outcome, Player, Unsupported, replay, replay_by, replay_foretold};

@@ -1,7 +1,12 @@
 //! The file format: JSON, plain or gzipped.
 
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, fs, io::Read, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::Read,
+    path::{Path, PathBuf},
+};
 use thiserror::Error;
 
 /// Why a recording could not be read.
@@ -266,6 +271,32 @@ pub struct ConnectionRow {
 }
 
 impl Recording {
+    /// The recordings a path names: a file itself, of a directory all that are in it, by name.
+    ///
+    /// # Errors
+    /// When the directory cannot be read, or has none.
+    pub fn named_by(path: &Path) -> Result<Vec<PathBuf>, String> {
+        if !path.is_dir() {
+            return Ok(vec![path.to_owned()]);
+        }
+        let wrong = |e| format!("{}: {e}", path.display());
+        let entries = fs::read_dir(path).map_err(wrong)?;
+        let mut found = Vec::new();
+        for entry in entries {
+            let name = entry.map_err(wrong)?.file_name();
+            let text = name.to_string_lossy();
+            let other = ["exceptions.json", "INDEX.json"].contains(&text.as_ref());
+            if !other && (text.ends_with(".json") || text.ends_with(".json.gz")) {
+                found.push(path.join(&name));
+            }
+        }
+        if found.is_empty() {
+            return Err(format!("{}: no recordings in it", path.display()));
+        }
+        found.sort();
+        Ok(found)
+    }
+
     /// Reads a `.json` or `.json.gz` file.
     ///
     /// # Errors

@@ -6,9 +6,10 @@ use super::{
     recording::{ConnectionRow, Op, OutFrame, Recording, Step, Topology},
     world::{SIDES, World},
 };
-use crate::Sent;
+use crate::{Carrier, InVectors, Sent};
 use engine::{ServiceView, model::Settings};
 use types::Tick;
+use wire::Frame;
 
 /// What became of a replay.
 #[derive(Clone, Debug, Default)]
@@ -46,7 +47,26 @@ pub fn replay_foretold(recording: &Recording) -> Outcome {
     replay_with(player, recording, &mut || 0)
 }
 
-fn replay_with(mut player: Player, recording: &Recording, deal: &mut Deal<'_>) -> Outcome {
+/// [`replay`] where `carrier` brings the frames.
+///
+/// # Panics
+/// As [`replay`].
+#[must_use]
+pub fn replay_by<C: Carrier>(
+    recording: &Recording,
+    workers: u16,
+    carrier: C,
+    deal: &mut Deal<'_>,
+) -> Outcome {
+    let player = Player::with(recording.topology.clone(), workers, carrier);
+    replay_with(player, recording, deal)
+}
+
+fn replay_with<C: Carrier>(
+    mut player: Player<C>,
+    recording: &Recording,
+    deal: &mut Deal<'_>,
+) -> Outcome {
     let mut outcome = Outcome::default();
     let mut skipping = false;
     for (number, step) in recording.steps.iter().enumerate() {
@@ -75,7 +95,7 @@ fn replay_with(mut player: Player, recording: &Recording, deal: &mut Deal<'_>) -
             }
         }
     }
-    hash_maps::compare(recording, &player.world, &mut outcome);
+    hash_maps::compare(recording, &player.world, &mut player.carrier, &mut outcome);
     outcome
 }
 
@@ -110,9 +130,10 @@ pub struct Unsupported {
 }
 
 /// A director on virtual time that takes one step after the other.
-pub struct Player {
+pub struct Player<C: Carrier = InVectors> {
     topology: Topology,
-    world: World,
+    world: World<C::Frame>,
+    carrier: C,
 }
 
 impl Player {
@@ -122,8 +143,19 @@ impl Player {
     /// When the topology is unusable.
     #[must_use]
     pub fn new(topology: Topology, workers: u16) -> Self {
+        Self::with(topology, workers, InVectors::default())
+    }
+}
+
+impl<C: Carrier> Player<C> {
+    /// [`Player::new`] where `carrier` brings the frames.
+    fn with(topology: Topology, workers: u16, carrier: C) -> Self {
         let world = World::new(&topology, workers, Settings::ipvs(), Tick(0));
-        Self { topology, world }
+        Self {
+            topology,
+            world,
+            carrier,
+        }
     }
 
     /// Lets time pass up to the step's, and takes it. Of several workers `deal` says who meets a frame.
@@ -134,12 +166,18 @@ impl Player {
     /// # Panics
     /// When the engine loses or invents a frame.
     pub fn play(&mut self, step: &Step, deal: &mut Deal<'_>) -> Result<Looked, Unsupported> {
-        take(&mut self.world, &self.topology, step, deal)
+        take(
+            &mut self.world,
+            &self.topology,
+            &mut self.carrier,
+            step,
+            deal,
+        )
     }
 
     /// Lets time pass; what was sent meanwhile without a frame's causing it.
     pub fn pass_to(&mut self, until: Tick) -> Vec<Sent> {
-        self.world.pass_to(until);
+        self.world.pass_to(until, &mut self.carrier);
         self.world.late()
     }
 
@@ -168,7 +206,8 @@ impl Player {
     /// # Panics
     /// When the engine loses or invents a frame.
     pub fn receive(&mut self, side: &str, frame: &[u8]) -> Result<Vec<Sent>, String> {
-        self.world.receive(side, frame, &mut || 0)
+        self.world
+            .receive(side, frame, &mut self.carrier, &mut || 0)
     }
 
     /// Every service with its servers.
@@ -195,13 +234,14 @@ impl From<String> for Unsupported {
     }
 }
 
-fn take(
-    world: &mut World,
+fn take<C: Carrier>(
+    world: &mut World<C::Frame>,
     topology: &Topology,
+    carrier: &mut C,
     step: &Step,
     deal: &mut Deal<'_>,
 ) -> Result<Looked, Unsupported> {
-    world.pass_to(milliseconds(step.t));
+    world.pass_to(milliseconds(step.t), carrier);
     let look = |why| Unsupported {
         why,
         harmless: true,
@@ -230,7 +270,7 @@ fn take(
             ..
         } => {
             let bytes = compare::from_hex(frame).ok_or_else(|| format!("not hex: {frame}"))?;
-            let sent = world.receive(interface, &bytes, deal)?;
+            let sent = world.receive(interface, &bytes, carrier, deal)?;
             Ok(frames(out, &sent))
         }
         Op::Late { out } => {
@@ -286,7 +326,12 @@ fn take(
 }
 
 /// A command; one that was refused must be refused (in which words is the command's own business).
-fn command(world: &mut World, cmd: &str, rc: i32, output: &str) -> Result<Looked, Unsupported> {
+fn command<F: Frame + Send + 'static>(
+    world: &mut World<F>,
+    cmd: &str,
+    rc: i32,
+    output: &str,
+) -> Result<Looked, Unsupported> {
     let words: Vec<&str> = cmd.split_whitespace().collect();
     if words == ["ipvsadm", "-L", "--timeout"] {
         let s = world.settings();

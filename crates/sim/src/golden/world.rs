@@ -9,7 +9,7 @@ use super::{
     recording::{ConnectionRow, Topology},
     replay::Deal,
 };
-use crate::{Recorder, Sent, VecFrame};
+use crate::{Carrier, Sent};
 use arrayvec::ArrayVec;
 use connsync::Rules;
 use engine::{
@@ -18,6 +18,7 @@ use engine::{
 };
 use std::{collections::BTreeSet, net::IpAddr};
 use types::{InterfaceId, IpNet, MacAddr, PortId, Tick, WorkerId};
+use wire::Frame;
 
 /// How often, in milliseconds of virtual time, the workers' housekeeping runs while time passes.
 const HOUSEKEEPING_MS: u64 = 5;
@@ -25,10 +26,10 @@ const HOUSEKEEPING_MS: u64 = 5;
 /// "cl" and "rs", in the order of the ports.
 pub(super) const SIDES: [&str; 2] = ["cl", "rs"];
 
-pub(super) struct World {
+pub(super) struct World<F: Frame> {
     pub now: Tick,
     director: Director,
-    workers: Vec<Worker<VecFrame>>,
+    workers: Vec<Worker<F>>,
     synchronizer: Synchronizer,
     /// The port another director's connections are taken over from, and the id they carry.
     hears: Option<(PortId, u8)>,
@@ -42,13 +43,12 @@ pub(super) struct World {
     /// Tables `ip rule` sends marked packets to, and those of them in which everything is local.
     rules: BTreeSet<String>,
     local_tables: BTreeSet<String>,
-    out: Recorder,
     late: Vec<Sent>,
     /// Whether each frame is explained before a worker gets it, and must end as foretold.
     pub foretells: bool,
 }
 
-impl World {
+impl<F: Frame + Send + 'static> World<F> {
     pub fn new(topology: &Topology, workers: u16, mut settings: Settings, now: Tick) -> Self {
         settings.icmp_rate = None;
         // Until the module is there.
@@ -80,7 +80,6 @@ impl World {
             settings,
             rules: BTreeSet::new(),
             local_tables: BTreeSet::new(),
-            out: Recorder::default(),
             late: Vec::new(),
             foretells: false,
         };
@@ -375,18 +374,18 @@ impl World {
     }
 
     /// Lets time pass, housekeeping included; what is sent meanwhile is kept as late.
-    pub fn pass_to(&mut self, until: Tick) {
+    pub fn pass_to(&mut self, until: Tick, carrier: &mut impl Carrier<Frame = F>) {
         while self.now < until {
             self.now = until.min(self.now + HOUSEKEEPING_MS);
             for worker in &mut self.workers {
-                worker.housekeeping(self.now, &mut self.out);
+                worker.housekeeping(self.now, carrier.out());
                 assert_conserved(worker);
             }
             self.director.reclaim();
             self.director.estimate(self.now);
+            self.late.append(&mut carrier.sent());
             self.synchronize();
         }
-        self.late.append(&mut self.out.sent);
     }
 
     /// `ipvsadm -L --daemon`.
@@ -398,7 +397,7 @@ impl World {
     /// Lets the daemon do what is to be done now.
     fn synchronize(&mut self) {
         if let Some(daemon) = &mut self.daemon {
-            daemon.work(self.now, &mut self.synchronizer, &mut self.out.sent);
+            daemon.work(self.now, &mut self.synchronizer, &mut self.late);
         }
     }
 
@@ -412,31 +411,31 @@ impl World {
         &mut self,
         side: &str,
         bytes: &[u8],
+        carrier: &mut impl Carrier<Frame = F>,
         deal: &mut Deal<'_>,
     ) -> Result<Vec<Sent>, String> {
         let mut ports = SIDES.iter().zip(0..);
         let found = ports.find(|(s, _)| **s == side);
         let (_, port) = found.ok_or_else(|| format!("not supported: interface {side}"))?;
         let mut burst = ArrayVec::new();
-        burst.push(VecFrame::new(bytes));
+        burst.push(carrier.arrive(PortId(port), bytes));
         let chosen = deal() % self.workers.len();
         let foretold = (self.foretells && !foretell::is_fragment(bytes))
             .then(|| Foretold::of(&self.director, self.now, PortId(port), bytes));
         let worker = &mut self.workers[chosen];
-        worker.step(self.now, PortId(port), &mut burst, &mut self.out);
+        worker.step(self.now, PortId(port), &mut burst, carrier.out());
         assert!(burst.is_empty(), "step takes every frame");
         assert_conserved(worker);
+        let sent = carrier.sent();
         if let Some(foretold) = foretold {
-            foretold.must_be(&self.out.sent);
+            foretold.must_be(&sent);
         }
-        let sent = std::mem::take(&mut self.out.sent);
         if let Some((_, sync_id)) = self.hears.filter(|(on, _)| *on == PortId(port)) {
             for connection in &daemon::told(bytes, sync_id) {
                 self.synchronizer.take(self.now, connection);
             }
         }
         self.synchronize();
-        self.late.append(&mut self.out.sent);
         Ok(sent)
     }
 
@@ -490,7 +489,7 @@ impl World {
     }
 }
 
-fn assert_conserved(worker: &Worker<VecFrame>) {
+fn assert_conserved<F: Frame>(worker: &Worker<F>) {
     let identity = worker.counters().conservation();
     assert!(
         identity.holds(),
