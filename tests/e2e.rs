@@ -63,6 +63,8 @@ mod pressure;
 mod programs;
 #[path = "e2e/removal.rs"]
 mod removal;
+#[path = "e2e/sctp.rs"]
+mod sctp;
 #[path = "e2e/service.rs"]
 mod service;
 #[path = "e2e/side_by_side.rs"]
@@ -127,6 +129,7 @@ fn run() -> ExitCode {
         explain::cases,
         ftp::cases,
         sip::cases,
+        sctp::cases,
         host::cases,
         health::cases,
         crowd::cases,

@@ -8,7 +8,16 @@ fuzz_target!(|bytes: &[u8]| {
     headers(bytes);
     sums(bytes);
     rewritten(bytes);
+    addresses(bytes);
 });
+
+/// No address is left in what SCTP's endpoints tell of themselves, and everything else stays.
+fn addresses(bytes: &[u8]) {
+    let mut chunks = bytes.to_vec();
+    let found = wire::sctp::blank_addresses(&mut chunks);
+    assert!(chunks.len() == bytes.len() && found == (chunks != bytes));
+    assert!(!wire::sctp::blank_addresses(&mut chunks));
+}
 
 fn headers(bytes: &[u8]) {
     if let Ok((arp, _)) = Arp::ref_from_prefix(bytes) {

@@ -1,7 +1,7 @@
 //! The services the cases use: one VIP per forwarding method, as `scripts/lab` prepares the real servers for it.
 
 use crate::lab::{Lab, SERVERS, clients};
-use anyhow::Result;
+use anyhow::{Result, bail};
 use std::fmt;
 
 /// Forwarding methods.
@@ -24,6 +24,7 @@ pub enum Family {
 pub enum Protocol {
     Tcp,
     Udp,
+    Sctp,
 }
 
 pub const METHODS: [Method; 3] = [Method::Masq, Method::Route, Method::Tunnel];
@@ -162,6 +163,7 @@ impl Service {
         match self.protocol {
             Protocol::Tcp => clients::who_answers(lab, &self.address(), n, None),
             Protocol::Udp => clients::who_answers_dns(lab, &self.vip(), n),
+            Protocol::Sctp => bail!("no server over SCTP says who it is"),
         }
     }
 }

@@ -144,6 +144,9 @@ fn from_server<I: Ip, F: Frame, O: Output<F>>(
     }
     advance_by::<I, F, O>(cx, packet, entry, Side::Server);
     super::rewrite::to_client::<I, F>(&mut frame, packet, &key, entry.deltas());
+    if packet.protocol == protocol::SCTP && !cx.snapshot.settings.compat_ipvs {
+        super::rewrite::conceal_addresses(&mut frame, packet);
+    }
     send::on_its_way(cx, frame, packet, way);
     Ok(())
 }

@@ -172,33 +172,46 @@ fn upper(head: &mut [u8], packet: &Packet, change: &Change) -> bool {
 /// SCTP's port, and its CRC32c if that changes: a wrong one becomes right then, as with Linux.
 #[cold]
 fn sctp<F: Frame>(frame: &mut F, packet: &Packet, change: &Change) {
+    let l4 = frame.head_mut().get_mut(usize::from(packet.l4)..);
+    let Ok((sctp, _)) = Sctp::mut_from_prefix(l4.unwrap_or_default()) else {
+        return;
+    };
+    let port = if change.of_source {
+        &mut sctp.source
+    } else {
+        &mut sctp.destination
+    };
+    let changed = port.get() != change.port;
+    port.set(change.port);
+    if changed {
+        sign(frame, packet);
+    }
+}
+
+/// What a server tells a client of its other addresses is made unreadable: by them the client would pass by the director, or
+/// learn where the servers are.
+#[cold]
+pub(crate) fn conceal_addresses<F: Frame>(frame: &mut F, packet: &Packet) {
+    let chunks = usize::from(packet.l4) + wire::sctp::LEN;
+    let chunks = frame.head_mut().get_mut(chunks..).unwrap_or_default();
+    if wire::sctp::blank_addresses(chunks) {
+        sign(frame, packet);
+    }
+}
+
+/// SCTP's CRC32c made right.
+fn sign<F: Frame>(frame: &mut F, packet: &Packet) {
     let at = usize::from(packet.l4);
-    let header = |frame: &mut F, f: &mut dyn FnMut(&mut Sctp)| {
+    let header = |frame: &mut F, checksum| {
         let l4 = frame.head_mut().get_mut(at..).unwrap_or_default();
         if let Ok((sctp, _)) = Sctp::mut_from_prefix(l4) {
-            f(sctp);
+            sctp.checksum = checksum;
         }
     };
-    let mut changed = false;
-    header(frame, &mut |sctp| {
-        let port = if change.of_source {
-            &mut sctp.source
-        } else {
-            &mut sctp.destination
-        };
-        changed = port.get() != change.port;
-        port.set(change.port);
-        if changed {
-            sctp.checksum = [0; 4];
-        }
-    });
-    if !changed {
-        return;
-    }
+    header(frame, [0; 4]);
     let mut crc = Crc32c::default();
     transmit::over(frame, at, packet.payload_len().into(), |part| crc.add(part));
-    let crc = crc.finish();
-    header(frame, &mut |sctp| sctp.checksum = crc);
+    header(frame, crc.finish());
 }
 
 /// Gives a UDP packet without a checksum one. `rewritten`: the packet's addresses as they are now.
