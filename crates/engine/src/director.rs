@@ -242,8 +242,14 @@ impl Director {
         self.roll = roll;
         self.count_floods_from_now();
         self.marks = marks;
+        let expires = desired.settings.expire_nodest_conn;
+        let lasting = self.roll.lasting(desired.settings.compat_ipvs, expires);
+        for (id, lasting) in lasting {
+            if let Some(server) = self.shared.roster.server(id) {
+                server.set_lasting(lasting);
+            }
+        }
         if applied.servers_removed > 0 {
-            let expires = desired.settings.expire_nodest_conn;
             self.flush.start(now, self.roll.removed(expires));
             self.flush.go_on(&self.shared);
         }

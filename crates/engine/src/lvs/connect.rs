@@ -8,6 +8,7 @@ use super::{
     family::Ip,
     ftp, known, limits, one_packet, persist,
     schedule::{self, Asker},
+    send,
     services::{FTP, FTP_DATA, Service, Standing, Target},
     state::{self, Chunk},
 };
@@ -294,8 +295,13 @@ pub(crate) fn stray<F: Frame, O: Output<F>>(
         }
     } else {
         if settings.nat_icmp_send {
-            // It has been forwarded so far as to lose a hop.
-            forward::decrement(&mut frame, packet);
+            // It has been forwarded so far as to lose a hop, if it had one, and a way, and fitted.
+            if cx.snapshot.net.local(destination).is_none() {
+                let Some((on_its_way, _)) = send::way_to_client(cx, frame, packet) else {
+                    return;
+                };
+                frame = on_its_way;
+            }
             icmp::error(cx, &frame, packet, IcmpError::PortUnreachable, None);
         }
         cx.drop(frame, DropReason::NoConnection);

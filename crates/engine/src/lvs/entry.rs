@@ -117,12 +117,10 @@ pub(crate) fn expired<F: Family>(
     entry: &Entry<'_, F>,
     now: Tick,
 ) -> Expiry {
-    if controls(roster, entry) {
-        // One that was given up before its time is asked about again and again: it keeps the time it has left.
-        let timeout_ms = match entry.expires_in_ms(now) {
-            0 => HELD_MS,
-            left => left,
-        };
+    // One that was given up before its time is asked about again and again: it keeps the time it has left.
+    let left = entry.expires_in_ms(now);
+    if controls(roster, entry) || (left > 0 && roster.keeps_to_the_end(entry.server())) {
+        let timeout_ms = if left == 0 { HELD_MS } else { left };
         return Expiry::Rearm { timeout_ms };
     }
     ended(table, roster, entry, entry.state());

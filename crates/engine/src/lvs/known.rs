@@ -68,7 +68,9 @@ fn from_client<I: Ip, F: Frame, O: Output<F>>(
             && !starts_anew(packet);
         let expires = target.on_removal != OnRemoval::Keep && !resets;
         if reused || (removed && expires) {
-            Lingering::end(cx, entry, word);
+            if reused || !outlives(cx, packet, entry) {
+                Lingering::end(cx, entry, word);
+            }
             return Err(frame);
         }
         if removed && resets {
@@ -189,6 +191,26 @@ fn starts_anew(packet: &Packet) -> bool {
         protocol::SCTP => packet.chunk.is_some_and(Chunk::is_init),
         _ => false,
     }
+}
+
+/// In compat, the connection to a removed server that lives on, as closed, by the very packet that was to end it: the director's
+/// own stack answers with a reset, from the VIP, which Linux takes for one of the server's, but under NAT. Source: observation of
+/// Linux 6.1 (`tests/golden/found_own_reset`).
+#[cold]
+fn outlives<I: Ip, F: Frame, O: Output<F>>(
+    cx: &Context<'_, F, O>,
+    packet: &Packet,
+    entry: &Entry<'_, I>,
+) -> bool {
+    let settings = &cx.snapshot.settings;
+    let reset = packet.protocol == protocol::TCP
+        && packet.tcp_flags & (tcp::SYN | tcp::RST) == 0
+        && !settings.sloppy_tcp;
+    let so = settings.compat_ipvs && reset && !entry::is_nat(entry.key().flags);
+    if so {
+        advance(cx, protocol::TCP, tcp::RST, entry, Side::Server);
+    }
+    so
 }
 
 /// Whether a SYN on this connection makes a new one of it (`conn_reuse_mode`, `expire_nodest_conn`).

@@ -156,6 +156,15 @@ impl Roll {
         present.map(|((key, address), record)| (*key, *address, record.id))
     }
 
+    /// The slots of all servers, removed ones too, and whether templates to them that were given up stay to the end of their time.
+    /// `expires` is `expire_nodest_conn`.
+    pub fn lasting(&self, compat: bool, expires: bool) -> impl Iterator<Item = (ServerId, bool)> {
+        self.servers.values().map(move |record| {
+            let ends = record.removed.is_some() && record.on_removal(expires) != OnRemoval::Keep;
+            (record.id, compat && !ends)
+        })
+    }
+
     /// The slots of removed servers to which something may still refer, and what is to become of that. `expires` is
     /// `expire_nodest_conn`.
     pub fn removed(&self, expires: bool) -> impl Iterator<Item = (ServerId, OnRemoval)> {

@@ -47,6 +47,8 @@ pub(crate) struct ServerState {
     lower: AtomicU32,
     /// Attempts to connect, in a row, that it refused or left unanswered (NAT only: elsewhere its answers are not seen).
     failed: AtomicU32,
+    /// Templates to it that were given up stay to the end of their time.
+    lasting: AtomicBool,
 }
 
 /// One active connection in [`ServerState::counts`].
@@ -88,7 +90,14 @@ impl ServerState {
             upper: AtomicU32::new(self.upper.load(Acquire)),
             lower: AtomicU32::new(self.lower.load(Acquire)),
             failed: AtomicU32::new(self.failed_attempts()),
+            lasting: AtomicBool::new(self.lasting.load(Relaxed)),
         }
+    }
+
+    /// Control: whether templates to it that were given up stay to the end of their time, as in IPVS, though nothing goes by
+    /// them. Else, and once its connections are to end, they go with the last connection they control.
+    pub fn set_lasting(&self, lasting: bool) {
+        self.lasting.store(lasting, Relaxed);
     }
 
     /// The upper and the lower threshold.
@@ -255,6 +264,12 @@ impl Roster {
             calls: Calls::new(calls),
             ..self
         }
+    }
+
+    /// Whether templates to that server that were given up stay to the end of their time.
+    pub fn keeps_to_the_end(&self, server: ServerId) -> bool {
+        self.server(server)
+            .is_some_and(|server| server.lasting.load(Relaxed))
     }
 
     /// An entry of which that was kept has ended.
