@@ -53,6 +53,7 @@ fn interface(name: &str, port: u16, mac: &str, addresses: &[&str]) -> Interface 
         mtu: 1500,
         addresses: addresses.iter().map(|a| a.parse().unwrap()).collect(),
         host: port == 0,
+        rp_filter: types::RpFilter::Off,
         offloads: Offloads {
             tx_ipv4: port == 1,
             tx_l4: port == 1,
