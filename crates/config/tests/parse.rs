@@ -144,6 +144,18 @@ fn defaults_follow_the_profile() {
     assert_eq!(ipvs.settings, Settings::ipvs());
 }
 
+/// IPVS tells such servers apart by a port they never see, and lists it.
+#[test]
+fn in_compat_a_server_of_a_mark_has_a_port_of_its_own_whatever_the_method() {
+    let text = "[[port]]\nname='a'\ndevice='net_null0'\naddresses=['10.1.0.1/24']\n[[service]]\nmark=5\nfamily='ipv4'\nmethod='route'\n\
+                [[service.server]]\naddress='10.1.0.11:8080'\n";
+    let ipvs = Config::parse(&format!("compat = 'ipvs'\n{text}"), "t.toml");
+    let ipvs = ipvs.unwrap_or_else(|report| panic!("{report}"));
+    assert_eq!(ipvs.services[0].servers[0].address.port(), 8080);
+    let plain = Config::parse(text, "t.toml").unwrap_err().to_string();
+    assert!(plain.contains("the server would never see 8080"), "{plain}");
+}
+
 #[test]
 fn every_key_is_known_by_its_table() {
     let keys = known_keys();

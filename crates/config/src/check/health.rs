@@ -223,7 +223,7 @@ fn sorry_server(service: &Service, reach: Option<&Reach<'_>>, path: &str, proble
         return;
     }
     let server = Server::new(sorry.address, sorry.method);
-    each_server(service, &server, &path, problems);
+    each_server(service, &server, &path, false, problems);
     if let Some(reach) = reach {
         whereabouts(reach, &server, &path, problems);
     }

@@ -52,7 +52,7 @@ pub(super) fn check(
         each_service(index, service, config.compat_ipvs, problems);
         for (number, server) in service.servers.iter().enumerate() {
             let path = format!("service[{index}].server[{number}]");
-            each_server(service, server, &path, problems);
+            each_server(service, server, &path, config.compat_ipvs, problems);
             if interfaces_known {
                 whereabouts(reach, server, &path, problems);
             }
@@ -148,7 +148,13 @@ fn virtual_address(index: usize, service: &Service, address: SocketAddr, problem
     }
 }
 
-pub(super) fn each_server(service: &Service, server: &Server, path: &str, problems: &mut Problems) {
+pub(super) fn each_server(
+    service: &Service,
+    server: &Server,
+    path: &str,
+    compat_ipvs: bool,
+    problems: &mut Problems,
+) {
     let at = format!("{path}.address");
     let (ip, port) = (server.address.ip(), server.address.port());
     if let Some(why) = unusable(ip) {
@@ -177,7 +183,9 @@ pub(super) fn each_server(service: &Service, server: &Server, path: &str, proble
     }
     let service_port = service.key.port();
     let by_mark = service.key.address().is_none();
-    if port != service_port && !(by_mark && server.method == ForwardingMethod::Masq) {
+    // IPVS lists what the server never sees, and tells servers apart by it.
+    let own_port = by_mark && (compat_ipvs || server.method == ForwardingMethod::Masq);
+    if port != service_port && !own_port {
         if service_port == 0 {
             problems.add(
                 &at,

@@ -234,6 +234,9 @@ fn timeouts(words: &mut VecDeque<&str>) -> Result<[u32; 3], Refusal> {
         let word = words
             .pop_front()
             .ok_or_else(|| Refusal::usage("--set option requires 3 timeout values"))?;
+        if let Some(letter) = word.strip_prefix('-').and_then(|w| w.chars().next()) {
+            return Err(unknown(word, "-", letter));
+        }
         *value = timeout(word, 0)?;
     }
     Ok(seconds)

@@ -44,7 +44,7 @@ pub fn services(services: &[Service], style: Style) -> String {
         let transport = transport_of(service.key);
         let there = |s: &&Server| !s.health.as_ref().is_some_and(|h| h.removed);
         let servers: Vec<Server> = service.servers.iter().filter(there).cloned().collect();
-        for server in ordered(&servers, style.sorted, |s| s.address) {
+        for server in ordered(&servers, style.sorted, server_order) {
             let _ = writeln!(text, "{}", self::server(server, transport, style));
         }
     }
@@ -59,6 +59,11 @@ pub const fn order(service: &Service) -> (u32, bool, u8, Option<SocketAddr>) {
         }
         ServiceRef::Mark { mark, family } => (mark.0, matches!(family, Family::Ipv6), 0, None),
     }
+}
+
+/// The order of servers: IPv6 first, where a service has both.
+pub const fn server_order(server: &Server) -> (bool, SocketAddr) {
+    (server.address.is_ipv4(), server.address)
 }
 
 /// In the order of `key`, or the newest first.

@@ -279,7 +279,7 @@ pub(super) fn scheduler(line: &Line) -> Result<Scheduler, Refusal> {
 /// Without persistence it does nothing, as in IPVS.
 pub(super) fn engine(line: &Line) -> Result<EngineChoice, Refusal> {
     let named = match line.engine.as_deref() {
-        None => EngineChoice::None,
+        None | Some("") => EngineChoice::None,
         Some(name) => EngineChoice::Engine(name.parse().map_err(|_| no_scheduler())?),
     };
     Ok(match line.persistent {

@@ -1,7 +1,7 @@
 //! `ipvsadm -S`: the table as commands that make it again.
 
 use super::{
-    listing::{mask, order, ordered, transport_of},
+    listing::{mask, order, ordered, server_order, transport_of},
     names,
 };
 use api::{Server, Service, ServiceRef};
@@ -49,7 +49,7 @@ pub fn saved(services: &[Service], numeric: bool) -> String {
             let _ = write!(text, " -b {}", flags.join(","));
         }
         text.push('\n');
-        for server in ordered(&service.servers, true, |s| s.address) {
+        for server in ordered(&service.servers, true, server_order) {
             let address = names::shown(server.address, transport, numeric);
             let _ = writeln!(text, "-a {target} -r {address} {}", options(server));
         }
