@@ -198,13 +198,18 @@ fn thrice(router: &Router<'_>, begun: Instant) -> Result<Instant> {
     Ok(Instant::now())
 }
 
+/// Whole halves of a second.
+fn half_seconds(time: Duration) -> usize {
+    usize::try_from(time.as_millis() / 500).unwrap_or(usize::MAX - 1)
+}
+
 /// Whether checks were spread, and none late.
 fn judge(asked: &Asked, until: Instant) -> Result<()> {
     let first = asked.first().context("nobody was asked")?.0;
-    let mut bins = vec![0_usize; ((until - first).as_secs_f64() / 0.5) as usize + 1];
+    let mut bins = vec![0_usize; half_seconds(until - first) + 1];
     let mut of: HashMap<IpAddr, Vec<Instant>> = HashMap::new();
     for (at, server) in asked.iter().filter(|(at, _)| *at < until) {
-        if let Some(bin) = bins.get_mut(((*at - first).as_secs_f64() / 0.5) as usize) {
+        if let Some(bin) = bins.get_mut(half_seconds(*at - first)) {
             *bin += 1;
         }
         of.entry(*server).or_default().push(*at);

@@ -111,7 +111,6 @@ impl Crc32c {
 
 #[cfg(test)]
 #[expect(
-    clippy::unwrap_used,
     clippy::indexing_slicing,
     reason = "a test ends where something is wrong"
 )]
