@@ -22,6 +22,7 @@ const RECORDINGS: &[(&str, usize)] = &[
     ("found_mark6_template", 322),
     ("found_server_of_every_port", 1),
     ("found_own_reset", 342),
+    ("found_quiesced_template", 321),
     ("found_sctp_abort_behind", 1),
     ("found_stray_without_a_hop", 236),
     ("fragment_room", 240),

@@ -223,7 +223,8 @@ fn is_to_be_made_anew<I: Ip, F: Frame, O: Output<F>>(
 ) -> bool {
     let settings = &cx.snapshot.settings;
     if settings.expire_nodest_conn && weight == 0 {
-        return true;
+        // Not one made for this very packet, because its template leads to a server of weight 0.
+        return word.state() != TcpState::None as u8;
     }
     // One that a template controls goes on to the server the template says; so do FTP's data connections.
     let controlled = entry.template().is_some() || is_controlled(entry.key().flags);
