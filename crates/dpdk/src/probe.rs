@@ -141,6 +141,8 @@ impl Drop for Attached {
         let (port, device) = (self.port, self.device);
         // SAFETY: queues and port handles are gone (they hold this), so nobody is inside the driver.
         self.eal.control(|| unsafe {
+            // On a kernel's interface it would stay.
+            dpdk_sys::rte_eth_promiscuous_disable(port);
             dpdk_sys::rte_eth_dev_stop(port);
             dpdk_sys::rte_eth_dev_close(port);
             if !device.is_null() {

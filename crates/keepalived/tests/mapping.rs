@@ -264,7 +264,7 @@ fn a_virtual_mac_is_the_instances_own() {
     assert_eq!(
         lines(&import, Class::Unsupported),
         [
-            "k.conf:13:2: unsupported: use_vmac: the MAC is 00:00:5e:00:01 (IPv6: 02) and the virtual_router_id"
+            "k.conf:14:2: unsupported: use_vmac: the MAC is 00:00:5e:00:01 (IPv6: 02) and the virtual_router_id"
         ]
     );
 }
@@ -570,13 +570,14 @@ fn a_protocol_that_is_not_named_is_said() {
     assert_eq!(of("", "DNS_CHECK {\n}"), (udp.clone(), 1));
     assert_eq!(of("", ""), (udp, 1));
     // All that is to be said of the block is said.
-    let import = import(
-        "virtual_server 192.0.2.10 {\nreal_server 10.0.0.11 {\n}\nreal_server 10.0.0.11 {\n}\n}\n",
-    );
-    let mapped = lines(&import, Class::Mapped);
+    let every_port = import("virtual_server 192.0.2.10 {\nreal_server 10.0.0.11 {\n}\n}\n");
+    let mapped = lines(&every_port, Class::Mapped);
     assert!(
         mapped[0].contains("no `protocol`") && mapped[0].contains("360 s"),
         "{mapped:?}"
+    );
+    let import = import(
+        "virtual_server 192.0.2.10 {\nreal_server 10.0.0.11 {\n}\nreal_server 10.0.0.11 {\n}\n}\n",
     );
     assert_eq!(lines(&import, Class::Wrong).len(), 1);
 }

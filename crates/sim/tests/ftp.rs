@@ -386,7 +386,7 @@ fn a_control_connection_goes_on_at_another_director() {
         if !longer {
             desired.services[0] = service(Tcp, "9.9.9.9:21", Rr, Masq, &["10.1.0.11:21"]);
         }
-        desired.settings.sync = Some(connsync::Rules::IPVS);
+        desired.settings.sync = Some(connsync::Rules::default());
         let [mut one, mut two] = [(); 2].map(|()| World::new(&desired, 1));
         let mut tells = one.director.synchronizer().unwrap();
         let mut takes = two.director.synchronizer().unwrap();
@@ -417,7 +417,7 @@ fn a_control_connection_goes_on_at_another_director() {
 #[test]
 fn a_control_connection_goes_on_behind_what_was_replaced() {
     let mut desired = ftp(V4, Settings::default());
-    desired.settings.sync = Some(connsync::Rules::IPVS);
+    desired.settings.sync = Some(connsync::Rules::default());
     let [mut one, mut two] = [(); 2].map(|()| World::new(&desired, 1));
     let mut tells = one.director.synchronizer().unwrap();
     let mut takes = two.director.synchronizer().unwrap();
