@@ -15,7 +15,7 @@ pub struct Timing {
     pub delay_before_retry: Duration,
     /// Whether failures are repeated while the server is down, too, as keepalived's TCP and SMTP checkers do.
     pub retry_when_down: bool,
-    /// Successes in a row, at least 1, that bring a server back.
+    /// Successes in a row, at least 1, that bring a server back; one that has not failed yet (`alpha`) needs one less, as there.
     pub rise: u32,
     /// The first check comes at a random moment within this; absent: within `delay_loop`. Zero: at once.
     pub warmup: Option<Duration>,
@@ -79,6 +79,8 @@ pub struct Machine {
     next: Option<Duration>,
     /// Whether any check has had an outcome.
     decided: bool,
+    /// Whether it has been found down.
+    failed: bool,
 }
 
 impl Machine {
@@ -93,6 +95,7 @@ impl Machine {
             successes: 0,
             next: Some(now + warmup * u32::from(draw) / 65_536),
             decided: false,
+            failed: false,
         }
     }
 
@@ -121,6 +124,7 @@ impl Machine {
     /// The server is known to be down already: it must answer first, and is asked at once.
     pub fn begin_down(&mut self, now: Duration) {
         self.up = false;
+        self.failed = true;
         self.restart(now);
     }
 
@@ -194,7 +198,13 @@ impl Machine {
             Outcome::Passed { .. } => {
                 self.failures = 0;
                 self.successes = if self.up { 0 } else { self.successes + 1 };
-                let back = self.up || self.successes >= self.timing.rise;
+                let rise = self.timing.rise;
+                let enough = if self.failed {
+                    rise
+                } else {
+                    rise.saturating_sub(1)
+                };
+                let back = self.up || self.successes >= enough;
                 (now + self.timing.delay_loop, back)
             }
             Outcome::Failed(_)
@@ -203,11 +213,13 @@ impl Machine {
             {
                 self.failures += 1;
                 self.successes = 0;
+                self.failed = true;
                 (soon, self.up)
             }
             Outcome::Failed(_) => {
                 self.failures = 0;
                 self.successes = 0;
+                self.failed = true;
                 (now + self.timing.delay_loop, false)
             }
         };

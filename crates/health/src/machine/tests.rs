@@ -69,7 +69,7 @@ fn a_server_comes_back_after_as_many_successes_as_asked_for() {
     };
     assert_eq!(
         play(alpha, &[(0, 100)], Duration::ZERO, s(95)),
-        [(s(20), Change::Up)]
+        [(s(10), Change::Up)]
     );
 }
 
@@ -143,6 +143,39 @@ fn with_alpha_a_server_is_down_until_it_has_answered() {
         [(s(30), Change::Up)]
     );
     assert_eq!(play(alpha, &[], Duration::ZERO, s(90)), []);
+}
+
+/// As keepalived 2.2.7 does (tests/keepalived/recorded.txt, `start_alpha`, `http_alpha`).
+#[test]
+fn a_server_that_has_not_failed_yet_needs_one_success_less() {
+    let alpha = Timing {
+        alpha: true,
+        rise: 3,
+        retry: 0,
+        ..TIMING
+    };
+    let mut machine = Machine::new(alpha, s(0), 0);
+    let mut turn = |outcome| {
+        let now = machine.next().expect("a next check");
+        machine.begin(now);
+        machine.finish(now, &outcome)
+    };
+    let failed = || Outcome::Failed("x".into());
+    assert_eq!(turn(Outcome::PASSED), None);
+    assert_eq!(turn(Outcome::PASSED), Some(Change::Up));
+    assert_eq!(turn(failed()), Some(Change::Down));
+    let back: Vec<_> = (0..3).map(|_| turn(Outcome::PASSED)).collect();
+    assert_eq!(back, [None, None, Some(Change::Up)]);
+    // One that failed at first has to come back, too.
+    let mut machine = Machine::new(alpha, s(0), 0);
+    let mut turn = |outcome| {
+        let now = machine.next().expect("a next check");
+        machine.begin(now);
+        machine.finish(now, &outcome)
+    };
+    assert_eq!(turn(failed()), None);
+    let back: Vec<_> = (0..3).map(|_| turn(Outcome::PASSED)).collect();
+    assert_eq!(back, [None, None, Some(Change::Up)]);
 }
 
 #[test]

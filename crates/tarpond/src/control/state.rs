@@ -608,7 +608,9 @@ impl Control {
         self.health.end_sessions();
         for service in self.config.services.iter().filter(|s| s.health.omega) {
             let policy = &service.health;
-            let up = |s: &&config::Server| self.health.is_up(service.key, s.address);
+            // Those that live while the sorry server serves are out already, as there.
+            let sorry = self.standing.is_sorry(service.key);
+            let up = |s: &&config::Server| !sorry && self.health.is_up(service.key, s.address);
             let of_servers = service.servers.iter().filter(up).filter_map(|server| {
                 let own = policy.servers.get(&server.address)?;
                 Some(own.notify_down.clone())
