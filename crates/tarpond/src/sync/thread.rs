@@ -30,6 +30,8 @@ const PATIENCE_MS: u64 = 30_000;
 /// Slots of the table looked at, and notes, in a round.
 const SLOTS: u32 = 4096;
 const NOTES: usize = 4096;
+/// For so long a new master hears the old one, whose last words may have waited for more.
+const AFTERWARDS_MS: u64 = 100;
 /// Messages of all being told that may wait to be sent: the rest waits where it is.
 const AHEAD: usize = 64;
 /// How long the thread sleeps at most: while it tells, and else.
@@ -58,6 +60,10 @@ pub(super) struct Thread {
     /// Since when the plan is followed, in milliseconds.
     since_ms: u64,
     is_master: bool,
+    /// Until when it hears, as a master, what the one before still has to tell.
+    hears_until_ms: u64,
+    /// Whether that is still so.
+    hears_on: bool,
     /// Everything has been told to this one, or nobody would.
     complete: bool,
     all: Option<Telling>,
@@ -80,6 +86,8 @@ impl Thread {
             desk,
             since_ms: now,
             is_master: false,
+            hears_until_ms: 0,
+            hears_on: false,
             complete: false,
             all: None,
             waiting: VecDeque::new(),
@@ -135,14 +143,20 @@ impl Thread {
     }
 
     fn listens(&self) -> bool {
-        self.role()
-            .is_some_and(|role| role.listens() && (role != SyncRole::Vrrp || !self.is_master))
+        self.role().is_some_and(|role| {
+            role.listens() && (role != SyncRole::Vrrp || !self.is_master || self.hears_on)
+        })
     }
 
     fn judge_role(&mut self, now: Tick) {
         let units = self.plan.as_ref().map_or(0, |plan| plan.units);
         let is_master = (0..units).any(|unit| self.tools.roles.has(unit, now));
+        if !self.is_master && is_master {
+            self.hears_until_ms = now.0 + AFTERWARDS_MS;
+        }
+        self.hears_on = is_master && now.0 < self.hears_until_ms;
         if self.is_master && !is_master {
+            self.tell_last(now);
             // What it has from now on is the other's.
             self.complete = false;
             self.since_ms = now.0;
@@ -288,6 +302,14 @@ impl Thread {
             self.queue(message);
         }
         noted == NOTES || more
+    }
+
+    /// What has not been told yet when another takes over.
+    fn tell_last(&mut self, now: Tick) {
+        self.tell(now);
+        if let Some(message) = self.teller.message() {
+            self.queue(message);
+        }
     }
 
     fn tell_all(&mut self, now: Tick) -> bool {
