@@ -106,8 +106,8 @@ fn twin_has(lab: &Lab, peer: Peer) -> Result<bool> {
 
 fn with_keepalived(peer: Peer) -> Result<()> {
     let lab = lab_with_a_host()?;
-    // As keepalived's notes on virtual MACs want it: else the interface below answers for its own MAC.
-    let line = "sysctl -qw net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.arp_announce=1";
+    // As keepalived's notes on virtual MACs want it: else the interface below answers, and asks, for the address with its own MAC.
+    let line = "sysctl -qw net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.arp_announce=2";
     lab.text("twin", line, 5)?;
     let mac = if peer.six { MAC6 } else { MAC };
     let is_there = |what: &str| -> Result<()> {
