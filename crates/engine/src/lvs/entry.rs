@@ -119,7 +119,8 @@ pub(crate) fn expired<F: Family>(
 ) -> Expiry {
     // One that was given up before its time is asked about again and again: it keeps the time it has left.
     let left = entry.expires_in_ms(now);
-    if controls(roster, entry) || (left > 0 && roster.keeps_to_the_end(entry.server())) {
+    let stays = || entry.is_template() && left > 0 && roster.keeps_to_the_end(entry.server());
+    if controls(roster, entry) || stays() {
         let timeout_ms = if left == 0 { HELD_MS } else { left };
         return Expiry::Rearm { timeout_ms };
     }
