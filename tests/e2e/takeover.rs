@@ -369,8 +369,8 @@ pub fn start_keepalived_with(
 
 /// Whether the twin's kernel has the address.
 pub fn twin_has(lab: &Lab, peer: Peer) -> Result<bool> {
-    let text = lab.text("twin", "ip -o addr show dev wan", 5)?;
-    Ok(text.contains(&format!("{}/", peer.address())))
+    let text = lab.text("twin", "ip -o addr", 5)?;
+    Ok(text.contains(&format!(" {}/", peer.address())))
 }
 
 /// A lab whose twin is an ordinary host.
@@ -389,24 +389,39 @@ pub fn lab_with_a_host() -> Result<Lab> {
 
 fn with_keepalived(peer: Peer) -> Result<()> {
     let lab = lab_with_a_host()?;
-
     let ping = |what: &str| {
         let line = format!("ping -c 1 -W 2 {}", peer.address());
         lab.text("client", &line, 5)
             .with_context(|| format!("the address does not answer {what}"))
+            .map(|_| ())
     };
+    let left = format!("ip addr del {}/32 dev wan", peer.address());
+    both_ways_round(&lab, peer, ("", ""), &left, &ping)
+}
+
+/// Tarpon takes over from keepalived and keepalived from Tarpon, as the better one and as the other. `more`: lines of Tarpon's file and of
+/// keepalived's instance; `left` takes away what a killed keepalived leaves; `is_there` looks whether clients find the address.
+pub fn both_ways_round(
+    lab: &Lab,
+    peer: Peer,
+    more: (&str, &str),
+    left: &str,
+    is_there: &dyn Fn(&str) -> Result<()>,
+) -> Result<()> {
+    let tarpon = |priority| Router::start_on(lab, NODES[0], &(peer.tarpon(lab, priority) + more.0));
+    let start_keepalived = |priority| start_keepalived_with(lab, peer, priority, more.1);
     // Tarpon is the better one: it takes over from keepalived, and keepalived from it when it is gone.
-    let keepalived = start_keepalived(&lab, peer, 100)?;
+    let keepalived = start_keepalived(100)?;
     run::until("keepalived does not become master alone", 15, || {
-        twin_has(&lab, peer)
+        twin_has(lab, peer)
     })?;
-    ping("while keepalived has it")?;
-    let router = Router::start_on(&lab, NODES[0], &peer.tarpon(&lab, 200))?;
+    is_there("while keepalived has it")?;
+    let router = tarpon(200)?;
     becomes(&router, "master")?;
     run::until("keepalived does not give way", 10, || {
-        Ok(!twin_has(&lab, peer)?)
+        Ok(!twin_has(lab, peer)?)
     })?;
-    ping("while Tarpon has it")?;
+    is_there("while Tarpon has it")?;
     let all: Vec<api::Vrrp> = router.ask("vrrp")?;
     let of = |name: &str| all.iter().filter_map(|v| v.counters.get(name)).sum::<u64>();
     ensure!(
@@ -422,28 +437,22 @@ fn with_keepalived(peer: Peer) -> Result<()> {
         "something of what keepalived says is not understood: {all:?}"
     );
     router.stop()?;
-    run::until("keepalived does not take over", 10, || twin_has(&lab, peer))?;
-    ping("after Tarpon has gone")?;
+    run::until("keepalived does not take over", 10, || twin_has(lab, peer))?;
+    is_there("after Tarpon has gone")?;
     drop(keepalived);
+    // What its end without notice has left; nothing, if it had the time.
+    let _ = lab.text("twin", left, 5);
     run::until("keepalived is still there", 10, || {
-        Ok(!twin_has(&lab, peer)?)
-    })
-    .or_else(|_| {
-        lab.text(
-            "twin",
-            &format!("ip addr del {}/32 dev wan", peer.address()),
-            5,
-        )
-        .map(|_| ())
+        Ok(!twin_has(lab, peer)?)
     })?;
 
     // And the other way round.
-    let router = Router::start_on(&lab, NODES[0], &peer.tarpon(&lab, 100))?;
+    let router = tarpon(100)?;
     becomes(&router, "master")?;
-    let keepalived = start_keepalived(&lab, peer, 200)?;
+    let keepalived = start_keepalived(200)?;
     becomes(&router, "backup")?;
-    run::until("keepalived does not preempt", 10, || twin_has(&lab, peer))?;
-    ping("while keepalived, the better one, has it")?;
+    run::until("keepalived does not preempt", 10, || twin_has(lab, peer))?;
+    is_there("while keepalived, the better one, has it")?;
     drop(keepalived);
     becomes(&router, "master")?;
     router.stop()

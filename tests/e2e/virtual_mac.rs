@@ -1,8 +1,8 @@
 //! Virtual MACs: what the stations of a segment see of them, between two Tarpons, and with the real keepalived's `use_vmac` both ways round.
 
 use crate::{
-    lab::{Background, Lab, clients, router::Router, run, runner::Case},
-    takeover::{NODES, Peer, VIP, becomes, file, lab_with_a_host, start_keepalived_with},
+    lab::{Lab, clients, router::Router, run, runner::Case},
+    takeover::{NODES, Peer, VIP, becomes, both_ways_round, file, lab_with_a_host},
 };
 use anyhow::{Context as _, Result, ensure};
 
@@ -95,15 +95,6 @@ fn between_tarpons() -> Result<()> {
     two.stop()
 }
 
-fn start_keepalived(lab: &Lab, peer: Peer, priority: u8) -> Result<Background> {
-    start_keepalived_with(lab, peer, priority, "use_vmac vrrp.10\n")
-}
-
-fn twin_has(lab: &Lab, peer: Peer) -> Result<bool> {
-    let text = lab.text("twin", "ip -o addr", 5)?;
-    Ok(text.contains(&format!(" {}/", peer.address())))
-}
-
 fn with_keepalived(peer: Peer) -> Result<()> {
     let lab = lab_with_a_host()?;
     // As keepalived's notes on virtual MACs want it: else the interface below answers, and asks, for the address with its own MAC.
@@ -119,39 +110,11 @@ fn with_keepalived(peer: Peer) -> Result<()> {
         ensure!(found == mac, "{what} the client has it at {found:?}");
         Ok(())
     };
-    let text = |priority| peer.tarpon(&lab, priority) + "use_vmac = true\n";
-    // Tarpon is the better one, and goes.
-    let keepalived = start_keepalived(&lab, peer, 100)?;
-    run::until("keepalived does not become master alone", 15, || {
-        twin_has(&lab, peer)
-    })?;
-    is_there("while keepalived has it")?;
-    let router = Router::start_on(&lab, NODES[0], &text(200))?;
-    becomes(&router, "master")?;
-    run::until("keepalived does not give way", 10, || {
-        Ok(!twin_has(&lab, peer)?)
-    })?;
-    is_there("while Tarpon has it")?;
-    let all: Vec<api::Vrrp> = router.ask("vrrp")?;
-    ensure!(
-        all.iter().any(|v| v.counters.get("received") > Some(&0)),
-        "nothing was heard of keepalived: {all:?}"
-    );
-    router.stop()?;
-    run::until("keepalived does not take over", 10, || twin_has(&lab, peer))?;
-    is_there("after Tarpon has gone")?;
-    drop(keepalived);
-    // Its interface goes with it, or is left by its end without notice.
-    let _ = lab.text("twin", "ip link del vrrp.10", 5);
-
-    // And the other way round.
-    let router = Router::start_on(&lab, NODES[0], &text(100))?;
-    becomes(&router, "master")?;
-    let keepalived = start_keepalived(&lab, peer, 200)?;
-    becomes(&router, "backup")?;
-    run::until("keepalived does not preempt", 10, || twin_has(&lab, peer))?;
-    is_there("while keepalived, the better one, has it")?;
-    drop(keepalived);
-    becomes(&router, "master")?;
-    router.stop()
+    both_ways_round(
+        &lab,
+        peer,
+        ("use_vmac = true\n", "use_vmac vrrp.10\n"),
+        "ip link del vrrp.10",
+        &is_there,
+    )
 }

@@ -60,10 +60,8 @@ pub(super) struct Thread {
     /// Since when the plan is followed, in milliseconds.
     since_ms: u64,
     is_master: bool,
-    /// Until when it hears, as a master, what the one before still has to tell.
-    hears_until_ms: u64,
-    /// Whether that is still so.
-    hears_on: bool,
+    /// Until when it hears, as a master, what the one before still has to tell; `None` once that is over.
+    hears_until_ms: Option<u64>,
     /// Everything has been told to this one, or nobody would.
     complete: bool,
     all: Option<Telling>,
@@ -86,8 +84,7 @@ impl Thread {
             desk,
             since_ms: now,
             is_master: false,
-            hears_until_ms: 0,
-            hears_on: false,
+            hears_until_ms: None,
             complete: false,
             all: None,
             waiting: VecDeque::new(),
@@ -144,7 +141,8 @@ impl Thread {
 
     fn listens(&self) -> bool {
         self.role().is_some_and(|role| {
-            role.listens() && (role != SyncRole::Vrrp || !self.is_master || self.hears_on)
+            role.listens()
+                && (role != SyncRole::Vrrp || !self.is_master || self.hears_until_ms.is_some())
         })
     }
 
@@ -152,9 +150,11 @@ impl Thread {
         let units = self.plan.as_ref().map_or(0, |plan| plan.units);
         let is_master = (0..units).any(|unit| self.tools.roles.has(unit, now));
         if !self.is_master && is_master {
-            self.hears_until_ms = now.0 + AFTERWARDS_MS;
+            self.hears_until_ms = Some(now.0 + AFTERWARDS_MS);
         }
-        self.hears_on = is_master && now.0 < self.hears_until_ms;
+        self.hears_until_ms = self
+            .hears_until_ms
+            .filter(|until| is_master && now.0 < *until);
         if self.is_master && !is_master {
             self.tell_last(now);
             // What it has from now on is the other's.
