@@ -101,6 +101,28 @@ mod watch;
 use lab::runner::{self, Case, Skip};
 use std::process::ExitCode;
 
+/// What no other case may run beside: it fills the machine, or judges how long something took.
+const ALONE: [&str; 18] = [
+    "bfd::",
+    "connections::",
+    "crowd::",
+    "drill::",
+    "faults::",
+    "floods::",
+    "health::",
+    "keepalived::",
+    "live::",
+    "nat_bench::",
+    "passive::",
+    "pci::",
+    "pktgen::",
+    "pressure::",
+    "sync::",
+    "takeover",
+    "throughput::",
+    "tracking::",
+];
+
 fn main() -> ExitCode {
     let outcome = run();
     lab::settle();
@@ -170,5 +192,5 @@ fn run() -> ExitCode {
         };
         cases = cases.into_iter().map(skip).collect();
     }
-    runner::main(cases)
+    runner::main(cases, &ALONE)
 }

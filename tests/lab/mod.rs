@@ -25,6 +25,9 @@ use std::{
 /// The real servers of every lab.
 pub const SERVERS: [&str; 3] = ["rs1", "rs2", "rs3"];
 
+/// The variable of the environment from whose number on a process counts its labs: several may share a prefix.
+const FIRST_LAB: &str = "TARPON_LAB_FIRST";
+
 /// The repository's root.
 #[must_use]
 pub fn root() -> &'static Path {
@@ -62,7 +65,9 @@ impl Lab {
         static MADE: AtomicU32 = AtomicU32::new(0);
         let prefix = std::env::var("TARPON_LAB_PREFIX")
             .unwrap_or_else(|_| format!("e{}", std::process::id()));
-        let name = format!("{prefix}x{}", MADE.fetch_add(1, Ordering::Relaxed));
+        let first = std::env::var(FIRST_LAB).map_or(0, |n| n.parse().unwrap_or(0));
+        let number: u32 = first + MADE.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{prefix}x{number}");
         let dir = Path::new("/tmp/tarpon-lab").join(&name);
         let lab = Self {
             name,

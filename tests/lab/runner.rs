@@ -1,15 +1,21 @@
-//! Runs named cases one after the other and prints libtest's lines, so that whatever reads those reads these; a case may
-//! say at run time that it is skipped, and why.
+//! Runs named cases and prints libtest's lines, so that whatever reads those reads these; a case may say at run time that
+//! it is skipped, and why. With `--lanes N`, N cases run at a time, each in a process of its own; then, one after the other,
+//! those that want the machine for themselves.
 //!
-//! These cases watch real programs on a machine that others use, too. One that fails is run once more at the end, unless
-//! many have failed: if it passes then it counts as passed, and is named as unsteady with what it failed by.
+//! These cases watch real programs on a machine that others use, too. One that fails is run once more at the end, alone,
+//! unless many have failed: if it passes then it counts as passed, and is named as unsteady with what it failed by.
 
 use anyhow::Result;
 use std::{
     fmt,
     io::Write,
     panic::{AssertUnwindSafe, catch_unwind},
-    process::ExitCode,
+    process::{Command, ExitCode, Stdio},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
     time::Instant,
 };
 
@@ -47,14 +53,22 @@ impl fmt::Display for Skip {
 impl std::error::Error for Skip {}
 
 /// If more cases than this fail, none gets a second chance: it is not the machine.
-const UNSTEADY_AT_MOST: usize = 2;
+const UNSTEADY_AT_MOST: usize = 4;
 
 /// How a case ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Outcome {
     Passed,
     Skipped,
     Failed,
 }
+
+/// The exit statuses of a process that runs one case ([`LANE`]).
+const SKIPPED: u8 = 77;
+const FAILED: u8 = 1;
+
+/// The argument of a process that runs one case, its name the next: it prints the case's lines, and its exit status is the outcome.
+const LANE: &str = "--lane";
 
 impl Case {
     /// Runs it, and prints its line of libtest's; `failing` is the word for an outcome that is not final.
@@ -79,31 +93,122 @@ impl Case {
     }
 }
 
-/// Runs the cases whose name contains one of the arguments (all without arguments); `--list` names them, `--exact`
-/// wants whole names, `--skip NAME` leaves some out.
-pub fn main(cases: Vec<Case>) -> ExitCode {
-    let (mut arguments, mut filters, mut skips) = (Vec::new(), Vec::new(), Vec::new());
-    let mut given = std::env::args().skip(1);
-    while let Some(argument) = given.next() {
-        match argument.as_str() {
-            "--skip" => skips.extend(given.next()),
-            option if option.starts_with('-') => arguments.push(argument),
-            _ => filters.push(argument),
+/// Runs one case of a lane.
+fn lane(case: Option<&Case>) -> ExitCode {
+    ExitCode::from(match case.map(|case| case.run("failed")) {
+        Some(Outcome::Passed) => 0,
+        Some(Outcome::Skipped) => SKIPPED,
+        Some(Outcome::Failed) | None => FAILED,
+    })
+}
+
+/// Runs the cases of these names, `lanes` at a time, and returns how each ended; what one prints appears in one piece.
+fn in_lanes(names: &[&str], lanes: usize) -> Vec<Outcome> {
+    let next = AtomicUsize::new(0);
+    let outcomes = Mutex::new(vec![Outcome::Failed; names.len()]);
+    let work = || {
+        while let (number, Some(name)) = {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            (number, names.get(number))
+        } {
+            let (text, outcome) = in_process(name, number);
+            let mut outcomes = outcomes.lock().unwrap_or_else(PoisonError::into_inner);
+            print!("{text}");
+            let _ = std::io::stdout().flush();
+            outcomes[number] = outcome;
         }
+    };
+    thread::scope(|scope| {
+        for _ in 0..lanes {
+            scope.spawn(work);
+        }
+    });
+    outcomes
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Runs a case in a process of its own: what it printed, and how it ended. `number`: no other running case has it.
+fn in_process(name: &str, number: usize) -> (String, Outcome) {
+    let run = || {
+        Command::new(std::env::current_exe()?)
+            .args([LANE, name])
+            .env(super::FIRST_LAB, ((number + 1) * 100).to_string())
+            .stdin(Stdio::null())
+            .output()
+    };
+    match run() {
+        Ok(output) => {
+            let mut text = String::from_utf8_lossy(&output.stderr).into_owned();
+            text += &String::from_utf8_lossy(&output.stdout);
+            let outcome = match output.status.code().map(u8::try_from) {
+                Some(Ok(0)) => Outcome::Passed,
+                Some(Ok(SKIPPED)) => Outcome::Skipped,
+                _ => Outcome::Failed,
+            };
+            (text, outcome)
+        }
+        Err(error) => (
+            format!("test {name} ... failed: {error}\n"),
+            Outcome::Failed,
+        ),
     }
-    let exact = arguments.iter().any(|a| a == "--exact");
-    let wanted = |case: &Case| {
+}
+
+/// What the command line asks for.
+#[derive(Default)]
+struct Wanted {
+    list: bool,
+    exact: bool,
+    lanes: usize,
+    /// The one case of [`LANE`].
+    lane: Option<String>,
+    filters: Vec<String>,
+    skips: Vec<String>,
+}
+
+impl Wanted {
+    fn parse() -> Self {
+        let mut wanted = Self::default();
+        let mut given = std::env::args().skip(1);
+        while let Some(argument) = given.next() {
+            match argument.as_str() {
+                "--skip" => wanted.skips.extend(given.next()),
+                LANE => wanted.lane = given.next(),
+                "--lanes" => {
+                    wanted.lanes = given.next().and_then(|n| n.parse().ok()).unwrap_or(0);
+                }
+                "--exact" => wanted.exact = true,
+                "--list" => wanted.list = true,
+                // Others of libtest's mean nothing here.
+                option if option.starts_with('-') => {}
+                _ => wanted.filters.push(argument),
+            }
+        }
+        wanted
+    }
+
+    fn has(&self, case: &Case) -> bool {
         let fits = |f: &String| {
-            if exact {
+            if self.exact {
                 case.name == *f
             } else {
                 case.name.contains(f.as_str())
             }
         };
-        (filters.is_empty() || filters.iter().any(fits)) && !skips.iter().any(fits)
-    };
-    let (chosen, others): (Vec<_>, Vec<_>) = cases.into_iter().partition(wanted);
-    if arguments.iter().any(|a| a == "--list") {
+        (self.filters.is_empty() || self.filters.iter().any(fits)) && !self.skips.iter().any(fits)
+    }
+}
+
+/// Runs the cases whose name contains one of the arguments (all without arguments); `--list` names them, `--exact`
+/// wants whole names, `--skip NAME` leaves some out, `--lanes N` runs so many at a time of those whose name begins with none of `alone`.
+pub fn main(cases: Vec<Case>, alone: &[&str]) -> ExitCode {
+    let wanted = Wanted::parse();
+    if let Some(name) = &wanted.lane {
+        return lane(cases.iter().find(|case| case.name == *name));
+    }
+    let (chosen, others): (Vec<_>, Vec<_>) = cases.into_iter().partition(|case| wanted.has(case));
+    if wanted.list {
         for case in &chosen {
             println!("{}: test", case.name);
         }
@@ -111,22 +216,24 @@ pub fn main(cases: Vec<Case>) -> ExitCode {
     }
     println!("\nrunning {} tests", chosen.len());
     let begun = Instant::now();
-    let (mut passed, mut skipped, mut failed) = (0, 0, Vec::new());
-    for case in &chosen {
-        match case.run("failed") {
-            Outcome::Passed => passed += 1,
-            Outcome::Skipped => skipped += 1,
-            Outcome::Failed => failed.push(case),
-        }
-    }
-    let again = failed.len() <= UNSTEADY_AT_MOST;
+    let (beside, alone): (Vec<_>, Vec<_>) = chosen.iter().partition(|case| {
+        wanted.lanes > 1 && !alone.iter().any(|module| case.name.starts_with(module))
+    });
+    let names: Vec<_> = beside.iter().map(|case| case.name.as_str()).collect();
+    let outcomes = in_lanes(&names, wanted.lanes);
+    let mut ended: Vec<_> = beside.into_iter().zip(outcomes).collect();
+    ended.extend(alone.into_iter().map(|case| (case, case.run("failed"))));
+
+    let count = |wanted| ended.iter().filter(|(_, o)| *o == wanted).count();
+    let (mut passed, skipped) = (count(Outcome::Passed), count(Outcome::Skipped));
+    let again = count(Outcome::Failed) <= UNSTEADY_AT_MOST;
     let (mut failures, mut unsteady) = (Vec::new(), Vec::new());
-    for case in failed {
+    for (case, _) in ended.iter().filter(|(_, o)| *o == Outcome::Failed) {
         let name = case.name.as_str();
         if !again {
             println!("test {name} ... FAILED (see above)");
             failures.push(name);
-        } else if matches!(case.run("FAILED again"), Outcome::Passed) {
+        } else if case.run("FAILED again") == Outcome::Passed {
             passed += 1;
             unsteady.push(name);
         } else {
