@@ -452,6 +452,7 @@ pub fn desired(path: Path) -> Result<Desired> {
         limits: limits.map(|limits| (key, limits)).into_iter().collect(),
         vips: Vec::new(),
         floating: Vec::new(),
+        unaccepted: Vec::new(),
         virtual_macs: Vec::new(),
         stations: Vec::new(),
         // Longer than any run: nothing may expire under the clock.

@@ -290,6 +290,7 @@ fn vrrp(changes: &mut Changes, old: &[Vrrp], new: &[Vrrp]) {
             );
             changes.value(r, &of("version"), a.version, b.version);
             changes.value(r, &of("use_vmac"), a.use_vmac, b.use_vmac);
+            changes.value(r, &of("accept"), a.accept, b.accept);
             changes.optional(
                 r,
                 &of("sync_group"),

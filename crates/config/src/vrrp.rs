@@ -38,6 +38,8 @@ pub struct Vrrp {
     pub v3_checksum_as_v2: bool,
     /// The virtual router has a MAC of its own, which moves with the addresses.
     pub use_vmac: bool,
+    /// What is sent to its addresses, and is for no service, is answered: echo requests, connections to a closed port.
+    pub accept: bool,
     /// Instances of one group move together.
     pub sync_group: Option<String>,
     /// Interfaces whose carriers count, beside its own.
@@ -77,6 +79,7 @@ impl Vrrp {
             auth_pass: None,
             v3_checksum_as_v2: false,
             use_vmac: false,
+            accept: true,
             sync_group: None,
             track_interface: Vec::new(),
             track_script: Vec::new(),

@@ -231,6 +231,7 @@ struct VrrpTable<'c> {
     auth_pass: Option<&'c str>,
     v3_checksum_as_v2: bool,
     use_vmac: bool,
+    accept: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     sync_group: Option<&'c str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -526,6 +527,7 @@ fn vrrp(v: &Vrrp) -> VrrpTable<'_> {
         auth_pass: v.auth_pass.as_deref(),
         v3_checksum_as_v2: v.v3_checksum_as_v2,
         use_vmac: v.use_vmac,
+        accept: v.accept,
         sync_group: v.sync_group.as_deref(),
         track_interface: texts(&v.track_interface),
         track_script: texts(&v.track_script),

@@ -35,7 +35,7 @@ pub use eal::{Eal, EalConfig, MemoryMode};
 pub use error::{DeviceError, EalError, MempoolError, PortError};
 pub use hugepages::Hugepages;
 pub use limitation::Limitation;
-pub use link::Link;
+pub use link::{Link, LinkReader};
 pub use log::{LogLevel, LogSink};
 pub use mbuf::Mbuf;
 pub use mempool::{Mempool, MempoolConfig};

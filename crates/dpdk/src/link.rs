@@ -34,12 +34,66 @@ impl Link {
     }
 }
 
+/// Reads a port's link. It may outlive the port, whose link is down then.
+#[derive(Clone, Debug)]
+pub struct LinkReader {
+    port: u16,
+    /// The kernel's interface below.
+    interface: Option<String>,
+}
+
+impl LinkReader {
+    pub(crate) const fn new(port: u16, interface: Option<String>) -> Self {
+        Self { port, interface }
+    }
+
+    /// The link now. Where the driver does not know, the kernel's interface below is asked, if there is one.
+    #[must_use]
+    pub fn link(&self) -> Link {
+        let link = Link::of_port(self.port).unwrap_or(Link {
+            up: true,
+            speed_mbps: None,
+            full_duplex: true,
+        });
+        match self.interface.as_deref().and_then(carrier) {
+            Some(up) => Link {
+                up: link.up && up,
+                ..link
+            },
+            None => link,
+        }
+    }
+}
+
 /// Whether the kernel's interface `name`, in this network namespace, is up and has a carrier. `None` if that cannot be told.
 pub(crate) fn carrier(name: &str) -> Option<bool> {
     let request = interface_call(name, libc::SIOCGIFFLAGS, |_| ())?;
     // SAFETY: SIOCGIFFLAGS has filled in the flags.
     let flags = i32::from(unsafe { request.ifr_ifru.ifru_flags });
-    Some(flags & libc::IFF_UP != 0 && flags & libc::IFF_RUNNING != 0)
+    // IFF_RUNNING follows a lost carrier only after up to a second (the kernel's link watch), ethtool's answer at once.
+    let running = || flags & libc::IFF_RUNNING != 0;
+    Some(flags & libc::IFF_UP != 0 && ethtool_link(name).unwrap_or_else(running))
+}
+
+/// What ethtool calls "Link detected"; `None` where the driver does not tell.
+fn ethtool_link(name: &str) -> Option<bool> {
+    /// `struct ethtool_value` of linux/ethtool.h.
+    #[repr(C)]
+    struct Value {
+        command: u32,
+        data: u32,
+    }
+    /// ETHTOOL_GLINK of linux/ethtool.h.
+    const GET_LINK: u32 = 0x0a;
+    let mut value = Value {
+        command: GET_LINK,
+        data: 0,
+    };
+    let data = (&raw mut value).cast();
+    interface_call(name, libc::SIOCETHTOOL, |request| {
+        request.ifr_ifru.ifru_data = data;
+    })?;
+    Some(value.data != 0)
 }
 
 /// Sets the kernel's interface up if it is down, as starting a NIC does. False if that is refused.

@@ -1,8 +1,8 @@
 //! An open port: configured, running, handing out its queues.
 
 use crate::{
-    Capabilities, Device, Eal, Limitation, Link, Mempool, PortError, PortStats, ProbedPort,
-    RxQueue, TxQueue, link, log, probe::Attached, setup::Setup, stats,
+    Capabilities, Device, Eal, Limitation, Link, LinkReader, Mempool, PortError, PortStats,
+    ProbedPort, RxQueue, TxQueue, log, probe::Attached, setup::Setup, stats,
 };
 use std::{cell::Cell, marker::PhantomData, sync::Arc};
 use types::MacAddr;
@@ -303,26 +303,17 @@ impl Port {
         })
     }
 
-    /// The link now. Where the driver does not know, the kernel's interface below is asked, if there is one.
+    /// The link now.
     #[must_use]
     pub fn link(&self) -> Link {
-        let link = Link::of_port(self.port()).unwrap_or(Link {
-            up: true,
-            speed_mbps: None,
-            full_duplex: true,
-        });
-        match self
-            .config
-            .device
-            .kernel_interface()
-            .and_then(link::carrier)
-        {
-            Some(up) => Link {
-                up: link.up && up,
-                ..link
-            },
-            None => link,
-        }
+        self.link_reader().link()
+    }
+
+    /// What reads the link, on any thread.
+    #[must_use]
+    pub fn link_reader(&self) -> LinkReader {
+        let interface = self.config.device.kernel_interface();
+        LinkReader::new(self.port(), interface.map(Into::into))
     }
 
     /// The port's own counters.

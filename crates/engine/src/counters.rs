@@ -77,6 +77,8 @@ drop_reasons! {
     NeighbourTableFull = "neighbour_table_full",
     /// For a virtual address that is another director's now (VRRP).
     NotMaster = "not_master",
+    /// For a virtual address whose virtual router accepts nothing itself, and to no service (VRRP's accept mode).
+    NotAccepted = "not_accepted",
     /// A fragment for a group, or one that cannot be put together with others.
     Fragment = "fragment",
     /// A fragment put together with others, which go on as one packet.

@@ -229,7 +229,7 @@ impl Director {
             local: desired.local.clone().into(),
             settings: desired.settings.clone(),
             timeouts: Timeouts::new(&desired.settings),
-            floating: Floating::new(&desired.floating),
+            floating: Floating::new(&desired.floating).without(&desired.unaccepted),
             virtual_macs: VirtualMacs::new(&desired.virtual_macs, port_of),
         };
         if self.shared.snapshot.publish(snapshot).is_err() {
@@ -499,6 +499,7 @@ impl Director {
             || old.routes != desired.routes
             || old.vips != desired.vips
             || old.floating != desired.floating
+            || old.unaccepted != desired.unaccepted
             || old.virtual_macs != desired.virtual_macs
             || old.settings != desired.settings
     }

@@ -64,6 +64,10 @@ pub(crate) fn deliver<F: Frame, O: Output<F>>(
         cx.drop(frame, DropReason::ReversePath);
         return;
     }
+    if !cx.snapshot.floating.accepts(destination) {
+        cx.drop(frame, DropReason::NotAccepted);
+        return;
+    }
     match local {
         // A link-local address is ours on its own link only.
         Some(Local::Own(_)) if is_elsewhere(net, packet) => cx.drop(frame, DropReason::NoRoute),

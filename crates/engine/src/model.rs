@@ -28,6 +28,8 @@ pub struct Desired {
     /// Of all virtual addresses those that depend on a role (see [`crate::Roles`]), each with its number, below
     /// [`crate::ROLES`]. If there are any, VRRP advertisements go to [`crate::Output::advertisement`].
     pub floating: Vec<(IpAddr, u8)>,
+    /// Of those, the ones for which only what is for a service is taken (RFC 9568 6.1: `Accept_Mode` is false).
+    pub unaccepted: Vec<IpAddr>,
     /// MACs that virtual routers have of their own.
     pub virtual_macs: Vec<VirtualMac>,
     /// Stations on an interface's link that are kept resolved beside servers and gateways.

@@ -91,6 +91,8 @@ pub(crate) struct Floating {
     v4: Box<[(u32, u8)]>,
     v6: Box<[(u128, u8)]>,
     roles: u64,
+    /// Those for which only what is for a service is taken, sorted.
+    unaccepted: Box<[IpAddr]>,
 }
 
 impl Floating {
@@ -110,7 +112,21 @@ impl Floating {
             v4: v4.into(),
             v6: v6.into(),
             roles,
+            unaccepted: Box::default(),
         }
+    }
+
+    /// Takes for these addresses only what is for a service.
+    pub fn without(mut self, unaccepted: &[IpAddr]) -> Self {
+        let mut all = unaccepted.to_vec();
+        all.sort_unstable();
+        self.unaccepted = all.into();
+        self
+    }
+
+    /// Whether what is sent to an address, and is for no service, is taken here.
+    pub fn accepts(&self, ip: IpAddr) -> bool {
+        self.unaccepted.binary_search(&ip).is_err()
     }
 
     /// Whether there are any, and so VRRP is spoken.

@@ -55,10 +55,6 @@ const UNSUPPORTED: &[(&str, &str)] = &[
         "use_ipvlan",
         "addresses move by gratuitous ARP, under the port's own MAC",
     ),
-    (
-        "no_accept",
-        "a virtual address always answers echo requests",
-    ),
     ("strict_mode", "write the single rules out"),
     (
         "virtual_routes",
@@ -107,6 +103,7 @@ const INSTANCE: &[&str] = &[
     "garp_master_repeat",
     "interface",
     "mcast_src_ip",
+    "no_accept",
     "nopreempt",
     "preempt",
     "preempt_delay",
@@ -291,7 +288,10 @@ impl Routers {
                     "advertisements come from the first of the interface's `addresses`",
                 );
             }
-            "accept" => notes.exact(inner),
+            "accept" | "no_accept" => {
+                made.accept = inner.keyword() == "accept";
+                notes.exact(inner);
+            }
             "use_vmac" => {
                 made.use_vmac = true;
                 match inner.argument(1) {

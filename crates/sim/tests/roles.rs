@@ -65,6 +65,36 @@ fn for_the_vips() -> Vec<Vec<u8>> {
     ]
 }
 
+#[test]
+fn a_router_that_accepts_nothing_serves_its_services_and_answers_who_has_its_addresses() {
+    let mut desired = desired();
+    desired.unaccepted = vec!["10.0.0.100".parse().unwrap(), "fd00::100".parse().unwrap()];
+    let mut world = World::new(&desired, 1);
+    let roles = world.director.roles();
+    roles.lease(Tick(u64::MAX));
+    roles.set(5, true);
+    for client in ["10.0.0.7", "fd00::7"] {
+        world.neighbour(0, client);
+    }
+    let [arp, solicitation, http, http6, closed] = for_the_vips().try_into().unwrap();
+    for frame in [&arp, &solicitation, &http, &http6] {
+        assert_eq!(world.give(0, 0, frame).len(), 1, "{frame:02x?}");
+    }
+    let echo = |from: &str, to: &str, kind| {
+        let (from, to) = (from.parse().unwrap(), to.parse().unwrap());
+        sim::packet::icmp_error(MACS[0], from, to, kind, 0, b"ping")
+    };
+    for (refused, frame) in (1..).zip([
+        closed,
+        echo("10.0.0.7", "10.0.0.100", 8),
+        echo("fd00::7", "fd00::100", 128),
+    ]) {
+        assert!(world.give(0, 0, &frame).is_empty(), "{frame:02x?}");
+        let counters = world.director.counters(WorkerId(0)).unwrap();
+        assert_eq!(counters.dropped(DropReason::NotAccepted), refused);
+    }
+}
+
 fn not_master(world: &World) -> u64 {
     let counters = world.director.counters(WorkerId(0)).unwrap();
     counters.dropped(DropReason::NotMaster)

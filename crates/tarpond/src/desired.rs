@@ -41,6 +41,7 @@ pub fn desired(config: &Config, ports: &[PortFacts]) -> Desired {
         services: config.services.iter().map(service).collect(),
         vips: vips(config),
         floating: takeover::floating(config),
+        unaccepted: takeover::unaccepted(config),
         virtual_macs: takeover::virtual_macs(config),
         stations: [takeover::stations(config), sync::stations(config)].concat(),
         marks: config.marks.iter().map(|rule| mark(config, rule)).collect(),

@@ -142,6 +142,7 @@ pub fn run(config: Config, source: Source) -> Result<()> {
     };
     let mut takeover = Takeover::start(&eal, plans(&config, &facts), tools)?;
     takeover.watch(takeover::watched(&config));
+    takeover.watch_carriers(takeover::cables(&ports, &config));
     let listener = Listener::bind(&config.director.socket)?;
 
     let name = config.director.name.clone();

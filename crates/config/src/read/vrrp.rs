@@ -69,6 +69,7 @@ pub(super) fn instance(reader: &mut Reader, section: &mut Section<'_>) -> Option
     );
     let v3_checksum_as_v2 = section.get(reader, "v3_checksum_as_v2", "true or false", flag);
     let use_vmac = section.get(reader, "use_vmac", "true or false", flag);
+    let accept = section.get(reader, "accept", "true or false", flag);
     let sync_group = section.get(reader, "sync_group", NAME, word);
     let track_interface = tracks(reader, section, "track_interface", MOST_WEIGHT);
     let track_script = tracks(reader, section, "track_script", MOST_WEIGHT);
@@ -102,6 +103,7 @@ pub(super) fn instance(reader: &mut Reader, section: &mut Section<'_>) -> Option
         auth_pass,
         v3_checksum_as_v2: v3_checksum_as_v2.unwrap_or(unsaid.v3_checksum_as_v2),
         use_vmac: use_vmac.unwrap_or(unsaid.use_vmac),
+        accept: accept.unwrap_or(unsaid.accept),
         sync_group,
         track_interface,
         track_script,

@@ -72,8 +72,6 @@ pub struct Control {
     sync: Option<Sync>,
     /// The other director's configuration.
     pub(super) twin: Option<Twin>,
-    /// Ports that had a carrier once: of one that never had, nothing is known.
-    carriers: HashSet<types::PortId>,
     /// Services under floods of SYNs.
     pub(super) floods: floods::Floods,
     /// Who else claims virtual addresses.
@@ -138,7 +136,6 @@ impl Control {
             takeover: Some(takeover),
             sync: Some(sync),
             twin,
-            carriers: HashSet::new(),
             switch,
             capturing: false,
             tracing: false,
@@ -161,7 +158,6 @@ impl Control {
         // News of the first judgement, which start-up has already enforced.
         control.judge();
         control.choose_tellers();
-        control.look_at_carriers();
         control
     }
 
@@ -336,33 +332,8 @@ impl Control {
             self.judge();
         }
         self.rates.sample(&self.gauges);
-        self.look_at_carriers();
         claims::look(self);
         floods::look(self);
-    }
-
-    fn look_at_carriers(&mut self) {
-        let Some(takeover) = &self.takeover else {
-            return;
-        };
-        for open in &self.ports {
-            let up = open.port.link().up;
-            if up {
-                self.carriers.insert(open.id);
-            }
-            if self.carriers.contains(&open.id) {
-                takeover.carrier(open.id, up);
-            }
-            let name = self
-                .config
-                .ports
-                .get(usize::from(open.id.0))
-                .map(|p| &p.name);
-            let vlans = self.config.vlans.iter().filter(|v| Some(&v.port) == name);
-            for interface in name.into_iter().chain(vlans.map(|v| &v.name)) {
-                takeover.interface(interface, up);
-            }
-        }
     }
 
     /// Takes the rates' next step if it is due; how long until the one after.
@@ -646,6 +617,7 @@ impl Control {
                 if let Some(takeover) = &mut self.takeover {
                     let plans = takeover::plans(config, &self.facts);
                     takeover.follow(plans, takeover::watched(config));
+                    takeover.watch_carriers(takeover::cables(&self.ports, config));
                     for (name, finding) in shares {
                         takeover.found(TrackerKind::Servers, name, finding);
                     }

@@ -4,6 +4,7 @@
 //! The thread gives and takes roles (`engine::Roles`), hears advertisements from the workers through a queue of their own, and
 //! sends through rings that workers empty before everything else.
 
+mod carriers;
 mod mail;
 mod news;
 mod plan;
@@ -11,13 +12,15 @@ mod report;
 mod thread;
 mod watch;
 
+pub use carriers::{Cable, cables};
 pub use mail::{ALWAYS, INCOMING, Mail, OUTGOING, Urgent, frames_held};
 pub use news::{Item, News, TrackedNews, Transition};
-pub use plan::{UnitPlan, floating, plans, stations, virtual_macs};
+pub use plan::{UnitPlan, floating, plans, stations, unaccepted, virtual_macs};
 pub use watch::{Watched, watched};
 
 use crate::{clock::Clock, worker::Gauge};
 use anyhow::{Context as _, Result};
+use carriers::Carriers;
 use dpdk::{Eal, Mempool};
 use engine::{AddressWatch, Neighbourhood, Roles};
 use std::{
@@ -101,6 +104,7 @@ pub struct Takeover {
     thread: Option<JoinHandle<()>>,
     /// Runs scripts and reads files, if any are tracked.
     watchers: Option<Watchers>,
+    carriers: Option<Carriers>,
 }
 
 impl Takeover {
@@ -119,6 +123,7 @@ impl Takeover {
             news: News::new().context("cannot make the takeover thread's bell")?,
             thread: None,
             watchers: None,
+            carriers: None,
         };
         if plans.is_empty() {
             return Ok(takeover);
@@ -168,24 +173,22 @@ impl Takeover {
         }
     }
 
-    /// An interface's carrier, for those who track it.
-    pub fn interface(&self, name: &str, up: bool) {
-        let finding = match up {
-            true => Finding::Up,
-            false => Finding::Down("no carrier".into()),
-        };
-        self.found(TrackerKind::Interface, name, finding);
+    /// Looks at the carriers of these ports from now on.
+    pub fn watch_carriers(&mut self, cables: Vec<Cable>) {
+        match &self.carriers {
+            Some(carriers) => carriers.follow(cables),
+            None if self.thread.is_none() => {}
+            None => match Carriers::start(self.desk.clone(), cables) {
+                Ok(carriers) => self.carriers = Some(carriers),
+                Err(error) => tracing::error!("no carrier is looked at: {error:#}"),
+            },
+        }
     }
 
     /// What was found of something that is tracked.
     pub fn found(&self, kind: TrackerKind, name: &str, finding: Finding) {
         let name = name.to_owned();
         self.ask(Request::Found(Tracker { kind, name }, finding));
-    }
-
-    /// A port's carrier, as often as it is known.
-    pub fn carrier(&self, port: types::PortId, up: bool) {
-        self.ask(Request::Carrier(port, up));
     }
 
     /// Gives up the unit that has the instance or group `name`: `Ok` with the names of what moves, or why not.
@@ -280,6 +283,7 @@ impl Takeover {
 impl Drop for Takeover {
     fn drop(&mut self) {
         self.watchers = None;
+        self.carriers = None;
         self.ask(Request::Stop);
         if let Some(thread) = self.thread.take() {
             // A panic there has ended the process already.

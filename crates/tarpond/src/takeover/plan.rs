@@ -181,6 +181,13 @@ pub fn floating(config: &Config) -> Vec<(IpAddr, u8)> {
         .collect()
 }
 
+/// Virtual addresses for which only what is for a service is taken.
+#[must_use]
+pub fn unaccepted(config: &Config) -> Vec<IpAddr> {
+    let refusing = config.vrrp.iter().filter(|v| !v.accept);
+    refusing.flat_map(Vrrp::addresses).collect()
+}
+
 /// Peers whose MACs must be known.
 #[must_use]
 pub fn stations(config: &Config) -> Vec<(InterfaceId, IpAddr)> {
