@@ -27,7 +27,15 @@ pub fn cases() -> Vec<Case> {
             "version_2_with_a_password",
             Peer {
                 version: 2,
-                password: true,
+                authentication: Some("PASS"),
+                ..Peer::V3
+            },
+        ),
+        (
+            "version_2_with_an_authentication_header",
+            Peer {
+                version: 2,
+                authentication: Some("AH"),
                 ..Peer::V3
             },
         ),
@@ -270,7 +278,8 @@ pub struct Peer {
     pub version: u8,
     pub unicast: bool,
     pub six: bool,
-    pub password: bool,
+    /// keepalived's `auth_type`.
+    pub authentication: Option<&'static str>,
 }
 
 impl Peer {
@@ -278,7 +287,7 @@ impl Peer {
         version: 3,
         unicast: false,
         six: false,
-        password: false,
+        authentication: None,
     };
 
     pub const fn address(self) -> &'static str {
@@ -288,15 +297,13 @@ impl Peer {
     /// The director's file, one arm and no services: what moves is an address that answers echo requests.
     pub fn tarpon(self, lab: &Lab, priority: u8) -> String {
         let name = NODES[0];
-        let more = [
-            (self.unicast, "unicast_peer = [\"198.51.100.3\"]\n"),
-            (self.password, "auth_pass = \"secret\"\n"),
-        ];
-        let more: String = more
-            .into_iter()
-            .filter(|(on, _)| *on)
-            .map(|(_, t)| t)
-            .collect();
+        let mut more = String::new();
+        if self.unicast {
+            more += "unicast_peer = [\"198.51.100.3\"]\n";
+        }
+        if let Some(kind) = self.authentication.map(str::to_lowercase) {
+            more += &format!("auth_pass = \"secret\"\nauth_type = \"{kind}\"\n");
+        }
         format!(
             "[director]\nname = \"{name}\"\nsocket = \"{}\"\nfile_prefix = \"{}\"\nmemory_mb = 256\nconnections = 100_000\nconnections6 = 10_000\n\n\
              [[port]]\nname = \"wan\"\ndevice = \"net_af_packet0,iface=wan,qpairs=1,blocksz=65536,framesz=2048,framecnt=4096\"\nqueues = 1\n\
@@ -312,21 +319,13 @@ impl Peer {
     }
 
     fn keepalived(self, priority: u8, lines: &str) -> String {
-        let more = [
-            (
-                self.unicast,
-                "unicast_src_ip 198.51.100.3\nunicast_peer {\n198.51.100.2\n}\n",
-            ),
-            (
-                self.password,
-                "authentication {\nauth_type PASS\nauth_pass secret\n}\n",
-            ),
-        ];
-        let more: String = more
-            .into_iter()
-            .filter(|(on, _)| *on)
-            .map(|(_, t)| t)
-            .collect();
+        let mut more = String::new();
+        if self.unicast {
+            more += "unicast_src_ip 198.51.100.3\nunicast_peer {\n198.51.100.2\n}\n";
+        }
+        if let Some(kind) = self.authentication {
+            more += &format!("authentication {{\nauth_type {kind}\nauth_pass secret\n}}\n");
+        }
         format!(
             "global_defs {{\nvrrp_version {}\n}}\nvrrp_instance public {{\nstate BACKUP\ninterface wan\nvirtual_router_id 10\npriority {priority}\n\
              advert_int {}\n{lines}{more}virtual_ipaddress {{\n{}\n}}\n}}\n",

@@ -333,6 +333,7 @@ fn vrrp(changes: &mut Changes, old: &[Vrrp], new: &[Vrrp]) {
                     format!("{} {} -> {}", of("auth_pass"), there(a), there(b)),
                 );
             }
+            changes.value(e, &of("auth_type"), a.auth_type, b.auth_type);
             changes.value(
                 e,
                 &of("v3_checksum_as_v2"),

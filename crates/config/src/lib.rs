@@ -50,5 +50,5 @@ pub use track::{
 pub use twin::{Conflict, Push, Twin, conflict, fingerprint};
 pub use types::ServiceKey;
 
-pub use vrrp::{MAX_UNITS as MAX_VRRP_UNITS, Vrrp};
+pub use vrrp::{AuthType, MAX_UNITS as MAX_VRRP_UNITS, Vrrp};
 pub use write_health::line as check_line;

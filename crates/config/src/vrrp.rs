@@ -1,7 +1,8 @@
 //! Virtual routers: which addresses move between directors, and by which rules. Keys are named as keepalived names them.
 
 use crate::{Config, Track};
-use std::net::IpAddr;
+use serde::Serialize;
+use std::{fmt, net::IpAddr};
 use types::MacAddr;
 
 /// Groups and instances by themselves there can be, together.
@@ -34,6 +35,8 @@ pub struct Vrrp {
     pub unicast_peer: Vec<IpAddr>,
     /// Version 2's password.
     pub auth_pass: Option<String>,
+    /// What is done with it.
+    pub auth_type: AuthType,
     /// Version 3's checksum over IPv4 is over the message only.
     pub v3_checksum_as_v2: bool,
     /// The virtual router has a MAC of its own, which moves with the addresses.
@@ -60,6 +63,26 @@ pub struct Vrrp {
     pub garp_master_refresh: u32,
 }
 
+/// What version 2's password is for, in keepalived's words.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AuthType {
+    /// It stands in every advertisement.
+    #[default]
+    Pass,
+    /// It is the key of an authentication header around every advertisement.
+    Ah,
+}
+
+impl fmt::Display for AuthType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Pass => "pass",
+            Self::Ah => "ah",
+        })
+    }
+}
+
 impl Vrrp {
     /// Version 3 with priority 100, preempting, an advertisement a second, and no addresses yet: what is not written in the file.
     #[must_use]
@@ -77,6 +100,7 @@ impl Vrrp {
             virtual_ipaddress_excluded: Vec::new(),
             unicast_peer: Vec::new(),
             auth_pass: None,
+            auth_type: AuthType::Pass,
             v3_checksum_as_v2: false,
             use_vmac: false,
             accept: true,

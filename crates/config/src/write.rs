@@ -1,7 +1,7 @@
 //! A configuration as a file, to be read again.
 
 use crate::{
-    Access, Config, Cores, HostTap, MarkRule, Netmask, Port, PortRange, Server, Service,
+    Access, AuthType, Config, Cores, HostTap, MarkRule, Netmask, Port, PortRange, Server, Service,
     ServiceKey, Settings, Sync, Track, Vrrp,
     write_health::{check, seconds},
     write_limits::{CookiesValue, cookies},
@@ -229,6 +229,8 @@ struct VrrpTable<'c> {
     unicast_peer: &'c [IpAddr],
     #[serde(skip_serializing_if = "Option::is_none")]
     auth_pass: Option<&'c str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    auth_type: Option<AuthType>,
     v3_checksum_as_v2: bool,
     use_vmac: bool,
     accept: bool,
@@ -525,6 +527,7 @@ fn vrrp(v: &Vrrp) -> VrrpTable<'_> {
         virtual_ipaddress_excluded: &v.virtual_ipaddress_excluded,
         unicast_peer: &v.unicast_peer,
         auth_pass: v.auth_pass.as_deref(),
+        auth_type: v.auth_pass.as_ref().map(|_| v.auth_type),
         v3_checksum_as_v2: v.v3_checksum_as_v2,
         use_vmac: v.use_vmac,
         accept: v.accept,

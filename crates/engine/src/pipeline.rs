@@ -294,7 +294,7 @@ pub(crate) fn retry<F: Frame, O: Output<F>>(cx: &mut Context<'_, F, O>) {
 /// An IP packet that cannot be of a connection.
 #[cold]
 pub(crate) fn other<F: Frame, O: Output<F>>(cx: &mut Context<'_, F, O>, frame: F, packet: &Packet) {
-    if packet.protocol == protocol::VRRP && cx.snapshot.floating.any() {
+    if cx.snapshot.floating.any() && is_advertisement(&frame, packet) {
         if let Some(interface) = cx.snapshot.net.interface(packet.interface) {
             let port = interface.port;
             cx.advertisement(port, frame);
@@ -320,6 +320,16 @@ pub(crate) fn other<F: Frame, O: Output<F>>(cx: &mut Context<'_, F, O>, frame: F
         lvs::stray(cx, frame, packet);
     } else {
         not_ours(cx, frame, packet);
+    }
+}
+
+/// Whether this is VRRP, with or without an authentication header around it.
+fn is_advertisement<F: Frame>(frame: &F, packet: &Packet) -> bool {
+    match packet.protocol {
+        protocol::VRRP => true,
+        // Its first byte is the protocol inside.
+        protocol::AH => frame.head().get(usize::from(packet.l4)) == Some(&protocol::VRRP),
+        _ => false,
     }
 }
 

@@ -10,7 +10,7 @@ use crate::{
     tree::Statement,
     value::{flag, parsed},
 };
-use config::Vrrp;
+use config::{AuthType, Vrrp};
 use std::{collections::BTreeMap, net::IpAddr};
 
 /// Bytes of a password that count (RFC 2338).
@@ -239,6 +239,7 @@ impl Routers {
             );
         }
         if made.version == 3 && made.auth_pass.take().is_some() {
+            made.auth_type = AuthType::Pass;
             notes.mapped(
                 statement,
                 "version 3 has no passwords: `authentication` is left out, as keepalived does",
@@ -447,7 +448,11 @@ fn authentication(inner: &Statement, made: &mut Vrrp, notes: &mut Notes) {
     for word in inner.inner() {
         match (word.keyword(), word.argument(0)) {
             ("auth_type", Some("PASS")) => notes.exact(word),
-            ("auth_type", _) => notes.unsupported(word, "only PASS"),
+            ("auth_type", Some("AH")) => {
+                made.auth_type = AuthType::Ah;
+                notes.exact(word);
+            }
+            ("auth_type", _) => notes.unsupported(word, "there are PASS and AH"),
             ("auth_pass", Some(text)) => {
                 made.auth_pass = Some(text.chars().take(PASSWORD).collect());
                 match text.chars().count() > PASSWORD {

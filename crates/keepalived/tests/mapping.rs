@@ -1,5 +1,6 @@
 //! What a file comes to: services, checks with keepalived's defaults, and what is said of each word.
 
+use config::AuthType;
 use health::{Kind, OnFailure};
 use keepalived::{Class, Import, NoIncludes, read};
 use proptest::prelude::*;
@@ -192,6 +193,25 @@ fn what_is_not_done_is_named_with_its_place() {
     // track_process and the process.
     assert_eq!(counts[&Class::Unsupported], 2, "{unsupported:#?}");
     assert!(import.coverage_percent() > 90 && import.coverage_percent() < 100);
+}
+
+#[test]
+fn authentication_headers_are_version_2s() {
+    let instance = |version| {
+        format!(
+            "vrrp_instance A {{\n version {version}\n interface eth0\n virtual_router_id 51\n authentication {{\n auth_type AH\n \
+             auth_pass secret\n }}\n virtual_ipaddress {{\n 192.0.2.10\n }}\n}}\n"
+        )
+    };
+    for (version, pass, kind) in [(2, Some("secret"), AuthType::Ah), (3, None, AuthType::Pass)] {
+        let import = import(&instance(version));
+        assert_eq!(lines(&import, Class::Wrong), Vec::<String>::new());
+        assert_eq!(lines(&import, Class::Unsupported), Vec::<String>::new());
+        let [made] = import.vrrp.as_slice() else {
+            panic!("one");
+        };
+        assert_eq!((made.auth_pass.as_deref(), made.auth_type), (pass, kind));
+    }
 }
 
 #[test]

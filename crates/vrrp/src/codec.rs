@@ -41,7 +41,7 @@ pub enum Checksum {
     MessageOnly,
 }
 
-/// Version 2's authentication. Neither keeps out anybody who can listen; a password tells two sets of directors apart that
+/// Version 2's authentication. A password keeps out nobody who can listen; it tells two sets of directors apart that
 /// were given the same id by mistake.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Authentication {
@@ -50,17 +50,35 @@ pub enum Authentication {
     None,
     /// A password of at most eight bytes, in the clear (keepalived's `auth_type PASS`).
     Password([u8; 8]),
+    /// An authentication header around the packet (keepalived's `auth_type AH`, [`crate::Seal`]): it keeps out who does not know the
+    /// key, until he repeats what he heard.
+    Header,
 }
 
 impl Authentication {
     /// The password's first eight bytes, as keepalived takes them.
     #[must_use]
     pub fn password(text: &str) -> Self {
+        Self::Password(Self::key(text))
+    }
+
+    /// Those eight bytes.
+    #[must_use]
+    pub fn key(text: &str) -> [u8; 8] {
         let mut bytes = [0; 8];
         for (to, from) in bytes.iter_mut().zip(text.bytes()) {
             *to = from;
         }
-        Self::Password(bytes)
+        bytes
+    }
+
+    /// As it stands in the message (RFC 2338 5.3.6).
+    const fn number(self) -> u8 {
+        match self {
+            Self::None => 0,
+            Self::Password(_) => 1,
+            Self::Header => 2,
+        }
     }
 }
 
@@ -127,6 +145,7 @@ impl Advertisement {
                 let authentication = match high {
                     0 => Authentication::None,
                     1 => Authentication::Password(*data),
+                    2 => Authentication::Header,
                     other => return Err(ParseError::AuthenticationType(other)),
                 };
                 (Interval::of_seconds(low), authentication)
@@ -153,7 +172,7 @@ impl Advertisement {
         let count = self.addresses.len().min(255);
         let time = match (self.version, self.authentication) {
             (Version::V2, authentication) => [
-                u8::from(authentication != Authentication::None),
+                authentication.number(),
                 u8::try_from(self.interval.centiseconds().div_ceil(100)).unwrap_or(u8::MAX),
             ],
             (Version::V3, _) => self
@@ -180,7 +199,7 @@ impl Advertisement {
         }
         if self.version == Version::V2 {
             bytes.extend(match self.authentication {
-                Authentication::None => [0; AUTHENTICATION],
+                Authentication::None | Authentication::Header => [0; AUTHENTICATION],
                 Authentication::Password(data) => data,
             });
         }

@@ -52,7 +52,10 @@ pub enum ParseError {
     /// An interval of 0.
     #[error("its interval is 0")]
     Interval,
-    /// A kind of authentication that is not spoken here: AH, or an unknown one.
+    /// It says that it has an authentication header, and has none.
+    #[error("the authentication header it speaks of is not there")]
+    Unsealed,
+    /// An unknown kind of authentication.
     #[error("authentication of type {0} is not supported")]
     AuthenticationType(u8),
 }
@@ -74,6 +77,7 @@ impl ParseError {
             Self::NoAddresses | Self::Length { .. } => "length",
             Self::Checksum => "checksum",
             Self::Interval => "interval",
+            Self::Unsealed => "unsealed",
             Self::AuthenticationType(_) => "authentication_type",
         }
     }

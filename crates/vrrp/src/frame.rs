@@ -1,6 +1,9 @@
 //! Whole Ethernet frames: advertisements in and out, gratuitous ARP and unsolicited neighbour advertisements out.
 
-use crate::{Advertisement, Checksum, GROUP4, GROUP6, PROTOCOL, ParseError, TTL};
+use crate::{
+    Advertisement, Authentication, Checksum, GROUP4, GROUP6, PROTOCOL, ParseError, TTL,
+    seal::{self, Seal},
+};
 use std::net::{IpAddr, Ipv6Addr};
 use types::{MacAddr, VlanId};
 use wire::{
@@ -30,6 +33,8 @@ pub struct Received {
     pub destination: IpAddr,
     /// The 802.1Q tag in the bytes, if there is one.
     pub vlan: Option<u16>,
+    /// The authentication header around it, if there is one; nobody has looked yet whose it is.
+    pub seal: Option<Seal>,
     /// What it says.
     pub advertisement: Advertisement,
 }
@@ -51,28 +56,33 @@ impl Received {
             ethertype = tag.ethertype.get();
             body = behind;
         }
-        let (source, destination, message) = match ethertype {
+        let ((source, destination, message), seal) = match ethertype {
             ethernet::IPV4 => inside4(body)?,
-            ethernet::IPV6 => inside6(body)?,
+            ethernet::IPV6 => (inside6(body)?, None),
             _ => return Err(ParseError::NotVrrp),
         };
         if source.is_unspecified() || source.is_multicast() || source.is_loopback() {
             return Err(ParseError::Source(source));
         }
+        let advertisement = Advertisement::parse(message, source, destination)?;
+        if advertisement.authentication == Authentication::Header && seal.is_none() {
+            return Err(ParseError::Unsealed);
+        }
         Ok(Self {
             source,
             destination,
             vlan,
-            advertisement: Advertisement::parse(message, source, destination)?,
+            seal,
+            advertisement,
         })
     }
 }
 
 type Inside<'a> = (IpAddr, IpAddr, &'a [u8]);
 
-fn inside4(body: &[u8]) -> Result<Inside<'_>, ParseError> {
+fn inside4(body: &[u8]) -> Result<(Inside<'_>, Option<Seal>), ParseError> {
     let (ip, _) = Ipv4::ref_from_prefix(body).map_err(|_| ParseError::Truncated)?;
-    if ip.protocol != PROTOCOL {
+    if !matches!(ip.protocol, PROTOCOL | protocol::AH) {
         return Err(ParseError::NotVrrp);
     }
     let (header, total) = (ip.header_len(), usize::from(ip.total_len.get()));
@@ -92,12 +102,20 @@ fn inside4(body: &[u8]) -> Result<Inside<'_>, ParseError> {
     if ip.ttl != TTL {
         return Err(ParseError::Ttl(ip.ttl));
     }
+    let (message, seal) = if ip.protocol == protocol::AH {
+        let seal = Seal::parse(packet, header).ok_or(ParseError::NotVrrp)?;
+        let message = message.get(seal::LEN..).ok_or(ParseError::Truncated)?;
+        (message, Some(seal))
+    } else {
+        (message, None)
+    };
     let ends = (ip.source.get(), ip.destination.get());
-    Ok((
+    let inside = (
         std::net::Ipv4Addr::from_bits(ends.0).into(),
         std::net::Ipv4Addr::from_bits(ends.1).into(),
         message,
-    ))
+    );
+    Ok((inside, seal))
 }
 
 fn inside6(body: &[u8]) -> Result<Inside<'_>, ParseError> {

@@ -6,7 +6,7 @@ use super::{
     reach::Reach,
     repeated,
 };
-use crate::{Config, Vrrp, vrrp::MAX_UNITS};
+use crate::{AuthType, Config, Vrrp, vrrp::MAX_UNITS};
 use std::{collections::BTreeMap, net::IpAddr};
 use types::ForwardingMethod;
 
@@ -156,6 +156,13 @@ fn each(index: usize, instance: &Vrrp, problems: &mut Problems) {
                 "leave it out, or write version = 2",
             );
         }
+    }
+    if instance.auth_type == AuthType::Ah && instance.auth_pass.is_none() {
+        problems.add(
+            at("auth_type"),
+            "an authentication header needs a key",
+            "write auth_pass, the same on all directors",
+        );
     }
     if instance.v3_checksum_as_v2 && (instance.version == 2 || six) {
         problems.add(

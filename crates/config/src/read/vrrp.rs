@@ -6,7 +6,7 @@ use super::{
     value::{flag, integer, text},
 };
 use crate::{
-    Vrrp,
+    AuthType, Vrrp,
     track::{MOST_FILE_WEIGHT, MOST_WEIGHT},
 };
 use std::net::IpAddr;
@@ -67,6 +67,13 @@ pub(super) fn instance(reader: &mut Reader, section: &mut Section<'_>) -> Option
             fits.then_some(text).ok_or(None)
         },
     );
+    let auth_type = section.get(reader, "auth_type", "\"pass\" or \"ah\"", |v| {
+        match text(v)?.as_str() {
+            "pass" => Ok(AuthType::Pass),
+            "ah" => Ok(AuthType::Ah),
+            _ => Err(None),
+        }
+    });
     let v3_checksum_as_v2 = section.get(reader, "v3_checksum_as_v2", "true or false", flag);
     let use_vmac = section.get(reader, "use_vmac", "true or false", flag);
     let accept = section.get(reader, "accept", "true or false", flag);
@@ -101,6 +108,7 @@ pub(super) fn instance(reader: &mut Reader, section: &mut Section<'_>) -> Option
         virtual_ipaddress_excluded: excluded.unwrap_or_default(),
         unicast_peer: unicast_peer.unwrap_or_default(),
         auth_pass,
+        auth_type: auth_type.unwrap_or(unsaid.auth_type),
         v3_checksum_as_v2: v3_checksum_as_v2.unwrap_or(unsaid.v3_checksum_as_v2),
         use_vmac: use_vmac.unwrap_or(unsaid.use_vmac),
         accept: accept.unwrap_or(unsaid.accept),

@@ -1,7 +1,7 @@
 //! From the configuration's words to units of VRRP.
 
 use crate::desired::{PortFacts, interface_id};
-use config::{Config, TrackGateway, TrackedBy, Vrrp};
+use config::{AuthType, Config, TrackGateway, TrackedBy, Vrrp};
 use engine::model::VirtualMac;
 use std::{
     net::{IpAddr, Ipv6Addr},
@@ -74,6 +74,8 @@ pub struct MemberPlan {
     pub virtual_mac: Option<MacAddr>,
     /// What it is told to be.
     pub settings: MemberSettings,
+    /// The key of the authentication header around its advertisements.
+    pub key: Option<[u8; 8]>,
     /// Over what its checksum is.
     pub checksum: Checksum,
     /// Whom it tells, if not the group.
@@ -339,10 +341,15 @@ fn member(v: &Vrrp, places: &[(&str, Place<'_>)]) -> Option<MemberPlan> {
             interval: Interval::of_centiseconds(u16::try_from(v.advert_int_ms / 10).ok()?)?,
             source,
             addresses: v.virtual_ipaddress.clone(),
-            authentication: match &v.auth_pass {
-                Some(text) => Authentication::password(text),
-                None => Authentication::None,
+            authentication: match (&v.auth_pass, v.auth_type) {
+                (Some(text), AuthType::Pass) => Authentication::password(text),
+                (Some(_), AuthType::Ah) => Authentication::Header,
+                (None, _) => Authentication::None,
             },
+        },
+        key: match (&v.auth_pass, v.auth_type) {
+            (Some(text), AuthType::Ah) => Some(Authentication::key(text)),
+            _ => None,
         },
         checksum: if v.v3_checksum_as_v2 {
             Checksum::MessageOnly

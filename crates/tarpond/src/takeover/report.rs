@@ -2,7 +2,7 @@
 
 use super::{UnitPlan, thread::Handover};
 use std::{collections::BTreeMap, time::Duration};
-use vrrp::{Announcer, Finding, Meaning, State, Tracked, Trackers, Unit};
+use vrrp::{Announcer, Finding, Meaning, Received, State, Tracked, Trackers, Unit};
 
 /// Frames that could not be sent or read, by unit.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +27,38 @@ pub struct Live {
     pub handover: Option<Handover>,
     /// What went wrong.
     pub losses: Losses,
+    /// By member, the sequence number last sent or heard in an authentication header.
+    pub sequences: Vec<Option<u32>>,
+}
+
+impl Live {
+    /// Whether a member may take what it received for authentic; else what is wrong with it.
+    pub fn authenticate(&mut self, member: usize, received: &Received) -> Result<(), &'static str> {
+        let key = self.plan.members.get(member).and_then(|m| m.key);
+        // Where only one of the two is there, both ends are told different things: see `mismatched`.
+        let (Some(key), Some(seal)) = (key, &received.seal) else {
+            return Ok(());
+        };
+        if !seal.is_by(&key) {
+            return Err("key");
+        }
+        let last = self.sequences.get_mut(member).ok_or("key")?;
+        match *last {
+            Some(last) if seal.sequence.wrapping_sub(last).cast_signed() <= 0 => Err("repeated"),
+            _ => {
+                *last = Some(seal.sequence);
+                Ok(())
+            }
+        }
+    }
+
+    /// The sequence number of what a member says next.
+    pub fn next_sequence(&mut self, member: usize) -> u32 {
+        let Some(last) = self.sequences.get_mut(member) else {
+            return 0;
+        };
+        *last.insert(last.unwrap_or(0).wrapping_add(1))
+    }
 }
 
 /// How the instances are. `wrong`: advertisements that were none, by the mistake's name.

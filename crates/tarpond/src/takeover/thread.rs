@@ -22,7 +22,7 @@ use std::{
 use types::{PortId, Tick};
 use vrrp::{
     Action, Announcer, MemberSettings, Preemption, RELEASE, Received, State, Trackers, Unit,
-    advertisement, announcements,
+    advertisement, announcements, sealed,
 };
 use wire::Frame as _;
 
@@ -86,6 +86,7 @@ impl Thread {
                 announcer: Announcer::new(plan.repetition, plan.announced.len()),
                 handover: None,
                 losses: Default::default(),
+                sequences: vec![None; plan.members.len()],
                 plan,
             })
             .collect();
@@ -191,17 +192,17 @@ impl Thread {
             drop(frame);
             match Received::parse(&bytes) {
                 Ok(received) => self.hear(now, port, &received, changed),
-                Err(error) => {
-                    let count = self.wrong.entry(error.name()).or_default();
-                    *count += 1;
-                    if *count == 1 {
-                        tracing::warn!(
-                            "an advertisement came in on port {} that is none: {error}",
-                            port.0
-                        );
-                    }
-                }
+                Err(error) => self.count_wrong(error.name(), port, &error),
             }
+        }
+    }
+
+    fn count_wrong(&mut self, name: &'static str, port: PortId, what: &dyn std::fmt::Display) {
+        let count = self.wrong.entry(name).or_default();
+        *count += 1;
+        if *count == 1 {
+            let port = port.0;
+            tracing::warn!("an advertisement came in on port {port} that is none: {what}");
         }
     }
 
@@ -225,6 +226,15 @@ impl Thread {
                     && (m.peers.is_empty() || m.peers.contains(source))
             });
             if let Some(member) = member {
+                let live = self.units.get_mut(number);
+                if let Some(Err(wrong)) = live.map(|live| live.authenticate(member, received)) {
+                    self.count_wrong(
+                        wrong,
+                        port,
+                        &"its authentication header is not of this key, or is repeated",
+                    );
+                    return;
+                }
                 self.step(number, now, changed, |unit, actions| {
                     unit.receive(now, member, *source, advertisement, actions);
                 });
@@ -406,6 +416,7 @@ impl Thread {
         let Some(live) = self.units.get_mut(number) else {
             return;
         };
+        let sequence = live.next_sequence(member);
         let (Some(plan), Some(state)) = (
             live.plan.members.get(member),
             live.unit.members().get(member),
@@ -414,7 +425,14 @@ impl Thread {
         };
         let message = state.advertisement(priority);
         let source = state.settings().source;
-        let send = |to| advertisement(plan.link, source, to, &message, plan.checksum);
+        let seal = plan.key.map(|key| (key, sequence));
+        let send = |to| {
+            let frame = advertisement(plan.link, source, to, &message, plan.checksum);
+            match seal {
+                Some((key, sequence)) => sealed(&frame, &key, sequence),
+                None => frame,
+            }
+        };
         if plan.peers.is_empty() {
             let sent = self.tools.send(plan.port, &send(None), until);
             live.losses.unsent += u64::from(!sent);
