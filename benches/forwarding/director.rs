@@ -112,6 +112,10 @@ impl Lvs {
             ..Capacity::default()
         };
         let mut director = Director::new(capacity, [0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210])?;
+        ensure!(
+            director.populate(),
+            "the kernel has no memory for {room} connections"
+        );
         let mistakes =
             |errors: Vec<engine::ModelError>| anyhow!("the engine refuses the service: {errors:?}");
         director.apply(Tick(0), &desired(path)?).map_err(mistakes)?;

@@ -16,8 +16,8 @@ use wire::tcp;
 const LATER: Duration = Duration::from_secs(2 * 86_400);
 /// Longer than TIME_WAIT, much shorter than an established connection's timeout.
 const TIME_WAIT_OVER: Duration = Duration::from_secs(200);
-/// Virtual milliseconds in which everything past its time must be gone.
-const PATIENCE: u32 = 200_000;
+/// Virtual milliseconds in which everything past its time must be gone, beside one for every fifty connections.
+const PATIENCE: u32 = 10_000;
 
 /// Lives a second and core, of `lives` connections that are opened, acknowledged, closed from both sides and expired, six packets
 /// each, beside `resident` that stand. The clocks of making the packets are taken off.
@@ -120,6 +120,7 @@ struct Sweep {
 
 /// Lets `later` go by at once, then calls the clockwork every virtual millisecond until `left` connections are left.
 fn sweep(lvs: &mut Lvs, later: Duration, left: u32) -> Result<Sweep> {
+    let patience = PATIENCE + u32::try_from(lvs.seen()?.connections / 50)?;
     let lane = lvs.lanes.first_mut().context("no worker")?;
     lane.jump(later);
     let mut swept = Sweep {
@@ -143,6 +144,6 @@ fn sweep(lvs: &mut Lvs, later: Duration, left: u32) -> Result<Sweep> {
             swept.worst = times.get(at).copied().unwrap_or_default();
             return Ok(swept);
         }
-        ensure!(swept.calls < PATIENCE, "connections past their time stay");
+        ensure!(swept.calls < patience, "connections past their time stay");
     }
 }

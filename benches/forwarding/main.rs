@@ -22,6 +22,7 @@ mod marks;
 mod measure;
 mod options;
 mod path;
+mod plot;
 mod readme;
 mod report;
 mod run;

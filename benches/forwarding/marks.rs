@@ -15,8 +15,8 @@ use types::{ForwardingMethod, Mark, Protocol};
 const RULES: u16 = 10_000;
 /// Connections that stand.
 const STANDING: u32 = 10_000;
-/// First packets in a window.
-const NEW: u32 = 2_000;
+/// First packets in a window: enough that what the other director has pushed out of the caches is soon back.
+const NEW: u32 = 10_000;
 const PATH: Path = Path {
     method: ForwardingMethod::Masq,
     protocol: Protocol::Udp,

@@ -5,7 +5,7 @@ use anyhow::{Context, Result, bail, ensure};
 use std::{env, time::Duration};
 
 /// What `--help` says.
-pub const HELP: &str = "cargo bench --bench forwarding -- [--pairs N] [--window-ms N] [--core N] [--flows N,N...] [--paths TEXT] [--skip-testpmd] [--instructions] [--gate FILE [--accept]] [--memory MB] [--report [--quick] [--json FILE]] [--readme JSON]
+pub const HELP: &str = "cargo bench --bench forwarding -- [--pairs N] [--window-ms N] [--core N] [--flows N,N...] [--paths TEXT] [--skip-testpmd] [--instructions] [--gate FILE [--accept]] [--memory MB] [--report [--quick] [--only PARTS] [--json FILE] [--plot SVG]] [--readme JSON]
   --pairs N         pairs of windows for each comparison (default 40, at least 10)
   --window-ms N     length of a window (default 50; testpmd's are 300)
   --core N          the core to measure on (default: the last)
@@ -18,8 +18,13 @@ pub const HELP: &str = "cargo bench --bench forwarding -- [--pairs N] [--window-
   --memory MB       DPDK's memory (default 128)
   --report          everything scripts/bench measures, and the table of goals
   --quick           with --report: in about three minutes
+  --only PARTS      with --report: of grid, lives, ageing, change, marks, latency only these, separated by commas
   --json FILE       with --report: write the figures
+  --plot SVG        with --report: draw clocks against the size of the table, with other balancers' curves
   --readme JSON     write the performance section of ./README.md from such a file";
+
+/// What `--report` measures.
+pub const PARTS: [&str; 6] = ["grid", "lives", "ageing", "change", "marks", "latency"];
 
 /// How to measure.
 pub struct Options {
@@ -42,8 +47,12 @@ pub struct Options {
     pub report: bool,
     /// In less time.
     pub quick: bool,
+    /// What of [`PARTS`].
+    pub only: Vec<String>,
     /// Where the figures go.
     pub json: Option<String>,
+    /// Where the drawing goes.
+    pub plot: Option<String>,
     /// The figures to write into the README.
     pub readme: Option<String>,
 }
@@ -70,7 +79,9 @@ impl Options {
             accept: false,
             report: false,
             quick: false,
+            only: PARTS.map(str::to_owned).to_vec(),
             json: None,
+            plot: None,
             readme: None,
         };
         let mut arguments = env::args().skip(1);
@@ -105,6 +116,8 @@ impl Options {
                 "--accept" => options.accept = true,
                 "--report" => options.report = true,
                 "--quick" => options.quick = true,
+                "--only" => options.only = value()?.split(',').map(str::to_owned).collect(),
+                "--plot" => options.plot = Some(value()?),
                 "--json" => options.json = Some(value()?),
                 "--readme" => options.readme = Some(value()?),
                 "--skip-testpmd" => options.calibrate = false,
@@ -113,11 +126,23 @@ impl Options {
             }
         }
         ensure!(!options.paths.is_empty(), "--paths fits no path");
+        let odd = options.only.iter().find(|p| !PARTS.contains(&p.as_str()));
+        ensure!(
+            odd.is_none(),
+            "--only {}: there are {}",
+            odd.map_or("", String::as_str),
+            PARTS.join(", ")
+        );
         ensure!(
             options.windows.pairs >= 10,
             "--pairs {}: at least 10",
             options.windows.pairs
         );
         Ok(Some(options))
+    }
+
+    /// Whether a part of the report is wanted.
+    pub fn wants(&self, part: &str) -> bool {
+        self.only.iter().any(|p| p == part)
     }
 }

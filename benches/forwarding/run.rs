@@ -8,7 +8,8 @@ use crate::{
     latency, lives, marks,
     measure::{Load, Windows},
     options::Options,
-    report::{Calibration, Machine, Report, number, tenth},
+    plot,
+    report::{Ageing, Calibration, ConfigChange, Latency, Machine, Marks, Report, number, tenth},
 };
 use anyhow::{Context, Result};
 use core_affinity::CoreId;
@@ -60,52 +61,30 @@ pub fn run(
         cores: cores.to_vec(),
         memory,
     };
-    println!(
-        "grid: clocks a packet over macswap's, {} pairs of windows each",
-        grid.windows.pairs
-    );
-    let rows = grid.run(eal, bed)?;
-    let largest = if options.quick { 1_000_000 } else { 10_000_000 };
-    let room = u32::try_from(memory / 100).unwrap_or(u32::MAX);
-    let resident = largest.min(room / 2);
-    println!("full TCP lives (six packets, and expiry) beside {resident} connections");
-    let lives = lives::per_second(resident, resident / 5, &bed.pool())?;
-    println!("  {} a second and core", number(lives));
-    println!("{resident} connections past their time at once");
-    let ageing = lives::ageing(resident, &bed.pool())?;
-    println!(
-        "  gone after {} s of clockwork every millisecond; worst call {} us, {} % of a core",
-        ageing.seconds, ageing.worst_us, ageing.cpu_share
-    );
-    println!("configuration changed under load, a service of 1000 servers, Maglev hashing");
+    let rows = if options.wants("grid") {
+        println!(
+            "grid: clocks a packet over macswap's, {} pairs of windows each",
+            grid.windows.pairs
+        );
+        grid.run(eal, bed)?
+    } else {
+        Vec::new()
+    };
+    let rest = Rest {
+        eal,
+        options,
+        memory,
+    };
     let core = *cores.first().context("no core")?;
-    let change = change::run(eal, core, bed)?;
-    println!(
-        "  in force after {} ms; worst stall {} us; {} packets lost",
-        change.visible_ms, change.worst_stall_us, change.packets_lost
-    );
-    println!("10,000 mark rules, none of them true");
-    let pairs = if options.quick { 10 } else { 20 };
-    let marks = marks::run(pairs, eal.tsc_hz(), &bed.pool())?;
-    println!(
-        "  added clocks: {} (IQR {}) where a connection stands, {} (IQR {}) for its first packet",
-        marks.added_clocks, marks.iqr, marks.first_packet_added_clocks, marks.first_packet_iqr
-    );
-    println!("latency at half load");
-    let latency = latency::run(bed, eal.tsc_hz())?;
-    println!(
-        "  added p50 {} us, p99 {} us, p99.9 {} us",
-        latency.p50, latency.p99, latency.p999
-    );
     let report = Report {
-        machine: machine(eal, cores.len(), pages, load.finish()?, calibration)?,
         rows,
-        connections_per_s: Some(lives.round()),
+        connections_per_s: rest.lives(bed)?,
         bytes_per_connection: bytes_per_connection()?,
-        ageing: Some(ageing),
-        config_change: Some(change),
-        marks: Some(marks),
-        latency_us: Some(latency),
+        ageing: rest.ageing(bed)?,
+        config_change: rest.change(bed, core)?,
+        marks: rest.marks(bed)?,
+        latency_us: rest.latency(bed)?,
+        machine: machine(eal, cores.len(), pages, load.finish()?, calibration)?,
     };
     println!("\n{}", report.goals_table());
     println!("{}", report.machine.load);
@@ -115,7 +94,93 @@ pub fn run(
         fs::write(file, text + "\n").with_context(|| format!("cannot write {file}"))?;
         println!("written: {file}");
     }
+    if let Some(file) = &options.plot {
+        fs::write(file, plot::draw(&report)).with_context(|| format!("cannot write {file}"))?;
+        println!("drawn: {file}");
+    }
     Ok(())
+}
+
+/// What is measured beside the grid, each part if it is wanted.
+struct Rest<'r> {
+    eal: &'r Eal,
+    options: &'r Options,
+    /// Bytes a table may have.
+    memory: u64,
+}
+
+impl Rest<'_> {
+    /// As many connections as memory has room for, `most` at most; a million if time is short.
+    fn resident(&self, most: u32) -> u32 {
+        let room = u32::try_from(self.memory / 100).unwrap_or(u32::MAX);
+        let most = if self.options.quick { 1_000_000 } else { most };
+        most.min(room / 2)
+    }
+
+    fn lives(&self, bed: &Bed) -> Result<Option<f64>> {
+        if !self.options.wants("lives") {
+            return Ok(None);
+        }
+        let resident = self.resident(10_000_000);
+        println!("full TCP lives (six packets, and expiry) beside {resident} connections");
+        let lives = lives::per_second(resident, resident / 5, &bed.pool())?;
+        println!("  {} a second and core", number(lives));
+        Ok(Some(lives.round()))
+    }
+
+    fn ageing(&self, bed: &Bed) -> Result<Option<Ageing>> {
+        if !self.options.wants("ageing") {
+            return Ok(None);
+        }
+        let resident = self.resident(40_000_000);
+        println!("{resident} connections past their time at once");
+        let ageing = lives::ageing(resident, &bed.pool())?;
+        println!(
+            "  gone after {} s of clockwork every millisecond; worst call {} us, {} % of a core",
+            ageing.seconds, ageing.worst_us, ageing.cpu_share
+        );
+        Ok(Some(ageing))
+    }
+
+    fn change(&self, bed: &Bed, core: CoreId) -> Result<Option<ConfigChange>> {
+        if !self.options.wants("change") {
+            return Ok(None);
+        }
+        println!("configuration changed under load, a service of 1000 servers, Maglev hashing");
+        let change = change::run(self.eal, core, bed)?;
+        println!(
+            "  in force after {} ms; worst stall {} us; {} packets lost",
+            change.visible_ms, change.worst_stall_us, change.packets_lost
+        );
+        Ok(Some(change))
+    }
+
+    fn marks(&self, bed: &Bed) -> Result<Option<Marks>> {
+        if !self.options.wants("marks") {
+            return Ok(None);
+        }
+        println!("10,000 mark rules, none of them true");
+        let pairs = if self.options.quick { 10 } else { 20 };
+        let marks = marks::run(pairs, self.eal.tsc_hz(), &bed.pool())?;
+        println!(
+            "  added clocks: {} (IQR {}) where a connection stands, {} (IQR {}) for its first packet",
+            marks.added_clocks, marks.iqr, marks.first_packet_added_clocks, marks.first_packet_iqr
+        );
+        Ok(Some(marks))
+    }
+
+    fn latency(&self, bed: &mut Bed) -> Result<Option<Latency>> {
+        if !self.options.wants("latency") {
+            return Ok(None);
+        }
+        println!("latency at half load");
+        let latency = latency::run(bed, self.eal.tsc_hz())?;
+        println!(
+            "  added p50 {} us, p99 {} us, p99.9 {} us",
+            latency.p50, latency.p99, latency.p999
+        );
+        Ok(Some(latency))
+    }
 }
 
 /// Of a table for ten million, everything in.

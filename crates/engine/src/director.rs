@@ -138,6 +138,12 @@ impl Director {
         })
     }
 
+    /// Has the kernel back the connection tables whole now, instead of page by page under the first packets that need them. False
+    /// if it cannot: then it goes on as without.
+    pub fn populate(&self) -> bool {
+        self.shared.connections4.populate() & self.shared.connections6.populate()
+    }
+
     /// The worker of that number, to be moved to its thread. `None` if there is none or it was taken already. All workers handle
     /// one kind of frame.
     pub fn worker<F: Frame + Send + 'static>(&mut self, id: WorkerId) -> Option<Worker<F>> {
