@@ -53,7 +53,9 @@ pub(crate) fn housekeeping<F: Frame, O: Output<F>>(cx: &mut Context<'_, F, O>) {
     let slots = cx.shared.neighbours.slots();
     for _ in 0..cx.local.sweep.due(cx.now, slots) {
         let slot = cx.local.sweep.next(slots);
-        if let Some(probe) = cx.shared.neighbours.tend(slot, cx.now) {
+        if cx.shared.neighbours.is_settled(slot)
+            && let Some(probe) = cx.shared.neighbours.tend(slot, cx.now)
+        {
             send_probe(cx, probe);
         }
     }

@@ -36,6 +36,9 @@ pub(crate) enum Resolved {
 #[derive(Debug)]
 pub(crate) struct NeighbourTable {
     pub(super) slots: Box<[Entry]>,
+    /// A bit for each slot that ever held a neighbour: of most, the clockwork need not touch the line. Never cleared, so that
+    /// it cannot be by mistake.
+    settled: Box<[AtomicU64]>,
     /// The farthest any entry ever lay from its home: lookups look no further.
     farthest: AtomicUsize,
     /// Taken to insert or remove.
@@ -52,6 +55,7 @@ impl NeighbourTable {
         let slots = (capacity.max(8) * 2).next_power_of_two();
         Self {
             slots: (0..slots).map(|_| Entry::free()).collect(),
+            settled: (0..slots.div_ceil(64)).map(|_| AtomicU64::new(0)).collect(),
             farthest: AtomicUsize::new(0),
             changing: AtomicBool::new(false),
             entries: AtomicUsize::new(0),
@@ -65,6 +69,10 @@ impl NeighbourTable {
     pub fn copy(&self) -> Self {
         Self {
             slots: self.slots.iter().map(Entry::copy).collect(),
+            settled: {
+                let words = self.settled.iter().map(|word| word.load(Relaxed));
+                words.map(AtomicU64::new).collect()
+            },
             farthest: AtomicUsize::new(self.farthest.load(Relaxed)),
             changing: AtomicBool::new(false),
             entries: AtomicUsize::new(self.entries.load(Relaxed)),
@@ -242,6 +250,14 @@ impl NeighbourTable {
         self.slots.len()
     }
 
+    /// Whether a slot may have something for [`NeighbourTable::tend`].
+    #[inline]
+    #[must_use]
+    pub fn is_settled(&self, slot: usize) -> bool {
+        let word = self.settled.get(slot / 64);
+        word.is_some_and(|word| word.load(Relaxed) >> (slot % 64) & 1 != 0)
+    }
+
     /// Forgets what was learned on an interface, because the interface of that number is another now. Control only.
     /// Pinned entries stay, unresolved.
     pub fn forget_interface(&self, interface: InterfaceId, now: Tick) {
@@ -339,6 +355,9 @@ impl NeighbourTable {
             let meta = entry.meta.load(Relaxed);
             if meta & PRESENT != 0 {
                 continue;
+            }
+            if let Some(word) = self.settled.get(at / 64) {
+                word.fetch_or(1 << (at % 64), Relaxed);
             }
             // A reader that meets any of the stores below must also meet the removal before them (see `matching`).
             fence(Release);

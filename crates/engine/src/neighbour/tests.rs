@@ -37,6 +37,23 @@ fn id_of(
 }
 
 #[test]
+fn whoever_is_in_a_slot_the_clockwork_looks_there() {
+    let table = table(64);
+    let settled = |table: &NeighbourTable| {
+        let slots = 0..table.slots();
+        slots.filter(|slot| table.is_settled(*slot)).count()
+    };
+    assert_eq!(settled(&table), 0);
+    for n in 0..40 {
+        let id = id_of(&table, CL, ip(n), Tick(1));
+        assert!(table.is_settled(id.0 as usize));
+        assert!(table.copy().is_settled(id.0 as usize));
+    }
+    assert_eq!(settled(&table), 40);
+    assert!(!table.is_settled(table.slots()));
+}
+
+#[test]
 fn a_neighbour_is_asked_for_once_a_second_three_times() {
     let table = table(16);
     let id = id_of(&table, CL, ip(1), Tick(5));
