@@ -54,7 +54,7 @@ pub fn draw(report: &Report) -> String {
         "Clocks a packet, all in, of one worker; packets uniform over the table",
     );
     let whose = format!(
-        "coloured: this run, {} ({}, {:.2} GHz); grey and dashed: others, measured earlier on such a machine, each over its own driver",
+        "coloured: this run, {} ({}, {:.2} GHz); dashed: others, measured earlier on such a machine",
         machine.date, machine.cpu, machine.tsc_ghz
     );
     text(&mut svg, (LEFT, 36.0), "start", "#555", &whose);
