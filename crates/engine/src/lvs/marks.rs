@@ -2,13 +2,17 @@
 //! that lets the packet go on may be overruled by a later one.
 //!
 //! Rules are found by what they say of protocol, networks and port, so that many of them cost little more than few: those
-//! of one shape (the same prefix lengths, a single port or not) are in one hash table.
+//! of one shape (the same prefix lengths, a single port or not) are in one hash table. Most packets have no rule of most shapes,
+//! and a [`Screen`] of a few kilobytes in front of each table says so.
+
+mod screen;
 
 use crate::{
     model::MarkRule,
     packet::{Fragment, Packet},
 };
 use hashbrown::HashMap;
+use screen::Screens;
 use std::{
     net::IpAddr,
     sync::{
@@ -44,6 +48,8 @@ pub(crate) struct Marks {
     rules: Box<[Compiled]>,
     /// By shape, the numbers of the rules with that key, ascending.
     shapes: Vec<(Shape, HashMap<Key, Vec<u32>>)>,
+    /// Of all shapes.
+    screens: Screens,
 }
 
 impl Marks {
@@ -66,9 +72,11 @@ impl Marks {
             rule: rule.clone(),
             hits: known.remove(rule).map(Arc::clone).unwrap_or_default(),
         };
+        let shapes: Vec<_> = by_shape.into_iter().collect();
         Self {
             rules: rules.iter().map(compiled).collect(),
-            shapes: by_shape.into_iter().collect(),
+            screens: Screens::of(&shapes),
+            shapes,
         }
     }
 
@@ -86,6 +94,7 @@ impl Marks {
         Self {
             rules: self.rules.iter().map(copy).collect(),
             shapes: self.shapes.clone(),
+            screens: self.screens.clone(),
         }
     }
 
@@ -119,7 +128,10 @@ impl Marks {
     /// The first rule from number `from` on that matches.
     fn next(&self, packet: &Packet, class: u8, from: u32) -> Option<(u32, &Compiled)> {
         let mut best: Option<(u32, &Compiled)> = None;
-        for (shape, rules) in &self.shapes {
+        for at in self.screens.passed(packet) {
+            let Some((shape, rules)) = self.shapes.get(at) else {
+                continue;
+            };
             let Some(list) = key_of(*shape, packet).and_then(|key| rules.get(&key)) else {
                 continue;
             };
