@@ -333,6 +333,74 @@ mod tests {
     }
 
     #[test]
+    fn rules_of_both_families_and_of_none_are_found_among_many() {
+        let net = |text: String| text.parse::<IpNet>().unwrap();
+        let rules: Vec<MarkRule> = (0..6000_u32)
+            .map(|n| {
+                let rule = MarkRule {
+                    mark: Mark(n + 1),
+                    ..MarkRule::default()
+                };
+                let [high, low] = u16::try_from(n / 4).unwrap().to_be_bytes();
+                match n % 4 {
+                    0 => MarkRule {
+                        source: Some(net(format!("2001:db8:{:x}::/48", n / 4))),
+                        ..rule
+                    },
+                    1 => MarkRule {
+                        destination: Some(net(format!("2001:db8::{:x}/128", n / 4))),
+                        protocol: Some(Protocol::Udp),
+                        ..rule
+                    },
+                    2 => MarkRule {
+                        destination: Some(net(format!("10.1.{high}.{low}/32"))),
+                        ..rule
+                    },
+                    _ => MarkRule {
+                        destination_ports: {
+                            let port = u16::try_from(n / 4 + 1).unwrap();
+                            vec![port..=port]
+                        },
+                        protocol: Some(Protocol::Tcp),
+                        ..rule
+                    },
+                }
+            })
+            .collect();
+        let marks = Marks::new(&rules, &Marks::default());
+        let of = |packet: &Packet| marks.of(packet, 0).0;
+        let six = |source: u128, destination: u128, protocol, port| Packet {
+            addresses: Addresses::V6 {
+                source,
+                destination,
+            },
+            ..packet(protocol, 1, 2, (9, port), 0)
+        };
+        let prefix = 0x2001_0db8_u128 << 96;
+        for n in 0..1500_u32 {
+            let wide = u128::from(n);
+            let port = u16::try_from(n + 1).unwrap();
+            assert_eq!(of(&six(prefix | wide << 80 | 77, 1, 17, 0)), 4 * n + 1);
+            assert_eq!(of(&six(1, prefix | wide, 17, 0)), 4 * n + 2);
+            assert_eq!(of(&packet(17, 1, 0x0a01_0000 + n, (1, 0), 0)), 4 * n + 3);
+            assert_eq!(of(&packet(6, 1, 2, (9, port), 0)), 4 * n + 4);
+            assert_eq!(of(&six(1, 2, 6, port)), 4 * n + 4);
+            // And nothing of what is nobody's.
+            assert_eq!(of(&six(2 + wide, 2 + wide, 17, port)), 0);
+            assert_eq!(of(&packet(17, 1, 0x0a02_0000 + n, (9, port), 0)), 0);
+        }
+        // The digests are not all alike: else every packet would be held against every table.
+        let passed = (0..1000_u32)
+            .map(|n| packet(17, 0x0b00_0000 + n, 0x0c00_0000 + 7 * n, (9, 9), 0))
+            .map(|packet| marks.screens.passed(&packet).count())
+            .sum::<usize>();
+        assert!(
+            passed < 100,
+            "{passed} of 2000 screens let a stranger through"
+        );
+    }
+
+    #[test]
     fn a_rule_that_stays_goes_on_counting() {
         let rule = |mark, port: u16| MarkRule {
             mark: Mark(mark),
