@@ -4,24 +4,28 @@
 
 use sim::{
     differential::{Action, Duel, Oracle, Replaced, Replacement, Scenario, replace, shrink},
-    golden::{Looked, Op, Player},
+    golden::{Looked, Op, Player, Recording},
 };
 use std::{
     fs,
+    ops::Range,
     path::{Path, PathBuf},
     process::ExitCode,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 const USAGE: &str = "\
-usage: scripts/differential [--seed S | --scenario N] [--frames N] [--oracle DIR] [--out DIR] [--keep-going]
+usage: scripts/differential [--seed S | --seeds A..B | --scenario N] [--frames N] [--seconds N] [--oracle DIR] [--out DIR]
+                            [--keep-going] [--no-shrink]
        scripts/differential --replace [--oracle DIR]
 
   --seed S        which random commands and frames (1)
+  --seeds A..B    all seeds from A up to B, which is not one of them
   --scenario N    only the scenario of that number, as a difference names it
   --replace       IPVS is replaced by Tarpon while connections are under way, and Tarpon by IPVS: the new one hears of them by
                   synchronisation, and must do the same with their packets
-  --frames N      stop after so many frames (2000)
+  --frames N      frames of each seed, at least (2000)
+  --seconds N     stop with the scenario during which they are over
   --oracle DIR    the live IPVS: a directory with bin/oracle-serve; else the environment's TARPON_ORACLE
   --out DIR       where differences are kept as recordings (target/differential)
   --keep-going    go on after a difference
@@ -33,13 +37,17 @@ Exit status: 0 nothing differed, 1 something did, 2 it could not be tried, 77 sk
 /// slots the further ahead they are), so that nobody can say what it knows when one has just run out.
 const LONGEST: f64 = 8.0;
 
+/// How often it says how far it is.
+const TELLS: Duration = Duration::from_secs(20);
+
 /// Shorter scripts tried.
 const RUNS: usize = 80;
 
 struct Options {
-    seed: u64,
+    seeds: Range<u64>,
     scenario: Option<u64>,
     frames: usize,
+    seconds: Option<u64>,
     oracle: Option<PathBuf>,
     out: PathBuf,
     keep_going: bool,
@@ -73,9 +81,10 @@ fn main() -> ExitCode {
 
 fn options() -> Result<Options, String> {
     let mut options = Options {
-        seed: 1,
+        seeds: 1..2,
         scenario: None,
         frames: 2000,
+        seconds: None,
         oracle: std::env::var_os("TARPON_ORACLE")
             .filter(|v| !v.is_empty())
             .map(PathBuf::from),
@@ -92,9 +101,14 @@ fn options() -> Result<Options, String> {
                 println!("{USAGE}");
                 std::process::exit(0);
             }
-            "--seed" => options.seed = number(&word, &value()?)?,
+            "--seed" => {
+                let seed = number(&word, &value()?)?;
+                options.seeds = seed..seed + 1;
+            }
+            "--seeds" => options.seeds = range(&word, &value()?)?,
             "--scenario" => options.scenario = Some(number(&word, &value()?)?),
             "--frames" => options.frames = number(&word, &value()?)?,
+            "--seconds" => options.seconds = Some(number(&word, &value()?)?),
             "--oracle" => options.oracle = Some(value()?.into()),
             "--out" => options.out = value()?.into(),
             "--keep-going" => options.keep_going = true,
@@ -111,14 +125,55 @@ fn number<T: std::str::FromStr>(option: &str, text: &str) -> Result<T, String> {
         .map_err(|_| format!("{option} needs a number, not {text}"))
 }
 
+fn range(option: &str, text: &str) -> Result<Range<u64>, String> {
+    let (from, to) = text
+        .split_once("..")
+        .ok_or_else(|| format!("{option} needs two numbers, as in 10..20, not {text}"))?;
+    let range = number(option, from)?..number(option, to)?;
+    if range.is_empty() {
+        return Err(format!(
+            "{option} {text} is no seed at all: the first must be smaller"
+        ));
+    }
+    Ok(range)
+}
+
 /// What was done and found.
 #[derive(Default)]
 struct Tally {
+    seeds: u64,
     scenarios: u64,
     frames: usize,
     looks: usize,
+    commands: usize,
     differences: usize,
     passing: usize,
+}
+
+impl Tally {
+    fn count(&mut self, action: &Action) {
+        match action {
+            Action::Frame(..) => self.frames += 1,
+            look if look.is_look() => self.looks += 1,
+            _ => self.commands += 1,
+        }
+    }
+}
+
+impl std::fmt::Display for Tally {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            frames,
+            looks,
+            commands,
+            scenarios,
+            ..
+        } = self;
+        write!(
+            f,
+            "{frames} frames, {looks} looks and {commands} commands in {scenarios} scenarios"
+        )
+    }
 }
 
 fn run(options: &Options, directory: &Path) -> Result<usize, String> {
@@ -128,36 +183,50 @@ fn run(options: &Options, directory: &Path) -> Result<usize, String> {
         return replacements(&mut oracle).map_err(|e| e.to_string());
     }
     let mut tally = Tally::default();
-    while tally.frames < options.frames {
-        let seed = mixed(
-            options
-                .seed
-                .wrapping_mul(1_000_003)
-                .wrapping_add(tally.scenarios),
-        );
-        let seed = options.scenario.unwrap_or(seed);
-        let workers = [1, 1, 2, 4][(tally.scenarios % 4) as usize];
-        scenario(options, &mut oracle, workers, seed, &mut tally).map_err(|e| e.to_string())?;
-        tally.scenarios += 1;
-        let over = options.scenario.is_some();
-        if over || (tally.differences > 0 && !options.keep_going) {
-            break;
+    let mut told = started;
+    'seeds: for seed in options.seeds.clone() {
+        tally.seeds += 1;
+        let wanted = tally.frames + options.frames;
+        for number in 0.. {
+            let scenario = options
+                .scenario
+                .unwrap_or_else(|| mixed(seed.wrapping_mul(1_000_003).wrapping_add(number)));
+            let workers = [1, 1, 2, 4][(number % 4) as usize];
+            play(options, &mut oracle, workers, scenario, &mut tally).map_err(|e| e.to_string())?;
+            tally.scenarios += 1;
+            let seconds = started.elapsed().as_secs();
+            if told.elapsed() >= TELLS {
+                told = Instant::now();
+                let rate = tally.frames as u64 / seconds.max(1);
+                println!(
+                    "differential: seed {seed}: {tally}, {seconds} s ({rate} frames/s), {} differences so far",
+                    tally.differences
+                );
+            }
+            if options.scenario.is_some()
+                || (tally.differences > 0 && !options.keep_going)
+                || options.seconds.is_some_and(|most| seconds >= most)
+            {
+                break 'seeds;
+            }
+            if tally.frames >= wanted {
+                break;
+            }
         }
     }
-    let Tally {
-        scenarios,
-        frames,
-        looks,
-        differences,
-        passing,
-    } = tally;
+    let seconds = started.elapsed().as_secs();
+    println!("{}", oracle.spent.to_string().trim_end());
     println!(
-        "differential: seed {}: {frames} frames and {looks} looks in {scenarios} scenarios, {} s",
-        options.seed,
-        started.elapsed().as_secs()
+        "differential: {} seeds from {} on: {tally}, {seconds} s ({} frames/s)",
+        tally.seeds,
+        options.seeds.start,
+        tally.frames as u64 / seconds.max(1)
     );
-    println!("differential: {differences} differences ({passing} more did not show again)");
-    Ok(differences)
+    println!(
+        "differential: {} differences ({} more did not show again)",
+        tally.differences, tally.passing
+    );
+    Ok(tally.differences)
 }
 
 /// Both ways round.
@@ -197,7 +266,8 @@ const fn mixed(number: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-fn scenario(
+/// One scenario.
+fn play(
     options: &Options,
     oracle: &mut Oracle,
     workers: u16,
@@ -208,30 +278,29 @@ fn scenario(
     let mut duel = Duel::begin(oracle, workers, seed)?;
     let mut actions = Vec::new();
     let mut first_frame = None;
-    while let Some(action) = scenario.next() {
-        let found = duel.act(&action)?;
-        match action {
-            Action::Frame(..) => {
-                first_frame.get_or_insert(duel.elapsed());
-                tally.frames += 1;
-            }
-            _ => tally.looks += 1,
-        }
-        actions.push(action);
-        if let Some(difference) = found.difference {
-            let (expected, found) = difference;
+    let mut batch = scenario.setting_up().to_vec();
+    loop {
+        let found = duel.act(&batch)?;
+        let done = batch.into_iter().take(found.ops.len());
+        actions.extend(done.inspect(|action| tally.count(action)));
+        if let Some((_, expected, found)) = found.difference {
             println!(
                 "scenario {seed}: a difference after {} actions\n      IPVS   {expected}\n      Tarpon {found}",
                 actions.len()
             );
-            return differs(options, oracle, workers, seed, actions, tally);
+            let recording = duel.recording("difference");
+            return differs(options, oracle, workers, seed, actions, &recording, tally);
         }
-        scenario.observe(&found.op);
-        if first_frame.is_some_and(|first| duel.elapsed() - first > LONGEST) {
+        scenario.observe(&found.ops);
+        let begun = *first_frame.get_or_insert_with(|| duel.elapsed());
+        if duel.elapsed() - begun > LONGEST {
             scenario.finish();
         }
+        batch = scenario.batch();
+        if batch.is_empty() {
+            return Ok(());
+        }
     }
-    Ok(())
 }
 
 /// Tells and keeps a difference, in the fewest actions that show it.
@@ -241,19 +310,25 @@ fn differs(
     workers: u16,
     seed: u64,
     actions: Vec<Action>,
+    first: &Recording,
     tally: &mut Tally,
 ) -> Result<(), Box<dyn std::error::Error>> {
     let runs = if options.shrink { RUNS } else { 0 };
     let shown = shrink(oracle, workers, seed, &actions, runs)?;
+    fs::create_dir_all(&options.out)?;
+    let keep = |what, recording| -> Result<PathBuf, Box<dyn std::error::Error>> {
+        let file = options.out.join(format!("{what}-{seed}.json"));
+        fs::write(&file, serde_json::to_string_pretty(recording)?)?;
+        Ok(file)
+    };
     let Some((script, recording)) = shown else {
-        println!("  it did not show again");
+        let file = keep("passing", first)?;
+        println!("  it did not show again: {}", file.display());
         tally.passing += 1;
         return Ok(());
     };
     tally.differences += 1;
-    fs::create_dir_all(&options.out)?;
-    let file = options.out.join(format!("difference-{seed}.json"));
-    fs::write(&file, serde_json::to_string_pretty(&recording)?)?;
+    let file = keep("difference", &recording)?;
     if options.shrink {
         println!("  {} actions are enough ({workers} workers):", script.len());
         let mut player = Player::new(recording.topology.clone(), workers);

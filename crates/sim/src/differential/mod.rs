@@ -13,6 +13,7 @@ mod replacement;
 mod scenario;
 mod setup;
 mod shrink;
+mod spent;
 mod volatile;
 
 pub use action::Action;
@@ -21,4 +22,5 @@ pub use oracle::{Oracle, OracleError};
 pub use replacement::{Replaced, Replacement, replace};
 pub use scenario::Scenario;
 pub use shrink::shrink;
+pub use spent::{Kind, Spent};
 pub use volatile::ranges as volatile;

@@ -1,5 +1,6 @@
 //! The oracle's process: one line of JSON asks, one answers.
 
+use super::spent::Spent;
 use crate::golden::Topology;
 use serde_json::{Value, json};
 use std::{
@@ -46,6 +47,8 @@ pub struct Oracle {
     files: u64,
     duels: u16,
     topology: Topology,
+    /// Where the time went.
+    pub spent: Spent,
 }
 
 impl Oracle {
@@ -84,6 +87,7 @@ impl Oracle {
             files: 0,
             duels: 0,
             topology,
+            spent: Spent::default(),
         })
     }
 

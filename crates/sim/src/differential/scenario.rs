@@ -8,34 +8,44 @@ use super::{
     Action,
     craft::{self, Crafted},
     flow::Flow,
-    setup::{self, Setup},
+    setup::Setup,
 };
 use crate::{
     golden::{Op, Topology},
     mutation::Dice,
 };
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     net::{IpAddr, SocketAddr},
 };
 use wire::protocol;
 
-/// Frames of one scenario.
-const FRAMES: usize = 300;
+/// Frames of one scenario: short ones see more services, long ones more connections at once.
+const FRAMES: [usize; 4] = [200, 800, 1600, 2400];
+
+/// Frames of a batch at most.
+const BATCH: usize = 32;
+
+/// An action, and the flow whose packet it is.
+type Sent = (Action, Option<usize>);
 
 /// A course of random actions, made as it goes: answers depend on what became of the packets before.
 pub struct Scenario {
     dice: Dice,
     topology: Topology,
     setup: Setup,
-    waiting: VecDeque<Action>,
+    setting_up: Vec<Action>,
+    waiting: VecDeque<Sent>,
     flows: Vec<Flow>,
     clients: u16,
     /// Packets sent in fragments.
     cuts: u16,
     frames: usize,
-    /// The flow whose packet was the last action.
-    last: Option<usize>,
+    most: usize,
+    /// Whose packets the frames of the last batch were.
+    senders: Vec<Option<usize>>,
+    /// Flows whose first packet is in this batch: what they do next depends on what becomes of it.
+    unanswered: BTreeSet<usize>,
     ended: bool,
 }
 
@@ -48,67 +58,130 @@ impl Scenario {
         for _ in 0..8 {
             dice.byte();
         }
-        let mut waiting = VecDeque::new();
-        let setup = Setup::new(&mut dice, &mut waiting);
+        let most = FRAMES[dice.below(FRAMES.len())];
+        let mut setting_up = Vec::new();
+        let setup = Setup::new(&mut dice, most == FRAMES[0], &mut setting_up);
         Self {
             dice,
             topology,
             setup,
-            waiting,
+            setting_up,
+            waiting: VecDeque::new(),
             flows: Vec::new(),
             clients: 0,
             cuts: 0,
             frames: 0,
-            last: None,
+            most,
+            senders: Vec::new(),
+            unanswered: BTreeSet::new(),
             ended: false,
         }
     }
 
-    /// Takes notice of what the oracle did.
-    pub fn observe(&mut self, op: &Op) {
-        let last = self.last;
-        if self.waiting.is_empty() {
-            self.last = None; // Else more fragments of its packet follow.
+    /// What is configured before the first frame.
+    #[must_use]
+    pub fn setting_up(&self) -> &[Action] {
+        &self.setting_up
+    }
+
+    /// What comes next: some frames, none of which depends on what becomes of another, or one action of another kind. Nothing: it is over.
+    pub fn batch(&mut self) -> Vec<Action> {
+        let mut batch = Vec::new();
+        self.senders.clear();
+        self.unanswered.clear();
+        while batch.len() < BATCH {
+            if self.waiting.is_empty() && !self.ended {
+                if self.frames >= self.most {
+                    self.ended = true;
+                    self.waiting.extend(
+                        [
+                            Action::Connections,
+                            Action::Counts,
+                            Action::List(""),
+                            Action::List("--persistent-conn"),
+                        ]
+                        .map(|look| (look, None)),
+                    );
+                } else if !self.event() {
+                    if batch.is_empty() {
+                        self.unanswered.clear();
+                        continue;
+                    }
+                    break;
+                }
+                continue;
+            }
+            let frame = matches!(self.waiting.front(), Some((Action::Frame(..), _)));
+            if !frame && !batch.is_empty() {
+                break;
+            }
+            let Some((action, sender)) = self.waiting.pop_front() else {
+                break;
+            };
+            batch.push(action);
+            self.senders.push(sender);
+            if !frame {
+                break;
+            }
         }
-        let flow = last.and_then(|at| self.flows.get_mut(at));
-        if let (Some(flow), Op::Tx { out, .. }) = (flow, op) {
-            flow.observe(out);
+        batch
+    }
+
+    /// Takes notice of what the oracle did in the last batch.
+    pub fn observe(&mut self, ops: &[Op]) {
+        for (sender, op) in self.senders.iter().zip(ops) {
+            let flow = sender.and_then(|at| self.flows.get_mut(at));
+            if let (Some(flow), Op::Tx { out, .. }) = (flow, op) {
+                flow.observe(out);
+            }
         }
     }
 
     /// Lets it end with a last look at everything.
-    pub fn finish(&mut self) {
-        self.frames = FRAMES;
+    pub const fn finish(&mut self) {
+        self.most = 0;
     }
 
-    fn event(&mut self) -> Option<Action> {
-        match self.dice.below(100) {
-            0..50 if !self.flows.is_empty() => {
+    /// Lets something happen, or nothing; `false`: it must be known first what became of the packets before.
+    fn event(&mut self) -> bool {
+        let happens = match self.dice.below(1000) {
+            0..580 if !self.flows.is_empty() => {
                 let at = self.dice.below(self.flows.len());
                 // The latest are the liveliest.
                 let at = at.max(self.dice.below(self.flows.len()));
-                self.packet_of(at)
+                if self.unanswered.contains(&at) {
+                    return false;
+                }
+                self.packet_of(at);
+                None
             }
-            0..75 => {
-                let flow = self.new_flow()?;
-                self.flows.push(flow);
-                self.packet_of(self.flows.len() - 1)
+            0..830 => {
+                if let Some(flow) = self.new_flow() {
+                    self.flows.push(flow);
+                    self.unanswered.insert(self.flows.len() - 1);
+                    self.packet_of(self.flows.len() - 1);
+                }
+                None
             }
-            75..81 => self.icmp_error(),
-            81..85 => self.stray(),
-            85..87 => self.echo(),
-            87..90 => {
-                self.setup.edit(&mut self.dice, &mut self.waiting);
-                self.waiting.pop_front()
+            830..890 => self.icmp_error(),
+            890..930 => self.stray(),
+            930..950 => self.echo(),
+            950..958 => {
+                let mut edits = Vec::new();
+                self.setup.edit(&mut self.dice, &mut edits);
+                self.waiting.extend(edits.into_iter().map(|e| (e, None)));
+                None
             }
-            90..91 => Some(setup::setting(&mut self.dice)),
-            91..92 => {
+            958..966 => Some(self.setup.setting(&mut self.dice)),
+            966..968 => {
                 let pause = [0.02, 0.05, 0.1, 0.4][self.dice.below(4)];
                 Some(Action::Sleep(pause))
             }
-            92..99 => Some(Action::Counts),
+            968..995 => Some(Action::Counts),
             _ => Some(Action::Connections),
-        }
+        };
+        self.waiting.extend(happens.map(|action| (action, None)));
+        true
     }
 
     fn new_flow(&mut self) -> Option<Flow> {
@@ -123,24 +196,28 @@ impl Scenario {
         Some(Flow::new(protocol, client, vip))
     }
 
-    fn packet_of(&mut self, at: usize) -> Option<Action> {
-        let flow = self.flows.get_mut(at)?;
-        let (side, mut packet) = flow.next(&mut self.dice)?;
+    fn packet_of(&mut self, at: usize) {
+        let Some(flow) = self.flows.get_mut(at) else {
+            return;
+        };
+        let Some((side, mut packet)) = flow.next(&mut self.dice) else {
+            return;
+        };
         spoil(&mut self.dice, &mut packet);
-        self.last = Some(at);
         let can_be_cut = packet.source.is_ipv4()
             && packet.fragment == 0
             && packet.options.is_empty()
             && packet.payload.len() > 48;
         if can_be_cut && self.dice.one_in(3) {
-            self.cut(side, packet);
-            return self.waiting.pop_front();
+            self.cut(at, side, packet);
+            return;
         }
-        Some(self.sent(side, &packet))
+        let action = self.sent(side, &packet);
+        self.waiting.push_back((action, Some(at)));
     }
 
-    /// Sends the packet in two or three fragments, in any order, sometimes one of them twice or never.
-    fn cut(&mut self, side: &'static str, mut packet: Crafted) {
+    /// Sends the packet of that flow in two or three fragments, in any order, sometimes one of them twice or never.
+    fn cut(&mut self, at: usize, side: &'static str, mut packet: Crafted) {
         self.cuts = self.cuts.wrapping_add(1);
         packet.id = 0x4000 + self.cuts;
         // A TCP header is never cut: see the exceptions.
@@ -162,7 +239,7 @@ impl Scenario {
         }
         for piece in pieces {
             let action = self.sent(side, &piece);
-            self.waiting.push_back(action);
+            self.waiting.push_back((action, Some(at)));
         }
     }
 
@@ -270,34 +347,6 @@ impl Scenario {
         let kind = if v4 { [8, 0] } else { [128, 0] };
         let packet = craft::icmp(client, vip.ip(), kind, 0x0001_0001, b"are you there");
         Some(self.sent("cl", &packet))
-    }
-}
-
-impl Iterator for Scenario {
-    type Item = Action;
-
-    fn next(&mut self) -> Option<Action> {
-        loop {
-            if let Some(action) = self.waiting.pop_front() {
-                return Some(action);
-            }
-            if self.ended {
-                return None;
-            }
-            if self.frames >= FRAMES {
-                self.ended = true;
-                self.waiting.extend([
-                    Action::Connections,
-                    Action::Counts,
-                    Action::List(""),
-                    Action::List("--persistent-conn"),
-                ]);
-                continue;
-            }
-            if let Some(action) = self.event() {
-                return Some(action);
-            }
-        }
     }
 }
 

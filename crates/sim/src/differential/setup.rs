@@ -2,7 +2,7 @@
 
 use super::Action;
 use crate::mutation::Dice;
-use std::{collections::VecDeque, net::SocketAddr};
+use std::net::SocketAddr;
 use types::Protocol;
 
 /// A kind of service: ipvsadm's words for it, who it is for, mark rules it needs.
@@ -130,44 +130,69 @@ struct Service {
 
 pub(super) struct Setup {
     services: Vec<Service>,
+    /// Timers of a few seconds are used. Linux's are up to an eighth late: where there are many packets, one of them comes just then.
+    short_timers: bool,
+    /// `expire_nodest_conn`: connections of removed servers end.
+    ends: bool,
 }
 
 impl Setup {
     /// One to four services of different kinds; the commands that make them go to `actions`.
-    pub fn new(dice: &mut Dice, actions: &mut VecDeque<Action>) -> Self {
+    pub fn new(dice: &mut Dice, short_timers: bool, actions: &mut Vec<Action>) -> Self {
         let mut kinds: Vec<&'static Kind> = KINDS.iter().collect();
         let mut setup = Self {
             services: Vec::new(),
+            short_timers,
+            ends: false,
         };
         for _ in 0..dice.below(4) {
-            actions.push_back(setting(dice));
+            actions.push(setup.setting(dice));
         }
-        if dice.one_in(4) {
+        if short_timers && dice.one_in(2) {
             let tcp = [0, 900, 2, 3][dice.below(4)];
             let command = format!(
                 "ipvsadm --set {tcp} {} {}",
                 dice.below(3),
                 1 + dice.below(3)
             );
-            actions.push_back(Action::Command(command));
+            actions.push(Action::Command(command));
         }
         for _ in 0..=dice.below(4) {
             let kind = kinds.swap_remove(dice.below(kinds.len()));
             for mark in kind.marks {
-                actions.push_back(Action::Command((*mark).to_owned()));
+                actions.push(Action::Command((*mark).to_owned()));
             }
-            actions.push_back(add(dice, kind, "-A"));
+            actions.push(add(dice, kind, short_timers, "-A"));
             let mut servers = Vec::new();
             for number in 1..=6 {
                 let method = ['m', 'm', 'g', 'i'][dice.below(4)];
                 servers.push((number, method));
                 if dice.one_in(2) {
-                    actions.push_back(server(dice, kind, "-a", number, method));
+                    actions.push(server(dice, kind, "-a", number, method));
                 }
             }
             setup.services.push(Service { kind, servers });
         }
         setup
+    }
+
+    /// A setting, to a value it may have.
+    pub fn setting(&mut self, dice: &mut Dice) -> Action {
+        let (name, most) = [
+            ("expire_nodest_conn", 2),
+            ("expire_quiescent_template", 2),
+            ("conn_reuse_mode", 4),
+            ("sloppy_tcp", 2),
+            ("nat_icmp_send", 2),
+            ("pmtu_disc", 2),
+            ("sloppy_sctp", 2),
+            ("schedule_icmp", 2),
+        ][dice.below(8)];
+        let value = dice.below(most);
+        if name == "expire_nodest_conn" {
+            self.ends = value != 0;
+        }
+        Action::Setting(name, value.to_string())
     }
 
     /// Where a client goes: mostly to a service.
@@ -179,7 +204,7 @@ impl Setup {
     }
 
     /// A change of a service or a server, right or refused.
-    pub fn edit(&self, dice: &mut Dice, actions: &mut VecDeque<Action>) {
+    pub fn edit(&self, dice: &mut Dice, actions: &mut Vec<Action>) {
         let service = &self.services[dice.below(self.services.len())];
         let kind = service.kind;
         let (number, method) = service.servers[dice.below(service.servers.len())];
@@ -192,25 +217,25 @@ impl Setup {
             }
             10 => {
                 let verb = if dice.one_in(3) { "-A" } else { "-E" };
-                add(dice, kind, verb)
+                add(dice, kind, self.short_timers, verb)
             }
             _ => Action::Command(format!("ipvsadm -D {}", kind.words)),
         };
         let removes =
             matches!(&action, Action::Command(c) if c.contains(" -d ") || c.contains(" -D "));
         let gone = matches!(&action, Action::Command(c) if c.contains(" -D "));
-        actions.push_back(action);
+        actions.push(action);
         if gone {
-            actions.push_back(add(dice, kind, "-A"));
+            actions.push(add(dice, kind, self.short_timers, "-A"));
         }
-        if removes {
-            // With expire_nodest_conn Linux takes a tenth of a second to end the connections.
-            actions.push_back(Action::Sleep(0.3));
+        if removes && self.ends {
+            // Linux takes a tenth of a second to end the connections.
+            actions.push(Action::Sleep(0.3));
         }
     }
 }
 
-fn add(dice: &mut Dice, kind: &Kind, verb: &str) -> Action {
+fn add(dice: &mut Dice, kind: &Kind, short_timers: bool, verb: &str) -> Action {
     let scheduler = SCHEDULERS[dice.below(SCHEDULERS.len())];
     let mut words = format!("ipvsadm {verb} {} -s {scheduler}", kind.words);
     if dice.one_in(3)
@@ -224,7 +249,11 @@ fn add(dice: &mut Dice, kind: &Kind, verb: &str) -> Action {
         words.push_str(flags[dice.below(3)]);
     }
     if kind.persistent || dice.one_in(4) {
-        words.push_str([" -p", " -p 3", " -p 50"][dice.below(3)]);
+        words.push_str(match (dice.below(3), short_timers) {
+            (0, _) => " -p",
+            (1, true) => " -p 3",
+            _ => " -p 50",
+        });
         if dice.one_in(3) {
             words.push_str(match kind.family {
                 4 => [" -M 255.255.255.0", " -M 255.255.0.0"][dice.below(2)],
@@ -275,19 +304,4 @@ fn server(dice: &mut Dice, kind: &Kind, verb: &str, number: usize, method: char)
         }
     }
     Action::Command(words)
-}
-
-/// A setting, to a value it may have.
-pub(super) fn setting(dice: &mut Dice) -> Action {
-    let (name, most) = [
-        ("expire_nodest_conn", 2),
-        ("expire_quiescent_template", 2),
-        ("conn_reuse_mode", 4),
-        ("sloppy_tcp", 2),
-        ("nat_icmp_send", 2),
-        ("pmtu_disc", 2),
-        ("sloppy_sctp", 2),
-        ("schedule_icmp", 2),
-    ][dice.below(8)];
-    Action::Setting(name, dice.below(most).to_string())
 }
