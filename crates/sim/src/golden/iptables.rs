@@ -50,7 +50,12 @@ fn parse(words: &[&str], interfaces: &[&str]) -> Option<MarkRule> {
             "--sport" | "--sports" => rule.source_ports = ports(value)?,
             "--dscp" => rule.dscp = Some(number(value)?.try_into().ok()?),
             "-j" if value == "MARK" => {}
-            "--set-mark" | "--set-xmark" => rule.mark = Mark(number(value)?),
+            // With a mask of all bits, as iptables-save has it.
+            "--set-mark" | "--set-xmark" => {
+                let (mark, mask) = value.split_once('/').unwrap_or((value, "0xffffffff"));
+                (number(mask)? == u32::MAX).then_some(())?;
+                rule.mark = Mark(number(mark)?);
+            }
             _ => return None,
         }
     }

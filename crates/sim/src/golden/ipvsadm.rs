@@ -192,10 +192,11 @@ fn scheduler(name: &str) -> Result<Scheduler, CommandError> {
         .map_err(|_| CommandError::Unsupported(format!("scheduler {name}")))
 }
 
-/// Names of flags, by commas; `flag-1` and so on mean what the scheduler makes of them.
+/// Names of flags, by commas; `flag-1` and so on mean what the scheduler makes of them. Of the third nothing makes anything.
 fn flags(scheduler: Scheduler, names: Option<&str>) -> Result<SchedulerFlags, CommandError> {
     let mut all = SchedulerFlags::default();
-    for name in names.into_iter().flat_map(|names| names.split(',')) {
+    let names = names.into_iter().flat_map(|names| names.split(','));
+    for name in names.filter(|name| !name.is_empty()) {
         match (name, scheduler) {
             ("flag-1", _) | ("sh-fallback", Scheduler::Sh) | ("mh-fallback", Scheduler::Mh) => {
                 all.fallback = true;
@@ -203,6 +204,7 @@ fn flags(scheduler: Scheduler, names: Option<&str>) -> Result<SchedulerFlags, Co
             ("flag-2", _) | ("sh-port", Scheduler::Sh) | ("mh-port", Scheduler::Mh) => {
                 all.port = true;
             }
+            ("flag-3", _) => {}
             _ => return Err(CommandError::Unsupported(format!("flag {name}"))),
         }
     }
@@ -262,6 +264,48 @@ fn server_address(key: &ServiceKey, line: &Line<'_>) -> Result<SocketAddr, Comma
     }
 }
 
+/// Long names of options, and their letters.
+const NAMES: [(&str, &str); 24] = [
+    ("--add-service", "-A"),
+    ("--edit-service", "-E"),
+    ("--delete-service", "-D"),
+    ("--clear", "-C"),
+    ("--add-server", "-a"),
+    ("--edit-server", "-e"),
+    ("--delete-server", "-d"),
+    ("--zero", "-Z"),
+    ("--tcp-service", "-t"),
+    ("--udp-service", "-u"),
+    ("--fwmark-service", "-f"),
+    ("--ipv6", "-6"),
+    ("--real-server", "-r"),
+    ("--scheduler", "-s"),
+    ("--sched-flags", "-b"),
+    ("--persistent", "-p"),
+    ("--netmask", "-M"),
+    ("--masquerading", "-m"),
+    ("--gatewaying", "-g"),
+    ("--ipip", "-i"),
+    ("--weight", "-w"),
+    ("--u-threshold", "-x"),
+    ("--l-threshold", "-y"),
+    ("--ops", "-o"),
+];
+
+/// An option by its letter.
+pub(super) fn letter(word: &str) -> &str {
+    let named = NAMES.iter().find(|(long, _)| *long == word);
+    named.map_or(word, |(_, letter)| letter)
+}
+
+/// The service that words like `-t ADDRESS` name.
+///
+/// # Errors
+/// What is not supported here.
+pub(super) fn service(words: &[&str]) -> Result<Option<ServiceKey>, CommandError> {
+    parse(words).map(|line| line.key)
+}
+
 fn parse<'a>(words: &[&'a str]) -> Result<Line<'a>, CommandError> {
     let mut line = Line {
         verb: "",
@@ -282,7 +326,17 @@ fn parse<'a>(words: &[&'a str]) -> Result<Line<'a>, CommandError> {
     };
     let mut left = words.iter().copied().peekable();
     while let Some(word) = left.next() {
-        let mut value = || left.next().ok_or_else(|| unsupported(words));
+        // "--weight=3" is "--weight 3".
+        let (word, given) = match word.split_once('=') {
+            Some((word, value)) if word.starts_with("--") => (word, Some(value)),
+            _ => (word, None),
+        };
+        let word = letter(word);
+        let mut value = || {
+            given
+                .or_else(|| left.next())
+                .ok_or_else(|| unsupported(words))
+        };
         match word {
             "-A" | "-E" | "-D" | "-C" | "-a" | "-e" | "-d" => line.verb = word,
             "--set" => {
@@ -307,13 +361,10 @@ fn parse<'a>(words: &[&'a str]) -> Result<Line<'a>, CommandError> {
             "-s" => line.scheduler = Some(value()?),
             "-b" => line.flags = Some(value()?),
             "-p" => {
-                let given = left.peek().and_then(|w| w.parse().ok());
-                if given.is_some() {
-                    left.next();
-                }
-                line.persistence_s = Some(given.unwrap_or(360));
+                let next = given.or_else(|| left.next_if(|w| w.parse::<u32>().is_ok()));
+                line.persistence_s = Some(next.map_or(Ok(360), number)?);
             }
-            "-o" | "--ops" => line.one_packet = true,
+            "-o" => line.one_packet = true,
             "--pe" => line.engine = Some(value()?),
             "-M" => line.netmask = Some(value()?),
             "-m" => line.method = Some(ForwardingMethod::Masq),

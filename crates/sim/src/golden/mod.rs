@@ -11,6 +11,7 @@ mod foretell;
 mod hash_maps;
 mod iptables;
 mod ipvsadm;
+mod listing;
 mod recording;
 mod replay;
 mod world;

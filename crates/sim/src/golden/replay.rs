@@ -3,6 +3,7 @@
 use super::{
     compare::{self, Difference},
     describe, hash_maps,
+    listing::Listing,
     recording::{ConnectionRow, Op, OutFrame, Recording, Step, Topology},
     world::{SIDES, World},
 };
@@ -111,7 +112,7 @@ pub enum Looked {
 }
 
 impl Looked {
-    fn at<T: PartialEq + std::fmt::Debug>(expected: &T, found: &T) -> Self {
+    pub(super) fn at<T: PartialEq + std::fmt::Debug>(expected: &T, found: &T) -> Self {
         if expected == found {
             Self::Same
         } else {
@@ -345,14 +346,28 @@ fn command<F: Frame + Send + 'static>(
     if words == ["cat", "/proc/net/ip_vs_stats"] {
         return Ok(Looked::at(&output, &world.stats().as_str()));
     }
-    if words == ["ipvsadm", "-Sn"] {
+    if matches!(
+        *words.as_slice(),
+        ["ipvsadm", "-Sn"] | ["ipvsadm", "-S" | "--save", "-n" | "--numeric"]
+    ) {
         let (expected, found) = world.saved(output).map_err(|why| Unsupported {
             why,
             harmless: true,
         })?;
         return Ok(Looked::at(&expected, &found));
     }
-    if matches!(words.as_slice(), ["ipvsadm", "-L", ..] | ["cat", ..]) {
+    if let ["ipvsadm", first, rest @ ..] = words.as_slice()
+        && let Some(asked) = Listing::asked(first, rest)
+    {
+        return asked.look(world, output).map_err(|why| Unsupported {
+            why: format!("{why}: {cmd}"),
+            harmless: true,
+        });
+    }
+    if matches!(
+        words.as_slice(),
+        ["ipvsadm", "-L" | "-l" | "--list", ..] | ["cat", ..]
+    ) {
         return Err(Unsupported {
             why: format!("not supported: {cmd}"),
             harmless: true,

@@ -5,7 +5,7 @@ use super::{
     daemon::{self, Daemon},
     foretell::{self, Foretold},
     iptables,
-    ipvsadm::Table,
+    ipvsadm::{self, Table},
     recording::{ConnectionRow, Topology},
     replay::Deal,
 };
@@ -209,9 +209,13 @@ impl<F: Frame + Send + 'static> World<F> {
         let unsupported = || format!("not supported: {}", words.join(" "));
         let before = (self.table.clone(), self.desired.clone());
         match *words {
-            ["ipvsadm", "-Z"] => {
-                self.director.zero(None);
-                return Ok(());
+            ["ipvsadm", "-Z" | "--zero", ref rest @ ..] => {
+                let service = ipvsadm::service(rest).map_err(|e| e.to_string())?;
+                return if self.director.zero(service.as_ref()) {
+                    Ok(())
+                } else {
+                    Err("No such service".to_owned())
+                };
             }
             ["ipvsadm", "--start-daemon", "master", ref rest @ ..] if self.daemon.is_none() => {
                 let daemon = Daemon::start(rest, &self.desired.interfaces, self.now);
