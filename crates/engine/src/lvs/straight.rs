@@ -189,7 +189,8 @@ fn into_tunnel<I: Headers, F: Frame, O: Output<F>>(
         return Err(Stop::Unusual);
     };
     let overhead = tunnel::overhead(source);
-    if cx.shared.roster.paths.is_known(server) {
+    let narrow = source.is_ipv6() && exit.mtu < tunnel::LEAST_PATH6 + overhead;
+    if narrow || cx.shared.roster.paths.is_known(server) {
         return Err(Stop::Unusual);
     }
     // What does not fit is refused or goes on in pieces; the first to be touched is the room in front.

@@ -27,6 +27,10 @@ pub(crate) struct Inner {
     pub protocol: u8,
 }
 
+/// Linux takes no tunnel over IPv6 that would carry less than IPv6's least MTU (RFC 8200 5): it drops whatever should go in, of either
+/// family and however short, and tells nobody.
+pub(super) const LEAST_PATH6: u16 = 1280;
+
 /// Bytes of the outer IP header between these addresses.
 #[inline]
 pub(super) const fn overhead(source: IpAddr) -> u16 {
@@ -54,6 +58,10 @@ pub(crate) fn send<F: Frame, O: Output<F>>(
     let between = target.tunnel.header_len();
     let path = cx.shared.roster.paths.mtu(target.id, target.mtu, cx.now);
     let mtu = path.saturating_sub(overhead(source) + between);
+    if source.is_ipv6() && mtu < LEAST_PATH6 && cx.snapshot.settings.compat_ipvs {
+        cx.drop(frame, DropReason::TooBig);
+        return;
+    }
     // Only an IPv4 packet that may be fragmented, or whose sender's wish is not honoured, goes on in pieces.
     let too_big = match (inner.protocol, packet.reassembled.largest) {
         (protocol::IPV6, 0) => packet.ip_len > mtu,
