@@ -62,6 +62,7 @@ fn of<I: Ip, F: Frame, O: Output<F>>(
         server: Some(server),
         bypass: false,
         opening: None,
+        quoted: false,
     };
     let slot = match begin::<I, F, O>(cx, &tuple, &sought, target) {
         Ok(slot) => slot,

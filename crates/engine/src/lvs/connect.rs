@@ -109,6 +109,7 @@ pub(crate) fn packet<I: Ip, F: Frame, O: Output<F>>(
         server: None,
         bypass: is_bypassed(snapshot, packet, service),
         opening: None,
+        quoted: false,
     };
     for_service::<I, F, O>(cx, port, frame, packet, tries, &sought);
 }
@@ -132,6 +133,7 @@ fn of_call<I: Ip, F: Frame, O: Output<F>>(
                 server: None,
                 bypass: is_bypassed(cx.snapshot, packet, service),
                 opening: None,
+                quoted: false,
             };
             for_service::<I, F, O>(cx, port, frame, packet, tries, &sought);
         }
@@ -358,6 +360,8 @@ pub(super) struct Sought<'s> {
     pub bypass: bool,
     /// It began with a cookie, which this acknowledges.
     pub opening: Option<&'s Opening>,
+    /// What shows it is a packet from its server, quoted in an ICMP error.
+    pub quoted: bool,
 }
 
 pub(super) enum Outcome {
@@ -476,6 +480,7 @@ pub(super) fn assign<I: Ip>(
             persistence,
             call: sought.call,
             server: sought.server,
+            quoted: sought.quoted,
             tuple,
         };
         return persist::assign::<I>(shared, snapshot, &wanted, now);
@@ -495,7 +500,7 @@ pub(super) fn assign<I: Ip>(
     schedule::choose(
         service,
         &shared.roster,
-        &asker::<I>(tuple, &snapshot.settings, now),
+        &asker::<I>(tuple, sought.quoted, &snapshot.settings, now),
     )
     .and_then(|chosen| {
         let target = snapshot.services.target(chosen.id)?;
@@ -508,16 +513,22 @@ pub(super) fn assign<I: Ip>(
     .ok_or(NotAssigned::NoServer)
 }
 
-/// What schedulers go by.
+/// What schedulers go by. Of a packet quoted in an error IPVS's go by the destination, too, where they go by that: it is the client.
 pub(crate) fn asker<'s, I: Ip>(
     tuple: &Tuple<I::Addr>,
+    quoted: bool,
     settings: &'s Settings,
     now: Tick,
 ) -> Asker<'s> {
+    let destination = if quoted && settings.compat_ipvs {
+        tuple.client
+    } else {
+        tuple.other
+    };
     Asker {
         client: I::ip(tuple.client),
         client_port: tuple.client_port,
-        destination: I::ip(tuple.other),
+        destination: I::ip(destination),
         now,
         settings,
     }

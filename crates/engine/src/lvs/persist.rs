@@ -35,6 +35,8 @@ pub(crate) struct Wanted<'w, A> {
     pub call: Option<&'w CallId>,
     /// The server it is of already: one that calls a client.
     pub server: Option<ServerId>,
+    /// As in [`Sought`](super::connect::Sought).
+    pub quoted: bool,
     /// What the client's packet shows.
     pub tuple: &'w Tuple<A>,
 }
@@ -124,6 +126,7 @@ pub(crate) fn template_of<I: Ip, F: Frame>(
         persistence,
         call: None,
         server: None,
+        quoted: false,
         tuple,
     });
     let name = |call: CallId| I::table(shared).name(call.words());
@@ -194,7 +197,7 @@ fn make<I: Ip>(
     let id = if let Some(id) = wanted.server {
         id
     } else {
-        let asker = asker::<I>(wanted.tuple, &snapshot.settings, now);
+        let asker = asker::<I>(wanted.tuple, wanted.quoted, &snapshot.settings, now);
         match schedule::choose(wanted.service, &shared.roster, &asker) {
             Some(chosen) => chosen.id,
             None => return Err(none),

@@ -310,6 +310,7 @@ fn schedule<'c, I: Ip, F: Frame, O: Output<F>>(
         server: None,
         bypass: false,
         opening: None,
+        quoted: true,
     };
     match connect::connect::<I>(cx.shared, snapshot, traffic, tuple, &sought, cx.now) {
         Outcome::Found(slot) => Ok(I::table(cx.shared).entry(slot)),

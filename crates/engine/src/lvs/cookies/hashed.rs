@@ -89,6 +89,7 @@ pub(super) fn follows<I: Ip, F: Frame, O: Output<F>>(
         server: Some(target.id),
         bypass: false,
         opening: None,
+        quoted: false,
     };
     connect::for_service::<I, F, O>(cx, port, frame, packet, tries, &sought);
     Ok(())

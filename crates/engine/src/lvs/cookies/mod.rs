@@ -261,6 +261,7 @@ fn acknowledged<I: Ip, F: Frame, O: Output<F>>(
         server: None,
         bypass: false,
         opening: Some(&opening),
+        quoted: false,
     };
     connect::for_service::<I, F, O>(cx, port, frame, packet, tries, &sought);
     Ok(())
