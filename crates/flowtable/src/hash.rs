@@ -79,8 +79,8 @@ impl Hasher {
     }
 
     /// An address with a number, as 64 bits.
-    pub fn digest<F: Family>(&self, address: F::Addr, number: u64) -> u64 {
-        let state = self.absorb_words::<F>(0, F::words(address), number << 32);
+    pub fn digest<F: Family>(&self, address: F::Addr, number: u16) -> u64 {
+        let state = self.absorb_words::<F>(0, F::words(address), number.into());
         fold(state ^ self.key[1], self.factors[0])
     }
 
@@ -143,6 +143,20 @@ fn fold(a: u64, b: u64) -> u64 {
 mod tests {
     use super::*;
     use crate::{V4, V6};
+
+    #[test]
+    fn a_digest_goes_by_address_and_number() {
+        let hasher = Hasher::new([5, 6], 97);
+        let digests = (0..1000).flat_map(|n| {
+            let six = hasher.digest::<V6>(1 << 96, n);
+            [hasher.digest::<V4>(0x0a00_0001, n), six]
+        });
+        let below = |digests: &[u64]| digests.iter().filter(|d| *d % 1024 < 128).count();
+        let digests: Vec<u64> = digests.collect();
+        let distinct: std::collections::HashSet<&u64> = digests.iter().collect();
+        assert_eq!(distinct.len(), 2000);
+        assert!((200..300).contains(&below(&digests)), "{}", below(&digests));
+    }
 
     /// Chi-square over groups and tags for the key sets that hurt weak hashes: counters in every field.
     #[test]

@@ -195,11 +195,11 @@ impl<F: Family> Table<F> {
         self.hasher.name(text)
     }
 
-    /// A keyed digest of an address with a number (below 2^16), for who keeps a table of his own by clients: nobody can aim
+    /// A keyed digest of an address with a number, for who keeps a table of his own by clients: nobody can aim
     /// at its places. The same in tables of the same key.
     #[must_use]
     pub fn digest(&self, address: F::Addr, number: u16) -> u64 {
-        self.hasher.digest::<F>(address, number.into())
+        self.hasher.digest::<F>(address, number)
     }
 
     /// Stage 1 of a lookup: fetch the home group's tags.

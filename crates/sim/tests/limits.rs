@@ -130,6 +130,23 @@ fn one_client_s_excess_is_nobody_else_s_loss() {
     assert_eq!(dropped(&world, DropReason::RateLimit), 5);
 }
 
+/// `client_rate_limit` is each service's own.
+#[test]
+fn what_a_client_has_of_one_service_is_not_taken_from_another() {
+    let limit = Limits {
+        client_rate: Some(5),
+        ..limits()
+    };
+    let mut desired = limited(V4, Protocol::Tcp, limit.clone());
+    let other = "10.0.0.100:81";
+    let made = service(Protocol::Tcp, other, Scheduler::Rr, Masq, &[V4.1]);
+    desired.limits.push((made.key, limit));
+    desired.services.push(made);
+    let mut world = World::new(&desired, 2);
+    assert_eq!(open(&mut world, "172.16.0.1", 1000..1020, V4.0), 5);
+    assert_eq!(open(&mut world, "172.16.0.1", 2000..2020, other), 5);
+}
+
 #[test]
 fn ten_thousand_prefixes_are_told_apart() {
     let nets = (0..10_000u32).map(|n| {
