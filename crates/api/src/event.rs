@@ -72,6 +72,10 @@ pub enum EventKind {
     FloodBegun,
     /// That is over.
     FloodOver,
+    /// A worker gets more than it can take: what is new is let go first.
+    OverloadBegun,
+    /// That is over.
+    OverloadOver,
     /// A virtual router, or a group of them, has its addresses here.
     VrrpMaster,
     /// It leaves them to another director.

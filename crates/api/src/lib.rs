@@ -22,6 +22,7 @@ mod explain;
 pub mod filter;
 mod flood;
 mod health;
+mod overload;
 pub mod packet;
 mod reply;
 mod sync;
@@ -47,6 +48,7 @@ pub use explain::{
 };
 pub use flood::Flood;
 pub use health::{CheckOutcome, CheckRun, CheckState, CheckedServer, ServerHealth, ServiceHealth};
+pub use overload::Overload;
 pub use reply::{
     Applied, CaptureEnd, CapturedFrame, Change, Claim, Connection, ConnectionsEnd, Counters,
     Direction, DrainEnd, DrainProgress, DropCount, Edited, Effect, EngineData, Fill, Item, Link,

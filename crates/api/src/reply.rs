@@ -149,6 +149,9 @@ pub struct Status {
     /// What became of mail, if any is sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mail: Option<MailStatus>,
+    /// Workers past their capacity, and what is let go for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overload: Option<crate::Overload>,
     /// What was lost because something was full.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub losses: Vec<Loss>,

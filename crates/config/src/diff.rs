@@ -600,6 +600,12 @@ fn settings(changes: &mut Changes, old: &Settings, new: &Settings) {
         rate(old.icmp_rate),
         rate(new.icmp_rate),
     );
+    changes.value(
+        e,
+        "settings: overload_drop",
+        old.overload_drop,
+        new.overload_drop,
+    );
     changes.value(e, "settings: ipfrag_time", old.ipfrag_time, new.ipfrag_time);
     changes.value(
         e,

@@ -25,6 +25,8 @@ pub struct Settings {
     pub am_droprate: u32,
     /// Pages of 4096 bytes that must be free in the connection tables, or room is scarce.
     pub amemthresh: u32,
+    /// What workers past their capacity let go: 0 nothing, 1 a share of what is new, 2 then a share of what stands, too.
+    pub overload_drop: u8,
     /// An ICMP error about a connection nobody knows of makes one, if a service has such.
     pub schedule_icmp: bool,
     /// A service by mark without usable servers lets its packets through to where they were going.
@@ -79,6 +81,7 @@ impl Settings {
             secure_tcp: 0,
             am_droprate: 10,
             amemthresh: 1024,
+            overload_drop: 0,
             schedule_icmp: false,
             cache_bypass: false,
             lblc_expiration: 86_400,
@@ -110,12 +113,13 @@ impl Settings {
 }
 
 impl Default for Settings {
-    /// The defaults users ask for: removed and quiesced servers are left behind at once.
+    /// The defaults users ask for: removed and quiesced servers are left behind at once, and what stands goes before what is new.
     fn default() -> Self {
         Self {
             expire_nodest_conn: true,
             expire_quiescent_template: true,
             nat_icmp_send: true,
+            overload_drop: 2,
             ..Self::ipvs()
         }
     }

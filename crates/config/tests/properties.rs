@@ -450,6 +450,7 @@ fn configs() -> impl Strategy<Value = Config> {
                 secure_tcp: mode / 2,
                 am_droprate: timeout,
                 amemthresh: timeout,
+                overload_drop: mode.min(2),
                 schedule_icmp: !on,
                 cache_bypass: on && mode > 1,
                 conn_reuse_mode: mode,

@@ -111,6 +111,10 @@ drop_reasons! {
     RateLimit = "rate_limit",
     /// A packet that wanted a new connection, beyond the service's `client_rate_limit`.
     ClientRateLimit = "client_rate_limit",
+    /// A packet that would have begun something new, refused because the worker was past its capacity (`overload_drop`).
+    OverloadNew = "overload_new",
+    /// A packet of what stood or was only passed on, dropped because the worker was past its capacity with nothing new let in, too (`overload_drop`).
+    OverloadEstablished = "overload_established",
     /// A SYN answered with a cookie, of which nothing was kept; the answer counts as generated.
     CookieSent = "syn_cookie_sent",
     /// The acknowledgement of a cookie: a connection was made, and its server asked.

@@ -11,6 +11,7 @@ use crate::{
     model::{Desired, Interface, ServiceKey, Settings},
     neighbour::{NeighbourTable, NeighbourView, Resolved},
     net::Net,
+    overload::Overload,
     pins::{self, Pins},
     reassembly::Reassembly,
     role::{Floating, Roles},
@@ -61,6 +62,7 @@ pub struct Director {
     applied: Desired,
     flush: lvs::Flush,
     estimates: Estimates,
+    overload: Overload,
     /// The slots of services, and what was counted there of others' floods before.
     flooded: HashMap<ServiceKey, (ServiceId, Flooded)>,
     /// Neighbours kept resolved for servers and gateways.
@@ -130,6 +132,7 @@ impl Director {
             marks: Arc::default(),
             flush: lvs::Flush::default(),
             estimates: Estimates::default(),
+            overload: Overload::new(capacity.workers.into()),
             flooded: HashMap::new(),
             pins: Pins::default(),
             reassembly: None,
@@ -159,8 +162,27 @@ impl Director {
         let reassembly = Arc::clone(self.reassembly.get_or_insert_with(new));
         let reassembly = reassembly.downcast().ok()?;
         let notes = Arc::clone(&share.notes);
-        let local = Local::new(counters, cells, notes, reassembly, &self.shared, hand);
+        let relief = self.overload.relief(id.index())?;
+        let local = Local::new(
+            counters,
+            cells,
+            (notes, relief),
+            reassembly,
+            &self.shared,
+            hand,
+        );
         Some(Worker::new(Arc::clone(&self.shared), reader, local))
+    }
+
+    /// How the workers stand that are past their capacity.
+    #[must_use]
+    pub const fn overload(&self) -> &Overload {
+        &self.overload
+    }
+
+    /// Likewise, to be judged.
+    pub const fn overload_mut(&mut self) -> &mut Overload {
+        &mut self.overload
     }
 
     pub(crate) fn shared(&self) -> &Shared {

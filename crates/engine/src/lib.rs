@@ -29,6 +29,7 @@ mod mutation;
 mod neighbour;
 mod net;
 mod output;
+mod overload;
 mod packet;
 mod pins;
 mod pipeline;
@@ -54,6 +55,7 @@ pub use lvs::{ServiceError, ServiceName, Synchronizer, Taken};
 pub use model_error::ModelError;
 pub use neighbour::{NeighbourState, NeighbourView};
 pub use output::{BURST, Output};
+pub use overload::{Droppable, Load, Overload, Shares};
 pub use reassembly::{FRAGMENT_BYTES, FRAGMENTS};
 pub use role::{ROLES, Roles};
 pub use views::{

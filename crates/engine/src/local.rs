@@ -4,6 +4,7 @@ use crate::{
     WorkerCounters,
     localstack::Sweep,
     lvs::{Asked, Busy, Defender, Hands, Lingering, Notes, Tallies, TrafficCells},
+    overload::Relief,
     ratelimit::RateLimits,
     reassembly::Reassembly,
     shared::Shared,
@@ -23,6 +24,10 @@ pub(crate) struct Local<F: Frame> {
     pub tallies: Arc<Tallies>,
     /// What it notes for the twin; the reader holds the same `Arc`.
     pub notes: Arc<Notes>,
+    /// What it lets go while it is past its capacity; who judges holds the same `Arc`.
+    pub relief: Arc<Relief>,
+    /// So much of a whole packet of what stands is to be let go.
+    pub relief_spread: u32,
     /// Limits on answers and errors.
     pub limits: RateLimits,
     /// Frames held until their next hop's MAC is known.
@@ -56,7 +61,7 @@ impl<F: Frame> Local<F> {
     pub fn new(
         counters: Arc<WorkerCounters>,
         (traffic, tallies): (Arc<TrafficCells>, Arc<Tallies>),
-        notes: Arc<Notes>,
+        (notes, relief): (Arc<Notes>, Arc<Relief>),
         reassembly: Arc<Reassembly<F>>,
         shared: &Shared,
         share: (u32, u32),
@@ -66,6 +71,8 @@ impl<F: Frame> Local<F> {
             traffic,
             tallies,
             notes,
+            relief,
+            relief_spread: 0,
             limits: RateLimits::default(),
             waiting: Waiting::new(),
             busy: Busy::default(),

@@ -183,7 +183,7 @@ impl World {
             local: Local::new(
                 counters,
                 cells,
-                Arc::default(),
+                Default::default(),
                 Arc::new(Reassembly::new([3, 5])),
                 &shared,
                 (0, 1),

@@ -2,7 +2,7 @@
 
 use crate::{
     BURST, DropReason, Output, WorkerCounters, context::Context, fragment_in, local::Local,
-    localstack, lvs, pipeline, role, shared::Shared, snapshot::Snapshot,
+    localstack, lvs, overload, pipeline, role, shared::Shared, snapshot::Snapshot,
 };
 use arrayvec::ArrayVec;
 use rcu::Reader;
@@ -43,6 +43,7 @@ impl<F: Frame> Worker<F> {
             pipeline::retry(&mut cx);
         }
         role::only_ours(&mut cx, port, burst);
+        overload::relieve(&mut cx, port, burst);
         pipeline::burst(&mut cx, port, burst);
         cx.local.lingering.settle(&cx.shared.roster);
         if cx.local.hands.are_behind() {
@@ -66,6 +67,7 @@ impl<F: Frame> Worker<F> {
             pipeline::retry(&mut cx);
         }
         role::only_ours(&mut cx, port, burst);
+        overload::relieve(&mut cx, port, burst);
         pipeline::the_long_way(&mut cx, port, burst);
         cx.local.lingering.settle(&cx.shared.roster);
         if cx.local.hands.are_behind() {

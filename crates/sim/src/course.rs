@@ -13,7 +13,7 @@ use crate::{
 };
 use arrayvec::ArrayVec;
 use engine::{
-    BURST, Capacity, ModelError,
+    BURST, Capacity, Droppable, Load, ModelError,
     model::{Desired, Interface, Limits, Settings},
 };
 use event::Reader;
@@ -176,6 +176,7 @@ impl Course {
             }
             Event::Pass { centiseconds } => {
                 self.flush();
+                self.judge(centiseconds);
                 for _ in 0..ROUNDS {
                     self.world.now = self.world.now + u64::from(centiseconds) * 10 / ROUNDS;
                     self.keep_house();
@@ -249,6 +250,18 @@ impl Course {
         workers[worker].step(*now, port, &mut self.burst, out);
         assert!(self.burst.is_empty(), "the engine left frames behind");
         self.check();
+    }
+
+    /// By some times that pass, the workers were past their capacity.
+    fn judge(&mut self, centiseconds: u16) {
+        let past_capacity = centiseconds % 8 == 7;
+        let load = Load {
+            past_capacity,
+            mostly_new: centiseconds % 16 == 7,
+        };
+        let loads = [load; CAPACITY.workers as usize];
+        let overload = self.world.director.overload_mut();
+        overload.judge(self.world.now, Droppable::Established, &loads);
     }
 
     fn keep_house(&mut self) {

@@ -83,6 +83,14 @@ pub(super) fn read(reader: &mut Reader, section: &mut Section<'_>, d: Settings) 
         d.amemthresh,
         "pages as a whole number from 1 to 1000000, like 1024",
     );
+    let overload_drop = section
+        .get(
+            reader,
+            "overload_drop",
+            "0 (nothing), 1 (new connections) or 2 (new connections, then packets of established ones)",
+            integer(0..=2),
+        )
+        .unwrap_or(d.overload_drop);
     let icmp_rate = section
         .get(
             reader,
@@ -123,6 +131,7 @@ pub(super) fn read(reader: &mut Reader, section: &mut Section<'_>, d: Settings) 
         secure_tcp,
         am_droprate,
         amemthresh,
+        overload_drop,
         schedule_icmp,
         cache_bypass,
         lblc_expiration,

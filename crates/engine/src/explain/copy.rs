@@ -7,6 +7,7 @@ use crate::{
     claims::Claims,
     local::Local,
     lvs::{self, Ip, Splice, Tallies, TrafficCells},
+    overload::Relief,
     packet::{self, Addresses, Packet, Parsed},
     reassembly::Reassembly,
     shared::Shared,
@@ -78,8 +79,11 @@ impl Director {
                 Arc::new(TrafficCells::new(self.capacity().servers)),
                 Arc::new(Tallies::new(self.capacity().services)),
             ),
-            // What it notes nobody is told.
-            Arc::default(),
+            // What it notes nobody is told. Which worker would meet the packet is not known: the one that lets go most.
+            (
+                Arc::default(),
+                Arc::new(Relief::fixed(self.overload().worst())),
+            ),
             Arc::new(Reassembly::new(key)),
             &shared,
             (0, 1),

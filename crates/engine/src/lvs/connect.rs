@@ -19,6 +19,7 @@ use crate::{
     icmp::{self, IcmpError},
     model::{ServiceKey, Settings},
     net::Local,
+    overload,
     packet::{Addresses, Fragment, Packet, wrong_source},
     pipeline,
     shared::Shared,
@@ -45,6 +46,12 @@ pub(crate) fn packet<I: Ip, F: Frame, O: Output<F>>(
         let mark = mark_of(snapshot, &frame, packet);
         snapshot.services.find(mark, protocol, ip, port)
     });
+    if (found.is_some() || snapshot.net.local(packet.addresses.destination()).is_some())
+        && overload::refuses(cx, packet)
+    {
+        cx.drop(frame, DropReason::OverloadNew);
+        return;
+    }
     let Some(service) = found else {
         stray(cx, frame, packet);
         return;

@@ -4,7 +4,7 @@ use crate::{
     table::Table,
     units::{bytes, count, duration, plural, share},
 };
-use api::{Claim, Fill, Loss, Status};
+use api::{Claim, Fill, Loss, Overload, Status};
 
 pub fn status(s: &Status) -> String {
     let mut out = format!(
@@ -57,6 +57,9 @@ pub fn status(s: &Status) -> String {
             }
         }
         line("mail", text);
+    }
+    if let Some(overload) = &s.overload {
+        line("overload", self::overload(overload));
     }
     let rate = &s.rate;
     line(
@@ -134,6 +137,31 @@ fn claim(claim: &Claim) -> String {
         servers.collect::<String>(),
         plural(claim.times, "time"),
         duration(claim.age_ms / 1000)
+    )
+}
+
+/// `worker 0 past its capacity for 12 s: 40 % of what is new refused (1,234 packets); because ...`
+fn overload(overload: &Overload) -> String {
+    let numbers: Vec<String> = overload.workers.iter().map(u16::to_string).collect();
+    let word = if numbers.len() == 1 {
+        "worker"
+    } else {
+        "workers"
+    };
+    let established = match overload.established_percent {
+        0 => String::new(),
+        n => format!(
+            ", and {n} % of what stands dropped ({})",
+            plural(overload.established, "packet")
+        ),
+    };
+    format!(
+        "{word} {} past capacity for {}: {} % of what is new refused ({}){established}; because {}",
+        numbers.join(", "),
+        duration(overload.age_ms / 1000),
+        overload.new_percent,
+        plural(overload.new, "packet"),
+        overload.cause
     )
 }
 

@@ -2,8 +2,8 @@
 
 use api::{
     CapturedFrame, Claim, Connection, Counters, Direction, DropCount, Fill, Link, Loss, Memory,
-    MemoryMode, Neighbour, NeighbourState, Persistence, Port, PortAddress, PortStats, Route,
-    RouteKind, Server, Service, Status, Totals, Traffic, Worker, WorkerCounters,
+    MemoryMode, Neighbour, NeighbourState, Overload, Persistence, Port, PortAddress, PortStats,
+    Route, RouteKind, Server, Service, Status, Totals, Traffic, Worker, WorkerCounters,
 };
 use types::{ForwardingMethod, Protocol, Scheduler, ServiceKey, VlanId, Weight};
 
@@ -68,6 +68,15 @@ pub fn status() -> Status {
             times: 5,
             age_ms: 12_345,
         }],
+        overload: Some(Overload {
+            age_ms: 12_000,
+            workers: vec![0],
+            new_percent: 41,
+            established_percent: 13,
+            new: 43_210,
+            established: 1_234,
+            cause: "in 100 ms port wan lost 2345 packets that nobody took in time, with worker 0 busy for 100 % of it".into(),
+        }),
         losses: vec![Loss {
             port: Some("wan".into()),
             reason: "rx_missed".into(),

@@ -1,6 +1,6 @@
 //! What the daemon tells about itself.
 
-use super::{Control, floods, health};
+use super::{Control, floods, health, overload};
 use crate::{
     desired::interface_names,
     ports::Pools,
@@ -121,6 +121,7 @@ pub fn status(control: &Control) -> Status {
         vrrp: control.vrrp(),
         claims: control.claims.shown(),
         mail: control.mail(),
+        overload: overload::shown(control),
         losses: losses(control),
         edits: control.edits(),
         limitations,
@@ -128,7 +129,9 @@ pub fn status(control: &Control) -> Status {
 }
 
 /// Reasons that say that something was full.
-const FULL: [DropReason; 7] = [
+const FULL: [DropReason; 9] = [
+    DropReason::OverloadNew,
+    DropReason::OverloadEstablished,
     DropReason::TxRefused,
     DropReason::NoBuffer,
     DropReason::TableFull,

@@ -14,6 +14,7 @@ mod jobs;
 mod journal;
 mod listener;
 mod listings;
+mod overload;
 mod passive;
 mod signals;
 mod state;
@@ -61,6 +62,7 @@ pub fn run(
         };
         let wait = wait.min(control.estimate()).min(control.flush());
         let wait = wait.min(control.look_at_attempts());
+        let wait = wait.min(overload::look(control));
         control.tell();
         wait_for_something(control, listener, signals, &clients, wait);
 

@@ -1,7 +1,8 @@
 //! What the control thread owns: the desired state, the director it goes to, ports and TAPs.
 
 use super::{
-    Claims, Twin, claims, drill, floods, health, journal::Journal, listings::Rates, passive,
+    Claims, Twin, claims, drill, floods, health, journal::Journal, listings::Rates,
+    overload::Capacity, passive,
 };
 use crate::{
     capture::{Session, Switch},
@@ -74,6 +75,8 @@ pub struct Control {
     pub(super) twin: Option<Twin>,
     /// Services under floods of SYNs.
     pub(super) floods: floods::Floods,
+    /// How workers fare.
+    pub(super) capacity: Capacity,
     /// Who else claims virtual addresses.
     pub(super) claims: Claims,
     pub(super) journal: Journal,
@@ -122,6 +125,7 @@ impl Control {
             ports,
             taps,
             rates: Rates::new(&gauges),
+            capacity: Capacity::new(gauges.len()),
             rounds: vec![u64::MAX; gauges.len()],
             gauges,
             cpus,

@@ -164,6 +164,8 @@ const fn about(kind: EventKind) -> NotifyAbout {
         | EventKind::QuorumLost
         | EventKind::FloodBegun
         | EventKind::FloodOver
+        | EventKind::OverloadBegun
+        | EventKind::OverloadOver
         | EventKind::AddressClaimed
         | EventKind::AddressUncontested => NotifyAbout::Services,
     }
