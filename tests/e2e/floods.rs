@@ -572,7 +572,8 @@ fn overloaded(router: &Router<'_>, service: &Service, all: &Standing) -> Result<
     thread::sleep(Duration::from_secs(1));
     let alone = all.rate(3);
     let attack = flood(router, "syn", &service.address(), 5_000_000, SECONDS)?;
-    let overload = || Ok(router.ask::<api::Status>("status")?.overload);
+    let overload =
+        || -> Result<Option<api::Overload>> { Ok(router.ask::<api::Status>("status")?.overload) };
     run::until("it is past its capacity", 10, || Ok(overload()?.is_some()))?;
     thread::sleep(Duration::from_secs(2));
     let shown = router.tarpon("status")?;

@@ -109,6 +109,22 @@ pub struct SequenceDeltas {
     pub outwards: SequenceDelta,
 }
 
+/// What has to be changed in every packet of a connection that the director began by itself, with a cookie, before it had a server. An
+/// option of Tarpon's own, which others leave out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Splice {
+    /// The client's first sequence number.
+    pub isn: u32,
+    /// To be added to the server's sequence numbers.
+    pub sequence: u32,
+    /// To be added to the server's timestamps.
+    pub time: u32,
+    /// How windows are shifted, right if negative: those for the client.
+    pub to_client: i8,
+    /// Those for the server.
+    pub to_server: i8,
+}
+
 /// A connection or template as it is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Connection {
@@ -132,6 +148,8 @@ pub struct Connection {
     pub addresses: Addresses,
     /// Shifted sequence numbers.
     pub sequence: Option<SequenceDeltas>,
+    /// What is changed in a connection that began with a cookie.
+    pub splice: Option<Splice>,
     /// A persistence engine's name and what it goes by.
     pub persistence: Option<(Vec<u8>, Vec<u8>)>,
 }
@@ -140,6 +158,8 @@ pub struct Connection {
 const FIXED: usize = 24;
 /// Bytes of [`SequenceDeltas`].
 const SEQUENCE: usize = 24;
+/// Bytes of [`Splice`], two of them reserved (0).
+const SPLICE: usize = 16;
 const TYPE_IPV6: u8 = 1;
 /// Longest name of a persistence engine (`IP_VS_PENAME_MAXLEN`), and most it goes by (`IP_VS_PEDATA_MAXLEN`).
 const PERSISTENCE: (usize, usize) = (16, 255);
@@ -149,6 +169,8 @@ mod option {
     pub const SEQUENCE: u8 = 1;
     pub const PERSISTENCE_DATA: u8 = 2;
     pub const PERSISTENCE_NAME: u8 = 3;
+    /// Not IPVS's; with [`PARAMETER`], so that IPVS leaves it out.
+    pub const SPLICE: u8 = 32;
     pub const PARAMETER: u8 = 1 << 6;
 }
 
@@ -161,9 +183,10 @@ impl Connection {
             Addresses::V6(_) => 48,
         };
         let sequence = self.sequence.map_or(0, |_| 2 + SEQUENCE);
+        let splice = self.splice.map_or(0, |_| 2 + SPLICE);
         let persistence = self.persistence.as_ref();
         let persistence = persistence.map_or(0, |(name, data)| 4 + name.len() + data.len());
-        FIXED + addresses + sequence + persistence
+        FIXED + addresses + sequence + splice + persistence
     }
 
     /// Never: it has addresses.
@@ -195,6 +218,15 @@ impl Connection {
         if let Some(sequence) = &self.sequence {
             to.put(&[option::SEQUENCE, 24]);
             write_sequence(sequence, to);
+        }
+        if let Some(splice) = &self.splice {
+            to.put(&[option::SPLICE | option::PARAMETER, 16]);
+            for number in [splice.isn, splice.sequence, splice.time] {
+                to.u32(number);
+            }
+            let shifts = [splice.to_client, splice.to_server].map(i8::cast_unsigned);
+            to.put(&shifts);
+            to.u16(0);
         }
         if let Some((name, data)) = &self.persistence {
             for (kind, bytes) in [
@@ -259,6 +291,7 @@ impl Connection {
             timeout_s,
             addresses,
             sequence: None,
+            splice: None,
             persistence: None,
         })
     }
@@ -285,6 +318,9 @@ impl Connection {
                     if (1..=PERSISTENCE.0).contains(&contents.len()) && name.is_none() =>
                 {
                     name = Some(contents.to_vec());
+                }
+                option::SPLICE if contents.len() == SPLICE && self.splice.is_none() => {
+                    self.splice = read_splice(&mut Reader(contents));
                 }
                 // One that may be left out.
                 _ if kind & option::PARAMETER != 0 && !contents.is_empty() => {}
@@ -323,6 +359,7 @@ impl Connection {
             timeout_s: 0,
             addresses,
             sequence: None,
+            splice: None,
             persistence: None,
         })
     }
@@ -346,4 +383,14 @@ fn read_sequence(from: &mut Reader<'_>) -> Option<SequenceDeltas> {
     };
     let (inwards, outwards) = (one()?, one()?);
     Some(SequenceDeltas { inwards, outwards })
+}
+
+fn read_splice(from: &mut Reader<'_>) -> Option<Splice> {
+    Some(Splice {
+        isn: from.u32()?,
+        sequence: from.u32()?,
+        time: from.u32()?,
+        to_client: from.u8()?.cast_signed(),
+        to_server: from.u8()?.cast_signed(),
+    })
 }

@@ -20,7 +20,7 @@ mod rules;
 mod teller;
 
 pub use batch::{Batch, FLUSH_MS};
-pub use connection::{Addresses, Connection, Flags, SequenceDelta, SequenceDeltas};
+pub use connection::{Addresses, Connection, Flags, SequenceDelta, SequenceDeltas, Splice};
 pub use datagram::{Datagram, Route, datagram, frame, group_mac};
 pub use error::ParseError;
 pub use heard::Heard;

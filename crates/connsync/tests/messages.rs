@@ -2,7 +2,7 @@
 
 use connsync::{
     Addresses, Batch, Connection, Flags, HEADER, Message, Note, ParseError, Report, SequenceDelta,
-    SequenceDeltas, Version,
+    SequenceDeltas, Splice, Version,
 };
 use proptest::prelude::*;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -175,14 +175,16 @@ fn connection() -> impl Strategy<Value = Connection> {
     let sequence = proptest::option::of((deltas(), deltas()));
     let text = |most| proptest::collection::vec(any::<u8>(), 1..=most);
     let persistence = proptest::option::of((text(16), text(255)));
+    let splice = proptest::option::of(any::<([u32; 3], i8, i8)>());
     (
         any::<(u8, u32, [u16; 4], u32, u32)>(),
         addresses,
         sequence,
+        splice,
         persistence,
     )
         .prop_map(
-            |((protocol, flags, n, mark, timeout_s), addresses, sequence, persistence)| {
+            |((protocol, flags, n, mark, timeout_s), addresses, sequence, splice, persistence)| {
                 Connection {
                     protocol,
                     flags: Flags(flags).without(Flags::HASHED),
@@ -195,6 +197,13 @@ fn connection() -> impl Strategy<Value = Connection> {
                     addresses,
                     sequence: sequence
                         .map(|(inwards, outwards)| SequenceDeltas { inwards, outwards }),
+                    splice: splice.map(|([isn, sequence, time], to_client, to_server)| Splice {
+                        isn,
+                        sequence,
+                        time,
+                        to_client,
+                        to_server,
+                    }),
                     persistence,
                 }
             },

@@ -4,8 +4,9 @@
 
 mod segments;
 
+use connsync::{Message, Teller};
 use engine::{
-    DropReason,
+    DropReason, Taken,
     model::{Desired, Limits},
 };
 use segments::{ACK, FIN, Options, PSH, RST, SYN, Segment};
@@ -253,6 +254,76 @@ fn both_ends_speak_as_if_they_had_shaken_hands() {
         let counts = (flooded.cookies_sent, flooded.accepted, flooded.refused);
         assert_eq!(counts, (1, 1, 0));
     }
+}
+
+/// Everything the one director would tell, through the wire, taken by the other.
+fn tell(from: &mut World, to: &mut World) -> Vec<Taken> {
+    let mut teller = Teller::new(1, 0, 1472, connsync::Pace::IPVS, 0);
+    let mut messages = Vec::new();
+    let mut synchronizer = from.director.synchronizer().unwrap();
+    let now = from.now;
+    let mut position = Some(0);
+    while let Some(at) = position {
+        position = synchronizer.all(now, at, 1000, &mut |told| {
+            messages.extend(teller.tell(0, told));
+        });
+    }
+    messages.extend(teller.message());
+    let read = messages
+        .iter()
+        .flat_map(|m| Message::parse(m).unwrap().connections);
+    let mut taker = to.director.synchronizer().unwrap();
+    let now = to.now;
+    read.map(|told| taker.take(now, &told)).collect()
+}
+
+/// What differs is told with the connection: the other director goes on with it in the middle of what is said.
+#[test]
+fn a_takeover_goes_on_where_the_other_was() {
+    for ends in [V4, V6] {
+        let mut one = world(ends, SynCookies::On);
+        let mut two = world(ends, SynCookies::On);
+        let mut open = open(&mut one, ends, 0xffff_ff00);
+        for round in 0..10u8 {
+            open.client_says(&mut one, 0, &[round; 100], PSH);
+            open.server_says(&mut one, 1, &[round; 1000], PSH);
+        }
+        assert_eq!(tell(&mut one, &mut two), [Taken::New]);
+        assert_eq!(tell(&mut one, &mut two), [Taken::Known]);
+        for round in 0..10u8 {
+            open.server_says(&mut two, 1, &[round; 1000], PSH);
+            open.client_says(&mut two, 0, &[round; 100], PSH);
+        }
+        // And back, to one who had it.
+        assert_eq!(tell(&mut two, &mut one), [Taken::Known]);
+        open.client_says(&mut one, 0, b"bye", FIN);
+        open.client = open.client.wrapping_add(1);
+        open.server_says(&mut one, 1, b"", FIN);
+    }
+}
+
+/// Nobody else could go on with a handshake whose server has not answered.
+#[test]
+fn a_connection_whose_server_has_not_accepted_is_not_told() {
+    let (mut one, mut two) = (world(V4, SynCookies::On), world(V4, SynCookies::On));
+    let answer = ask(&mut one, V4, 77, &ASKED);
+    one.give(0, 0, &acknowledgement(V4, 77, &answer).frame(MACS[0]));
+    assert_eq!(one.connections().len(), 1);
+    assert_eq!(tell(&mut one, &mut two), []);
+}
+
+/// The client's port once more: what is there of it, without a cookie or with another, is not what is told.
+#[test]
+fn what_began_anew_takes_the_place_of_what_was_there() {
+    let mut one = world(V4, SynCookies::On);
+    let mut two = world(V4, SynCookies::Off);
+    let syn = from_client(V4, 5, 0, SYN).with(ASKED.clone());
+    two.give(0, 0, &syn.frame(MACS[0]));
+    let mut open = open(&mut one, V4, 900);
+    assert_eq!(tell(&mut one, &mut two), [Taken::New]);
+    assert_eq!(two.connections().len(), 1);
+    open.client_says(&mut two, 0, b"hello", PSH);
+    open.server_says(&mut two, 0, b"hello", PSH);
 }
 
 #[test]

@@ -358,6 +358,7 @@ fn a_mark_s_template_is_found_again() {
             [10, 1, 0, 11].into(),
         ]),
         sequence: None,
+        splice: None,
         persistence: None,
     };
     assert_eq!(backup.take(&[template]), [Taken::New]);
@@ -377,6 +378,7 @@ fn what_is_not_configured_or_not_known_is_left_out() {
         timeout_s: 0,
         addresses: Addresses::V4([[10, 9, 0, 1].into(), [10, 0, 0, 100].into(), server.into()]),
         sequence: None,
+        splice: None,
         persistence: None,
     };
     let right = told(80, [10, 1, 0, 11]);

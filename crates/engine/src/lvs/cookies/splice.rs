@@ -139,6 +139,41 @@ impl<'a> Splice<'a> {
         }
     }
 
+    /// For another director; nothing of one whose server has not accepted: that is not told.
+    pub fn told(&self) -> Option<connsync::Splice> {
+        if self.phase() != Phase::Open {
+            return None;
+        }
+        let Difference {
+            sequence,
+            time,
+            shifts,
+        } = self.difference();
+        Some(connsync::Splice {
+            isn: self.isn.load(Relaxed),
+            sequence,
+            time,
+            to_client: shifts.to_client,
+            to_server: shifts.to_server,
+        })
+    }
+
+    /// As another director told, which saw the server accept.
+    pub fn take(&self, told: &connsync::Splice) {
+        let shifts = Shifts {
+            to_client: told.to_client,
+            to_server: told.to_server,
+        };
+        for word in self.words() {
+            word.store(0, Relaxed);
+        }
+        self.isn.store(told.isn, Relaxed);
+        self.sequence.store(told.sequence, Relaxed);
+        self.time.store(told.time, Relaxed);
+        let word = Phase::Open as u32 | shifts.word();
+        self.phase.store(word, Release);
+    }
+
     /// As they stand there.
     const fn words(&self) -> [&'a AtomicU32; 8] {
         let Self {

@@ -4,7 +4,8 @@
 use super::super::{
     calls::CallId,
     connect::{self, serves},
-    entry::{self, Kept},
+    cookies::Splice,
+    entry::{self, Kept, is_spliced},
     family::{self, Ip},
     ftp, persist,
     services::{FTP, Target},
@@ -44,6 +45,8 @@ struct Told<A> {
     timeout_ms: u32,
     /// How far what the server says has been moved.
     moved: Option<Moved>,
+    /// What is changed, as it began with a cookie.
+    splice: Option<connsync::Splice>,
 }
 
 /// Takes one over.
@@ -91,6 +94,7 @@ pub(super) fn take<I: Ip>(
             by: deltas.outwards.delta,
             before: deltas.outwards.previous_delta,
         }),
+        splice: told.splice,
     };
     for _ in 0..TRIES {
         if let Some(taken) = try_to::<I>(into, &told) {
@@ -169,6 +173,14 @@ fn try_to<I: Ip>(into: &Into<'_>, told: &Told<I::Addr>) -> Option<Taken> {
     };
     let nat = target.method == ForwardingMethod::Masq;
     let is_read = !told.template && ftp::concerns(into.snapshot, tuple) && ftp::reads(target);
+    let beside = match told.splice.filter(|_| !told.template) {
+        None => None,
+        Some(splice) => match Splice::at::<I>(shared, embryo.slot()) {
+            // As where it began: what is changed is changed both ways.
+            Some(beside) if nat && !target.local && !is_read => Some((beside, splice)),
+            _ => return Some(Taken::Unsupported),
+        },
+    };
     let record = match is_read.then(|| shared.roster.records.take()) {
         None => None,
         Some(Some(held)) => Some(held),
@@ -198,6 +210,13 @@ fn try_to<I: Ip>(into: &Into<'_>, told: &Told<I::Addr>) -> Option<Taken> {
             entry::template_flags(target.method, call.is_some()),
             call.map_or(0, |call| call.keep().0),
         ),
+    };
+    let flags = match beside {
+        Some((beside, splice)) => {
+            beside.take(&splice);
+            flags | entry::SPLICED
+        }
+        None => flags,
     };
     let slot = embryo.publish(&New {
         daddr: told.daddr,
@@ -244,7 +263,10 @@ fn update<I: Ip>(into: &Into<'_>, told: &Told<I::Addr>, slot: Slot) -> Option<Ta
     let table = I::table(shared);
     let entry = table.entry(slot);
     let key = entry.key();
-    if !told.template && (key.daddr, key.dport) != (told.daddr, told.dport) {
+    // Made anew in between, with a cookie or without: what is there is another connection, too.
+    let same_kind = is_spliced(key.flags) == told.splice.is_some();
+    let same = same_kind && (key.daddr, key.dport) == (told.daddr, told.dport);
+    if !told.template && !same {
         if told.inactive {
             // The end of one that has been replaced.
             return Some(Taken::Stale);
@@ -280,6 +302,13 @@ fn update<I: Ip>(into: &Into<'_>, told: &Told<I::Addr>, slot: Slot) -> Option<Ta
                     && let Some(Kept::Said(record)) = entry::kept(key.flags, entry.note())
                 {
                     shared.roster.records.told(record, moved);
+                }
+                if let Some(splice) = &told.splice
+                    && let Some(beside) = Splice::at::<I>(shared, slot)
+                    && !told.template
+                    && beside.told() != Some(*splice)
+                {
+                    beside.take(splice);
                 }
                 entry.touch(now);
                 entry.set_timeout_ms(told.timeout_ms);

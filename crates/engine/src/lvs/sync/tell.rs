@@ -1,6 +1,7 @@
 //! A connection of the table in the words of IPVS's messages.
 
 use super::super::{
+    cookies::Splice,
     entry::{self, Kept, is_bypass, method},
     family::Ip,
     list,
@@ -26,14 +27,15 @@ pub(super) fn connection<I: Ip>(
     let word = listed.state;
     // Given up, or with a server of the other family, whose address has no place in a message.
     let foreign = I::ip(key.daddr).is_unspecified();
-    // What began with a cookie could not go on anywhere else.
-    if entry::is_spliced(key.flags)
-        || is_bypass(key.flags)
-        || word.flags().contains(StateFlags::UNHASHED)
-        || foreign
-    {
+    if is_bypass(key.flags) || word.flags().contains(StateFlags::UNHASHED) || foreign {
         return None;
     }
+    let splice = if entry::is_spliced(key.flags) {
+        // `?`: its server has not accepted, so nobody else could go on with it.
+        Some(Splice::at::<I>(shared, listed.slot)?.told()?)
+    } else {
+        None
+    };
     let persistence = match entry::call(key.flags, listed.note) {
         None => None,
         // `?`: it ends in this instant.
@@ -55,6 +57,7 @@ pub(super) fn connection<I: Ip>(
         timeout_s: timeout_ms::<I>(listed, timeouts).div_ceil(1000),
         addresses: addresses([key.caddr, key.vaddr, key.daddr].map(I::ip))?,
         sequence,
+        splice,
         persistence,
     })
 }
