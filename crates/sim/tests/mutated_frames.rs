@@ -107,6 +107,7 @@ fn desired() -> Desired {
     let v4 = ["10.1.0.11:8080", "10.1.0.12:8080"];
     let v6 = ["[fd01::11]:8080", "[fd01::12]:8080"];
     Desired {
+        unaccepted: Vec::new(),
         interfaces: vec![
             interface(
                 "cl0",
