@@ -402,7 +402,10 @@ impl<'a> Router<'a> {
         let mut left = Vec::new();
         let prefix = prefix(self.lab, self.node);
         for entry in fs::read_dir(runtime(self.lab, self.node))?.flatten() {
-            left.push(entry.path());
+            // Events are kept for the next daemon.
+            if entry.file_name() != "control.sock.events" {
+                left.push(entry.path());
+            }
         }
         for directory in ["/var/run/dpdk", "/dev/hugepages", "/tmp/dpdk"] {
             for entry in fs::read_dir(directory).into_iter().flatten().flatten() {

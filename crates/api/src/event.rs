@@ -11,6 +11,9 @@ pub struct EventFilter {
     /// Only those after this number.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<u64>,
+    /// Only those from this moment on, in milliseconds since 1970-01-01 UTC.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since_ms: Option<u64>,
     /// Only this service's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service: Option<ServiceRef>,
@@ -21,7 +24,7 @@ pub struct EventFilter {
 /// A change of the director's state, with its cause.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
-    /// Counted from 1 since the daemon started.
+    /// Counted from 1, on over restarts of the daemon where it keeps its events on disk.
     pub number: u64,
     /// Milliseconds since 1970-01-01 UTC.
     pub time_ms: u64,
@@ -48,6 +51,8 @@ pub struct Event {
 pub enum EventKind {
     /// The daemon began to forward.
     Started,
+    /// The daemon came to its end.
+    Stopped,
     /// The configuration in force changed, by a file or an edit.
     Configured,
     /// A server's checks pass again.
@@ -109,7 +114,7 @@ pub struct RouterRef {
 pub struct EventsEnd {
     /// The last number given out: to be asked for as `after`.
     pub last: u64,
-    /// Events that had been forgotten already: only the latest are kept.
+    /// Events that had been forgotten already: there is only so much room for them.
     pub forgotten: u64,
 }
 

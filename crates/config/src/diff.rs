@@ -158,6 +158,12 @@ fn director(changes: &mut Changes, old: &Director, new: &Director) {
         &old.file_prefix,
         &new.file_prefix,
     );
+    let journal = |director: &Director| match director.journal() {
+        Some(path) => path.display().to_string(),
+        None => "false".to_owned(),
+    };
+    changes.value(e, "director: journal", journal(old), journal(new));
+    changes.value(e, "director: journal_mb", old.journal_mb, new.journal_mb);
     changes.value(e, "director: log", old.log, new.log);
 }
 

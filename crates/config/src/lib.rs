@@ -12,6 +12,7 @@ mod check;
 mod diff;
 mod edit;
 pub mod iptables;
+mod journal;
 mod limits;
 mod model;
 mod named;
@@ -32,6 +33,7 @@ mod write_twin;
 
 pub use diff::{Change, Effect, diff};
 pub use edit::EditError;
+pub use journal::Journal;
 pub use limits::{Access, Limits};
 pub use model::{
     Config, Cores, Director, HostTap, Hugepages, Idle, LogLevel, MarkRule, Netmask, Persistence,

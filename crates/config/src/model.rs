@@ -77,6 +77,10 @@ pub struct Director {
     pub socket: PathBuf,
     /// DPDK's `--file-prefix`: directors with different ones share a machine.
     pub file_prefix: String,
+    /// Where events are kept.
+    pub journal: crate::Journal,
+    /// The room they may take there, in MiB.
+    pub journal_mb: u32,
     /// What is logged.
     pub log: LogLevel,
 }
@@ -93,6 +97,8 @@ impl Default for Director {
             memory_mb: 512,
             socket: "/run/tarpon/control.sock".into(),
             file_prefix: "tarpon".into(),
+            journal: crate::Journal::Default,
+            journal_mb: 64,
             log: LogLevel::Info,
         }
     }

@@ -143,6 +143,8 @@ struct Director<'c> {
     memory_mb: u32,
     socket: String,
     file_prefix: &'c str,
+    journal: FlagOr<String>,
+    journal_mb: u32,
     log: &'static str,
 }
 
@@ -425,6 +427,12 @@ fn file(config: &Config) -> File<'_> {
             // It came from a text.
             socket: d.socket.to_string_lossy().into_owned(),
             file_prefix: &d.file_prefix,
+            journal: match &d.journal {
+                crate::Journal::Off => FlagOr::Flag(false),
+                crate::Journal::Default => FlagOr::Flag(true),
+                crate::Journal::At(path) => FlagOr::Other(path.to_string_lossy().into_owned()),
+            },
+            journal_mb: d.journal_mb,
             log: d.log.word(),
         },
         settings: settings(&config.settings),

@@ -163,7 +163,8 @@ own (`not made`) says nothing about the server. WEIGHT is the one in force.")]
     /// What changed, when, and why: servers up and down, quorums, edits, reloads
     #[command(after_long_help = "\
 Examples:
-  tarpon events                             the latest 10,000 since the daemon started
+  tarpon events                             all that are kept
+  tarpon events --since '2026-11-21 18:00'
   tarpon events --follow --service web
   tarpon events --follow --json | jq .what
 
@@ -570,6 +571,10 @@ pub struct EventsArgs {
     /// The service's protocol, when it is given by address
     #[arg(long, default_value = "tcp", value_parser = Protocol::from_str)]
     pub protocol: Protocol,
+
+    /// Only those from this moment on, in UTC: "2026-11-21 18:22:10.250", or "18:22:10", the latest such
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
 
     /// Only those after this number (as in --json)
     #[arg(long, value_name = "N")]

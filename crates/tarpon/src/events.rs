@@ -4,6 +4,7 @@ use crate::{
     args::{EventsArgs, Global},
     edit,
     failure::Failure,
+    moment,
     query::connect,
     units,
 };
@@ -17,8 +18,15 @@ pub fn events(global: &Global, args: &EventsArgs) -> Result<(), Failure> {
         Some(service) => Some(edit::service_ref(&mut client, service, args.protocol)?),
         None => None,
     };
+    let since = args
+        .since
+        .as_deref()
+        .map(|text| moment::parse("--since", text, moment::now()))
+        .transpose()
+        .map_err(Failure::failed)?;
     let command = Command::Events(EventFilter {
         after: args.after,
+        since_ms: since,
         service,
         follow: args.follow,
     });

@@ -14,6 +14,7 @@ mod failure;
 mod input;
 mod iptables;
 mod ipvsadm;
+mod moment;
 mod output;
 mod query;
 mod real;

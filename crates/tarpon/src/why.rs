@@ -1,12 +1,13 @@
 //! `tarpon why`: where a connection could go at a moment, and what has ended or reset it, from the events the daemon keeps.
 //!
 //! What is known of a moment that has passed is what changed about it: a server's last event before it says how it stood, or, turned
-//! round, its first event after it, or, if it has none, how it stands now.
+//! round, its first event after it, or, if it has none, how it stands now: all of the daemon that ran then. Of one that has ended since
+//! without an event a server was in.
 
 use crate::{
     args::{Global, WhyArgs},
     failure::Failure,
-    output, query, units,
+    moment, output, query, units,
 };
 use api::{
     Client, Command, Connection, ConnectionFilter, ConnectionsEnd, Event, EventFilter, EventKind,
@@ -14,15 +15,11 @@ use api::{
     packet::{self, PacketKind, PacketSpec},
 };
 use serde::Serialize;
-use std::{
-    net::SocketAddr,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::net::SocketAddr;
 use types::{Family, IpNet, Mark, Protocol, ServiceKey};
 
 /// Events this long before the moment may be why a connection ended: an established one's default timeout.
 const WINDOW_MS: u64 = 900_000;
-const DAY_MS: u64 = 86_400_000;
 
 /// The answer.
 #[derive(Debug, Serialize)]
@@ -65,10 +62,9 @@ pub fn why(global: &Global, args: &WhyArgs) -> Result<(), Failure> {
             return Err(Failure::failed(what));
         }
     };
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let now = now.map_or(0, |now| u64::try_from(now.as_millis()).unwrap_or(u64::MAX));
+    let now = moment::now();
     let at = match &args.at {
-        Some(text) => moment(text, now).map_err(Failure::failed)?,
+        Some(text) => moment::parse("--at", text, now).map_err(Failure::failed)?,
         None => now,
     };
     let mut client = query::connect(global)?;
@@ -175,7 +171,7 @@ fn answer(
             servers.push(address);
         }
     }
-    let quorum = events.iter().rfind(|event| {
+    let quorum = run(events, at).0.iter().rfind(|event| {
         event.time_ms <= at && matches!(event.kind, EventKind::QuorumWon | EventKind::QuorumLost)
     });
     let near = |event: &&Event| event.time_ms <= at && event.time_ms + WINDOW_MS >= at;
@@ -197,12 +193,22 @@ fn answer(
     }
 }
 
+/// Those of the daemon that ran at that moment, and whether it runs still: what it knew of servers went with it.
+fn run(events: &[Event], at: u64) -> (&[Event], bool) {
+    let starts = |event: &Event| event.kind == EventKind::Started;
+    let begin = events.iter().rposition(|e| starts(e) && e.time_ms <= at);
+    let end = events.iter().position(|e| starts(e) && e.time_ms > at);
+    let (begin, until) = (begin.unwrap_or(0), end.unwrap_or(events.len()));
+    (events.get(begin..until).unwrap_or_default(), end.is_none())
+}
+
 /// How a server stood.
 fn then(service: &Service, events: &[Event], server: SocketAddr, at: u64) -> Then {
     let configured = service.servers.iter().find(|s| s.address == server);
     let health = configured.and_then(|s| s.health.as_ref());
     let out_now = health.is_some_and(|health| !health.up);
     // Out by its checks, or by what clients' connections say: either is enough.
+    let (events, runs_still) = run(events, at);
     let by_checks = (EventKind::ServerDown, EventKind::ServerUp);
     let by_clients = (EventKind::ServerEjected, EventKind::ServerReadmitted);
     let own = || events.iter().filter(|event| event.server == Some(server));
@@ -215,7 +221,7 @@ fn then(service: &Service, events: &[Event], server: SocketAddr, at: u64) -> The
         let was_out = match (last, next) {
             (Some(last), _) => last.kind == leaves,
             (None, Some(next)) => next.kind == returns,
-            (None, None) => leaves == EventKind::ServerDown && out_now,
+            (None, None) => leaves == EventKind::ServerDown && out_now && runs_still,
         };
         if let Some(last) = last
             && (was_out || (!out && since.is_none_or(|other| other.time_ms < last.time_ms)))
@@ -293,78 +299,6 @@ fn rendered(flow: &PacketSpec, answer: &Answer) -> String {
         ));
     }
     lines.join("\n") + "\n"
-}
-
-/// `2026-11-21 18:22:10.5`, or `18:22:10`: the latest such moment. UTC; milliseconds since 1970.
-fn moment(text: &str, now: u64) -> Result<u64, String> {
-    let wrong = || {
-        format!(
-            "--at {text:?} is no moment; write one in UTC like \"2026-11-21 18:22:10\", \"18:22:10.250\" or \"18:22\""
-        )
-    };
-    let (date, time) = match text.trim().split_once(['T', ' ']) {
-        Some((date, time)) => (Some(date), time),
-        None => (None, text.trim()),
-    };
-    let time = of_day(time.trim_end_matches('Z')).ok_or_else(wrong)?;
-    let Some(date) = date else {
-        let today = now - now % DAY_MS + time;
-        return Ok(if today > now {
-            today.saturating_sub(DAY_MS)
-        } else {
-            today
-        });
-    };
-    let mut parts = date.split('-').map(str::parse::<u64>);
-    let (Some(Ok(year)), Some(Ok(month)), Some(Ok(day)), None) =
-        (parts.next(), parts.next(), parts.next(), parts.next())
-    else {
-        return Err(wrong());
-    };
-    let at = days(year, month, day).ok_or_else(wrong)? * DAY_MS + time;
-    // A day there is not (30 February) comes back as another.
-    if units::timestamp(at).starts_with(&format!("{year:04}-{month:02}-{day:02}")) {
-        Ok(at)
-    } else {
-        Err(wrong())
-    }
-}
-
-/// Milliseconds of the day in `18:22`, `18:22:10` or `18:22:10.250`.
-fn of_day(text: &str) -> Option<u64> {
-    let mut parts = text.split(':');
-    let whole = |text: &str, below: u64| text.parse::<u64>().ok().filter(|n| *n < below);
-    let hour = whole(parts.next()?, 24)?;
-    let minute = whole(parts.next()?, 60)?;
-    let (second, ms) = match parts.next() {
-        None => (0, 0),
-        Some(text) => {
-            let (second, part) = text.split_once('.').unwrap_or((text, "0"));
-            if part.is_empty() || part.len() > 3 || !part.bytes().all(|b| b.is_ascii_digit()) {
-                return None;
-            }
-            (
-                whole(second, 60)?,
-                format!("{part:0<3}").parse::<u64>().ok()?,
-            )
-        }
-    };
-    let done = parts.next().is_none();
-    done.then_some(((hour * 60 + minute) * 60 + second) * 1000 + ms)
-}
-
-/// Days from 1970 to that one; years from March on, so that the leap day is the last.
-fn days(year: u64, month: u64, day: u64) -> Option<u64> {
-    if !(1970..=9999).contains(&year) || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
-        return None;
-    }
-    let (year, month) = if month > 2 {
-        (year, month - 3)
-    } else {
-        (year - 1, month + 9)
-    };
-    let all = year * 365 + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1;
-    all.checked_sub(719_468)
 }
 
 #[cfg(test)]

@@ -172,13 +172,13 @@ pub fn run(config: Config, source: Source) -> Result<()> {
     );
     tracing::info!("director `{name}` is ready");
     manager.ready("forwarding");
-    control::run(&mut control, &listener, &signals, &manager);
+    let cause = control::run(&mut control, &listener, &signals, &manager);
     manager.stopping();
 
     drop(listener);
     // Releases what it has while the workers still send.
     control.end_takeover();
-    control.tell();
+    control.tell_of_the_end(cause);
     drop(workers);
     drop(host);
     drop(rings);

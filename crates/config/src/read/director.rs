@@ -4,7 +4,8 @@ use super::{
     section::{Reader, Section},
     value::{alternatives, integer, text, word},
 };
-use crate::{Cores, Director, Hugepages, Idle, LogLevel};
+use crate::{Cores, Director, Hugepages, Idle, Journal, LogLevel};
+use toml::de::DeValue;
 
 /// Workers at most: what one 16-bit id and one core each allow in practice.
 const MAX_WORKERS: u16 = 128;
@@ -83,6 +84,27 @@ pub(super) fn read(reader: &mut Reader, section: &mut Section<'_>) -> Director {
             fits.then_some(text).ok_or(None)
         },
     );
+    let journal = section.get(
+        reader,
+        "journal",
+        "true, false, or the absolute path of a file, like \"/var/lib/tarpon/events\"",
+        |v| match v {
+            DeValue::Boolean(true) => Ok(Journal::Default),
+            DeValue::Boolean(false) => Ok(Journal::Off),
+            other => {
+                let path = text(other)?;
+                // Not a folder.
+                let fits = path.starts_with('/') && !path.ends_with('/');
+                fits.then_some(Journal::At(path.into())).ok_or(None)
+            }
+        },
+    );
+    let journal_mb = section.get(
+        reader,
+        "journal_mb",
+        "MiB as a whole number from 1 to 1048576, like 64",
+        integer(1..=1_048_576),
+    );
     let log = section.get(
         reader,
         "log",
@@ -99,6 +121,8 @@ pub(super) fn read(reader: &mut Reader, section: &mut Section<'_>) -> Director {
         memory_mb: memory_mb.unwrap_or(default.memory_mb),
         socket: socket.map_or(default.socket, Into::into),
         file_prefix: file_prefix.unwrap_or(default.file_prefix),
+        journal: journal.unwrap_or(default.journal),
+        journal_mb: journal_mb.unwrap_or(default.journal_mb),
         log: log.unwrap_or(default.log),
     }
 }

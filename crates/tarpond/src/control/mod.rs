@@ -44,16 +44,16 @@ const CHORES: Duration = Duration::from_secs(1);
 /// How soon a capture looks for more frames.
 const CAPTURE_POLL: Duration = Duration::from_millis(5);
 
-/// Runs until a signal or a client says stop.
+/// Runs until a signal or a client says stop; says which.
 pub fn run(
     control: &mut Control,
     listener: &Listener,
     signals: &Signals,
     manager: &ServiceManager,
-) {
+) -> &'static str {
     let mut clients: Vec<Client> = Vec::new();
     let mut next_chores = Instant::now() + CHORES;
-    loop {
+    let cause = loop {
         let busy = clients.iter().any(Client::wants_attention);
         let wait = if busy {
             CAPTURE_POLL
@@ -70,8 +70,7 @@ pub fn run(
         control.answer_twin();
         let received = signals.take();
         if received.stop {
-            tracing::info!("stopping: told to by a signal");
-            break;
+            break "told to by a signal";
         }
         if received.reload {
             control.actor = "SIGHUP".into();
@@ -103,15 +102,16 @@ pub fn run(
             }
         }
         if control.is_shutting_down() {
-            tracing::info!("stopping: told to by a client");
-            break;
+            break "told to by a client";
         }
-    }
+    };
+    tracing::info!("stopping: {cause}");
     control.end_capture();
     control.last_words();
     for client in &mut clients {
         client.say_goodbye();
     }
+    cause
 }
 
 fn wait_for_something(

@@ -116,6 +116,7 @@ impl Control {
         (takeover, sync, twin): (Takeover, Sync, Option<Twin>),
         claims: Claims,
     ) -> Self {
+        let (journal, before) = Journal::resumed(&config.director);
         let mut control = Self {
             applied: config.clone(),
             config,
@@ -150,15 +151,21 @@ impl Control {
             next_look: Instant::now(),
             floods: floods::Floods::default(),
             claims,
-            journal: Journal::default(),
-            tellers: Tellers::default(),
+            tellers: Tellers::from_now(journal.last()),
+            journal,
             found: HashMap::new(),
             actor: "start".into(),
         };
         let what = format!("forwarding by {}", control.source.file.display());
+        let cause = match before {
+            Some(before) if before.kind != EventKind::Stopped => {
+                "start; the daemon before did not stop, it was cut off"
+            }
+            _ => "start",
+        };
         control
             .journal
-            .add(EventKind::Started, (None, None), what, "start".into());
+            .add(EventKind::Started, (None, None), what, cause.into());
         // News of the first judgement, which start-up has already enforced.
         control.judge();
         control.choose_tellers();
@@ -449,6 +456,17 @@ impl Control {
                 .hear(event, |key, server| seen.is_up(key, server));
         }
         self.tellers.flush();
+        self.journal.write();
+    }
+
+    /// Tells that the daemon ends, and of nothing any more.
+    pub fn tell_of_the_end(&mut self, cause: &str) {
+        self.tell();
+        let what = "stopped forwarding".to_owned();
+        self.journal
+            .add(EventKind::Stopped, (None, None), what, cause.to_owned());
+        self.tell();
+        self.journal.sync();
     }
 
     /// What became of mail.

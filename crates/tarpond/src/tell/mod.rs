@@ -17,7 +17,6 @@ use stream::Stream;
 use types::ServiceKey;
 
 /// Who is told.
-#[derive(Default)]
 pub struct Tellers {
     streams: Vec<Stream>,
     /// Readers that are ending.
@@ -31,6 +30,17 @@ pub struct Tellers {
 }
 
 impl Tellers {
+    /// Nobody yet; nobody is told of the events up to `seen`.
+    pub fn from_now(seen: u64) -> Self {
+        Self {
+            streams: Vec::new(),
+            leaving: Vec::new(),
+            mail: None,
+            seen,
+            told: HashMap::new(),
+        }
+    }
+
     /// Tells those whom `config` names, from now on. Those who stay keep what waits for them.
     pub fn follow(&mut self, config: &Config, is_up: impl Fn(ServiceKey, SocketAddr) -> bool) {
         let mut before = std::mem::take(&mut self.streams);
@@ -147,7 +157,9 @@ impl Drop for Tellers {
 
 const fn about(kind: EventKind) -> NotifyAbout {
     match kind {
-        EventKind::Started | EventKind::Configured | EventKind::Twin => NotifyAbout::Configuration,
+        EventKind::Started | EventKind::Stopped | EventKind::Configured | EventKind::Twin => {
+            NotifyAbout::Configuration
+        }
         EventKind::VrrpMaster
         | EventKind::VrrpBackup
         | EventKind::VrrpFault

@@ -109,7 +109,7 @@ fn lines_are_those_of_keepalived() {
 #[test]
 fn a_server_is_told_of_once_whoever_finds_it_so() {
     use EventKind::{ServerDown, ServerEjected, ServerReadmitted, ServerUp};
-    let mut tellers = Tellers::default();
+    let mut tellers = Tellers::from_now(0);
     let mut state = |kind, is_up| tellers.state(&event(1, kind), |_, _| is_up);
     assert_eq!(state(ServerDown, false), Some(false));
     assert_eq!(state(ServerDown, false), None, "its second check");

@@ -1,7 +1,10 @@
 //! Telling a client what happened, and what happens.
 
-use super::{super::Control, Progress};
-use api::{EventFilter, EventsEnd, Item, Reply};
+use super::{
+    super::{Control, journal::Kept},
+    Progress,
+};
+use api::{Event, EventFilter, EventsEnd, Item, Reply};
 
 /// Events given out in one go.
 const CHUNK: usize = 500;
@@ -9,9 +12,13 @@ const CHUNK: usize = 500;
 /// A client that hears of events.
 pub struct EventsJob {
     filter: EventFilter,
+    /// What is read from the disk first.
+    kept: Option<Kept>,
     /// The last event it was asked about.
     seen: u64,
     forgotten: u64,
+    /// Whether there are more to tell of at once.
+    behind: bool,
 }
 
 impl EventsJob {
@@ -20,8 +27,10 @@ impl EventsJob {
         let seen = filter.after.unwrap_or(0);
         Self {
             filter,
+            kept: control.journal.kept(seen),
             seen,
-            forgotten: control.journal.forgotten(seen),
+            forgotten: 0,
+            behind: true,
         }
     }
 
@@ -33,15 +42,26 @@ impl EventsJob {
         send: &mut dyn FnMut(&Item),
     ) -> Progress {
         let mut looked_at = 0;
-        for event in control.journal.after(self.seen).take(CHUNK) {
-            self.seen = event.number;
+        while looked_at < CHUNK
+            && let Some(kept) = &mut self.kept
+        {
             looked_at += 1;
-            let wanted = self.filter.service;
-            if wanted.is_none_or(|service| event.service == Some(service)) {
-                send(&Item::Event(event.clone()));
+            match kept.next_line() {
+                Some(Some(event)) if event.number > self.filter.after.unwrap_or(0) => {
+                    self.take(&event, send);
+                }
+                Some(_) => {}
+                None => self.kept = None,
             }
         }
-        if looked_at == CHUNK || (self.filter.follow && !last_call) {
+        if self.kept.is_none() {
+            for event in control.journal.after(self.seen).take(CHUNK - looked_at) {
+                looked_at += 1;
+                self.take(event, send);
+            }
+        }
+        self.behind = looked_at == CHUNK;
+        if self.behind || (self.filter.follow && !last_call) {
             return Progress::GoesOn;
         }
         Progress::Done(Reply::Events(EventsEnd {
@@ -50,8 +70,24 @@ impl EventsJob {
         }))
     }
 
+    fn take(&mut self, event: &Event, send: &mut dyn FnMut(&Item)) {
+        // Those between it and the one before are nowhere any more.
+        self.forgotten += event.number.saturating_sub(self.seen + 1);
+        self.seen = self.seen.max(event.number);
+        let since = self.filter.since_ms.unwrap_or(0);
+        if event.time_ms < since {
+            // What is older still is not asked for.
+            self.forgotten = 0;
+            return;
+        }
+        let wanted = self.filter.service;
+        if wanted.is_none_or(|service| event.service == Some(service)) {
+            send(&Item::Event(event.clone()));
+        }
+    }
+
     /// Whether there are some to tell of now.
     pub const fn is_restless(&self) -> bool {
-        !self.filter.follow
+        self.behind || !self.filter.follow
     }
 }

@@ -1,12 +1,17 @@
-//! The latest changes of state, each with its cause.
+//! The changes of state, each with its cause: the latest in memory, and as many as there is room for on disk.
+
+mod disk;
 
 use crate::clock::wall_ns;
 use crate::takeover::{TrackedNews, Transition};
 use api::{Event, EventKind, RouterRef};
+use disk::Disk;
 use std::{collections::VecDeque, net::SocketAddr};
 use types::ServiceKey;
 
-/// How many are kept.
+pub use disk::Kept;
+
+/// How many memory has.
 const KEPT: usize = 10_000;
 
 /// The journal.
@@ -14,9 +19,53 @@ const KEPT: usize = 10_000;
 pub struct Journal {
     events: VecDeque<Event>,
     last: u64,
+    disk: Option<Disk>,
 }
 
 impl Journal {
+    /// Goes on where the daemon before left off, if it kept its events; also gives its last one.
+    pub fn resumed(director: &config::Director) -> (Self, Option<Event>) {
+        let Some(path) = director.journal() else {
+            return (Self::default(), None);
+        };
+        let (disk, last) = Disk::new(path, u64::from(director.journal_mb) << 20);
+        let journal = Self {
+            events: VecDeque::new(),
+            last: disk.written(),
+            disk: Some(disk),
+        };
+        (journal, last)
+    }
+
+    /// Puts on disk what is not there yet.
+    pub fn write(&mut self) {
+        if let Some(disk) = &mut self.disk
+            && disk.written() < self.last
+        {
+            let first = self
+                .events
+                .partition_point(|event| event.number <= disk.written());
+            disk.write(self.events.range(first..));
+        }
+    }
+
+    /// Sees to it that what was written is on the disk.
+    pub fn sync(&self) {
+        if let Some(disk) = &self.disk {
+            disk.sync();
+        }
+    }
+
+    /// What the disk has, if it has older ones after this number than memory.
+    pub fn kept(&self, after: u64) -> Option<Kept> {
+        let disk = self.disk.as_ref()?;
+        let first = self
+            .events
+            .front()
+            .map_or(self.last + 1, |event| event.number);
+        (after + 1 < first).then(|| disk.kept())
+    }
+
     /// Adds a change to the journal and the log.
     pub fn add(
         &mut self,
@@ -104,12 +153,6 @@ impl Journal {
         self.last
     }
 
-    /// How many were forgotten after this number.
-    pub fn forgotten(&self, after: u64) -> u64 {
-        let first = self.events.front().map_or(1, |event| event.number);
-        first.saturating_sub(1).saturating_sub(after)
-    }
-
     /// Those after this number.
     pub fn after(&self, number: u64) -> impl Iterator<Item = &Event> {
         let known = self.events.partition_point(|event| event.number <= number);
@@ -124,15 +167,14 @@ mod tests {
     #[test]
     fn the_latest_are_kept_and_counted() {
         let mut journal = Journal::default();
-        assert_eq!((journal.last(), journal.forgotten(0)), (0, 0));
+        assert_eq!(journal.last(), 0);
         for n in 0..KEPT + 5 {
             let about = (None, None);
             journal.add(EventKind::Configured, about, format!("{n}"), "test".into());
         }
         let last = journal.last();
         assert_eq!(last, KEPT as u64 + 5);
-        assert_eq!(journal.forgotten(0), 5);
-        assert_eq!(journal.forgotten(7), 0);
+        assert_eq!(journal.after(0).next().map(|e| e.number), Some(6));
         assert_eq!(journal.after(0).count(), KEPT);
         let numbers: Vec<u64> = journal.after(last - 2).map(|e| e.number).collect();
         assert_eq!(numbers, [last - 1, last]);
