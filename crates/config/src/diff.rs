@@ -441,7 +441,10 @@ fn health(changes: &mut Changes, old: &Service, new: &Service) {
     );
     changes.value(e, &of("quorum"), a.quorum, b.quorum);
     changes.value(e, &of("hysteresis"), a.hysteresis, b.hysteresis);
-    let sorry = |s: &::health::SorryServer| format!("{} by {}", s.address, s.method);
+    let sorry = |s: &::health::SorryServer| {
+        let stays = if s.inhibit { ", inhibited" } else { "" };
+        format!("{} by {}{stays}", s.address, s.method)
+    };
     changes.optional(
         e,
         &of("sorry_server"),
@@ -457,6 +460,7 @@ fn health(changes: &mut Changes, old: &Service, new: &Service) {
     program(changes, &of("quorum_up"), &a.quorum_up, &b.quorum_up);
     program(changes, &of("quorum_down"), &a.quorum_down, &b.quorum_down);
     changes.value(e, &of("notify_user"), a.user(), b.user());
+    changes.value(e, &of("init_notifies"), a.init_notifies, b.init_notifies);
     changes.value(e, &of("omega"), a.omega, b.omega);
     checks::checks(changes, &of(""), &a.checks, &b.checks);
     let none = ServerPolicy::default();

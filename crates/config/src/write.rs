@@ -329,12 +329,15 @@ pub(crate) struct ServiceTable<'c> {
     sorry_server: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     sorry_method: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sorry_inhibit: Option<bool>,
     slow_start: toml::Value,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     quorum_up: &'c [String],
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     quorum_down: &'c [String],
     notify_user: &'c str,
+    init_notifies: bool,
     omega: bool,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     check: Vec<toml::Table>,
@@ -608,10 +611,12 @@ pub(crate) fn service(service: &Service) -> ServiceTable<'_> {
         hysteresis: health.hysteresis,
         sorry_server: health.sorry_server.map(|s| s.address.to_string()),
         sorry_method: health.sorry_server.map(|s| s.method.name()),
+        sorry_inhibit: health.sorry_server.map(|s| s.inhibit),
         slow_start: seconds(health.slow_start),
         quorum_up: &health.quorum_up,
         quorum_down: &health.quorum_down,
         notify_user: health.user(),
+        init_notifies: health.init_notifies,
         omega: health.omega,
         check: health.checks.iter().map(check).collect(),
         server: service.servers.iter().map(|s| server(s, health)).collect(),

@@ -33,8 +33,17 @@ pub(crate) fn check(check: &Check) -> Table {
     if let Some(aim) = check.aim {
         put("target", aim.word().into());
     }
-    if let Some(bind) = check.bind {
+    if let Some(bind) = check.bind.address {
         put("bind", bind.to_string().into());
+    }
+    if let Some(port) = check.bind.port {
+        put("bind_port", i64::from(port).into());
+    }
+    if let Some(interface) = &check.bind.interface {
+        put("bind_interface", interface.clone().into());
+    }
+    if let Some(mark) = check.bind.mark {
+        put("mark", i64::from(mark).into());
     }
     kind(&check.kind, &mut put);
     table
@@ -80,7 +89,11 @@ fn kind(kind: &Kind, put: &mut impl FnMut(&str, Value)) {
             put("record", record.name().into());
         }
         Kind::Smtp { helo } => put("helo", helo.clone().into()),
-        Kind::File(path) => put("path", path.to_string_lossy().into_owned().into()),
+        Kind::File(file) => {
+            put("path", file.path.to_string_lossy().into_owned().into());
+            put("file_weight", i64::from(file.weight).into());
+            put("missing_is_zero", file.missing_is_zero.into());
+        }
         Kind::Bfd(bfd) => {
             put("min_tx", seconds(bfd.settings.min_tx));
             put("min_rx", seconds(bfd.settings.min_rx));

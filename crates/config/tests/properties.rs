@@ -116,6 +116,7 @@ fn policies() -> impl Strategy<Value = (Policy, Vec<ServerPolicy>)> {
                 quorum,
                 hysteresis,
                 sorry_server: sorry.then(|| SorryServer {
+                    inhibit: false,
                     address: "10.1.0.250:80".parse().unwrap(),
                     method: ForwardingMethod::Masq,
                 }),

@@ -1,7 +1,7 @@
 //! What is checked, and what must be answered.
 
 use crate::{
-    Timing,
+    Timing, Wish,
     bfd::{Peer, Settings},
     dns::Record,
     reply::Expected,
@@ -25,12 +25,25 @@ pub struct Check {
     pub address: Option<IpAddr>,
     /// Another port than the server's.
     pub port: Option<u16>,
-    /// The director's address to check from; absent: as its routes say.
-    pub bind: Option<IpAddr>,
+    /// Where it comes from.
+    pub bind: Bind,
     /// Which of the server's addresses; absent: as its service needs it.
     pub aim: Option<Aim>,
     /// Where to connect instead, to get to [`Check::target`]. Never configured: whoever makes the check knows.
     pub detour: Option<IpAddr>,
+}
+
+/// Where a check comes from; what is absent is as the host's routes say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Bind {
+    /// The director's address.
+    pub address: Option<IpAddr>,
+    /// Its port.
+    pub port: Option<u16>,
+    /// The host's interface it leaves by; in a configuration also the name of a port, whose TAP that is.
+    pub interface: Option<String>,
+    /// The host's firewall mark of what it sends (`SO_MARK`).
+    pub mark: Option<u32>,
 }
 
 /// Which address of a server is checked.
@@ -117,8 +130,8 @@ pub enum Kind {
         /// The name given in HELO.
         helo: String,
     },
-    /// Reads a number from a file: 0 is well.
-    File(PathBuf),
+    /// Reads a number from a file.
+    File(NumberFile),
     /// Has a BFD session with it: is told how it is, rather than made over and over.
     Bfd(Bfd),
 }
@@ -242,6 +255,37 @@ impl Script {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
         let share = share.round() as u32;
         Some(share.clamp(1, weight.max(1)))
+    }
+}
+
+/// A file with a number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NumberFile {
+    /// The file.
+    pub path: PathBuf,
+    /// 0: any number but 0 is a failure. Else the number times this is added to the server's weight.
+    pub weight: i32,
+    /// A file that is not there, or has no number, says 0; else it is a failure.
+    pub missing_is_zero: bool,
+}
+
+impl NumberFile {
+    /// What is made of the text that was read, `None` if there is none; else why that is a failure.
+    ///
+    /// # Errors
+    /// What it says, in words.
+    pub fn judge(&self, text: Option<&str>) -> Result<Option<Wish>, String> {
+        let number = text.and_then(|text| text.trim().parse::<i64>().ok());
+        let number = match (number, self.missing_is_zero) {
+            (Some(number), _) => number,
+            (None, true) => 0,
+            (None, false) => return Err(format!("{} has no number", self.path.display())),
+        };
+        match (self.weight, number) {
+            (0, 0) => Ok(None),
+            (0, n) => Err(format!("{} says {n}", self.path.display())),
+            (weight, n) => Ok(Some(Wish::By(n.saturating_mul(weight.into())))),
+        }
     }
 }
 

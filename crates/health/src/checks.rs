@@ -1,7 +1,7 @@
 //! All checks of a director: which are due, and what they have found. Kept through reloads.
 
 use crate::{
-    Change, Check, Machine, Outcome,
+    Change, Check, Machine, Outcome, Wish, Wished,
     bfd::{Finding, Peer},
     random::Random,
 };
@@ -66,7 +66,7 @@ struct Entry {
     begun: Duration,
     last: Option<(Duration, Outcome)>,
     /// The weight it asked for when it passed last.
-    wish: Option<u32>,
+    wish: Option<Wish>,
     took: Duration,
     since: Option<Duration>,
 }
@@ -126,8 +126,8 @@ impl Checks {
                         entry.machine.set_timing(now, check.timing);
                     }
                     let elsewhere = entry.check.kind != check.kind
-                        || (entry.check.address, entry.check.port, entry.check.bind)
-                            != (check.address, check.port, check.bind)
+                        || (entry.check.address, entry.check.port, &entry.check.bind)
+                            != (check.address, check.port, &check.bind)
                         || entry.check.detour != check.detour;
                     entry.check = check;
                     if elsewhere {
@@ -298,12 +298,18 @@ impl Checks {
         self.of(service, server).all(|entry| entry.machine.is_up())
     }
 
-    /// The weight that scripts asked for when they passed last, the lowest of several: a failure alone does not change it.
+    /// The weight that checks asked for when they passed last, the lowest of several, and what others add to it: a failure alone
+    /// changes neither.
     #[must_use]
-    pub fn weight(&self, service: ServiceKey, server: SocketAddr) -> Option<u32> {
-        self.of(service, server)
-            .filter_map(|entry| entry.wish)
-            .min()
+    pub fn wished(&self, service: ServiceKey, server: SocketAddr) -> Wished {
+        let mut all = Wished::default();
+        for wish in self.of(service, server).filter_map(|entry| entry.wish) {
+            match wish {
+                Wish::To(weight) => all.to = Some(all.to.map_or(weight, |to| to.min(weight))),
+                Wish::By(more) => all.by = all.by.saturating_add(more),
+            }
+        }
+        all
     }
 
     /// How each check is, by service, server and number.

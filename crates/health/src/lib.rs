@@ -19,9 +19,9 @@ mod random;
 pub mod reply;
 pub mod smtp;
 
-pub use check::{Aim, Bfd, Check, Http, Kind, Pattern, Script, Tls, Udp};
+pub use check::{Aim, Bfd, Bind, Check, Http, Kind, NumberFile, Pattern, Script, Tls, Udp};
 pub use checks::{CheckId, Checks, Due, View};
-pub use machine::{Change, Machine, Outcome, Timing};
+pub use machine::{Change, Machine, Outcome, Timing, Wish};
 pub use passive::{Attempts, Passive, Sign, Watch};
 pub use policy::{OnFailure, Policy, ServerPolicy, SorryServer, UNPRIVILEGED};
-pub use pool::{Judgement, Member, Place, Pool};
+pub use pool::{Judgement, Member, Place, Pool, Wished};

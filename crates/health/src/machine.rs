@@ -38,13 +38,22 @@ impl Default for Timing {
     }
 }
 
+/// Another weight for the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// This one.
+    To(u32),
+    /// So much more than it is to have otherwise; below 0: less.
+    By(i64),
+}
+
 /// What one run of a check found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The server answers as it should; a script may also say which weight it is to have.
+    /// The server answers as it should; a script or a file may also ask for another weight.
     Passed {
-        /// The weight it asks for.
-        weight: Option<u32>,
+        /// What it asks for.
+        weight: Option<Wish>,
     },
     /// It does not, for this reason.
     Failed(String),

@@ -36,6 +36,8 @@ pub struct SorryServer {
     pub address: SocketAddr,
     /// How packets get there.
     pub method: ForwardingMethod,
+    /// It stays in the table with weight 0 while it does not serve, and keeps its connections (keepalived's `sorry_server_inhibit`).
+    pub inhibit: bool,
 }
 
 /// Checks of a service, and what follows from them.
@@ -65,6 +67,8 @@ pub struct Policy {
     pub quorum_down: Vec<String>,
     /// Who runs these, and the servers' programs; empty: [`UNPRIVILEGED`].
     pub notify_user: String,
+    /// Whether `notify_up` is also run at the start, of servers that are up then (keepalived's `rs_init_notifies`).
+    pub init_notifies: bool,
     /// Whether `quorum_down` and `notify_down` are also run when the director stops.
     pub omega: bool,
 }
@@ -89,6 +93,7 @@ impl Policy {
             quorum_up: Vec::new(),
             quorum_down: Vec::new(),
             notify_user: String::new(),
+            init_notifies: false,
             omega: false,
         }
     }

@@ -12,19 +12,42 @@ pub struct Member {
     pub weight: u32,
     /// Whether all its checks find it up.
     pub up: bool,
-    /// The weight its checks ask for instead.
-    pub wished: Option<u32>,
+    /// What its checks ask for.
+    pub wished: Wished,
+}
+
+/// What the checks of a server ask for, all in all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wished {
+    /// This weight instead of the configured one.
+    pub to: Option<u32>,
+    /// So much more than that; below 0: less.
+    pub by: i64,
+}
+
+impl Wished {
+    /// What becomes of a configured weight: at least 0, at most what IPVS has room for. One that is quiesced stays quiesced.
+    #[must_use]
+    pub fn of(self, weight: u32) -> u32 {
+        if weight == 0 {
+            return 0;
+        }
+        let whole = i64::from(self.to.unwrap_or(weight)).saturating_add(self.by);
+        u32::try_from(whole.clamp(0, i64::from(i32::MAX))).unwrap_or(0)
+    }
+
+    /// Whether they ask for nothing.
+    #[must_use]
+    pub fn is_none(self) -> bool {
+        self == Self::default()
+    }
 }
 
 impl Member {
     /// The weight it has when nothing is against it. One that is quiesced stays quiesced.
     #[must_use]
-    pub const fn full_weight(&self) -> u32 {
-        match (self.weight, self.wished) {
-            (0, _) => 0,
-            (_, Some(wished)) => wished,
-            (weight, None) => weight,
-        }
+    pub fn full_weight(&self) -> u32 {
+        self.wished.of(self.weight)
     }
 }
 

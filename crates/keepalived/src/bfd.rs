@@ -205,7 +205,10 @@ pub(crate) fn check(
         timing,
         address: Some(instance.neighbour),
         port: None,
-        bind: instance.source,
+        bind: health::Bind {
+            address: instance.source,
+            ..health::Bind::default()
+        },
         aim: None,
         detour: None,
     }]

@@ -3,14 +3,15 @@
 use crate::{
     Context, bfd,
     note::Notes,
+    track,
     tree::Statement,
     value::{command, flag, hex, parsed, timer},
 };
 use health::{
-    Check, Http, Kind, Pattern, Script, Timing, Tls, UNPRIVILEGED, Udp, dns::Record,
-    reply::Expected,
+    Bind, Check, Http, Kind, NumberFile, Pattern, Script, Timing, Tls, UNPRIVILEGED, Udp,
+    dns::Record, reply::Expected,
 };
-use std::{net::IpAddr, time::Duration};
+use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 /// The blocks there are.
 pub(crate) const BLOCKS: &[&str] = &[
@@ -25,6 +26,16 @@ pub(crate) const BLOCKS: &[&str] = &[
     "FILE_CHECK",
     "BFD_CHECK",
 ];
+
+/// How often a file is looked at.
+const WATCH: Duration = Duration::from_millis(250);
+
+/// A `track_file` block as real servers see it.
+#[derive(Clone, Debug)]
+pub(crate) struct TrackFile {
+    pub path: PathBuf,
+    pub weight: i32,
+}
 
 /// What virtual server, real server and checker hand down.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -103,11 +114,11 @@ pub(crate) fn is_checker(statement: &Statement) -> bool {
 }
 
 /// Who is asked, and from where.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 struct Endpoint {
     address: Option<IpAddr>,
     port: Option<u16>,
-    bind: Option<IpAddr>,
+    bind: Bind,
 }
 
 /// What a checker says besides what it inherits.
@@ -115,7 +126,7 @@ struct Endpoint {
 struct Words {
     address: Option<IpAddr>,
     port: Option<u16>,
-    bind: Option<IpAddr>,
+    bind: Bind,
     /// `host` blocks of SMTP_CHECK: each is asked.
     hosts: Vec<Endpoint>,
     urls: Vec<Http>,
@@ -134,7 +145,8 @@ struct Words {
     reply: Option<Vec<(u8, u8)>>,
     min: usize,
     max: Option<usize>,
-    file: Option<std::path::PathBuf>,
+    file: Option<TrackFile>,
+    weight: Option<i32>,
 }
 
 /// The checks a checker comes to: one, or one for each of its pages.
@@ -170,6 +182,17 @@ pub(crate) fn read(
         }
     }
     let mut timing = defaults.timing(kind);
+    if kind == "FILE_CHECK" {
+        // There the kernel tells of a change.
+        timing = Timing {
+            delay_loop: WATCH,
+            timeout: Duration::from_secs(1),
+            retry: 0,
+            delay_before_retry: WATCH,
+            warmup: Some(Duration::ZERO),
+            ..timing
+        };
+    }
     if kind == "MISC_CHECK" {
         timing.timeout = words.timeout.unwrap_or(timing.delay_loop);
     }
@@ -189,7 +212,7 @@ pub(crate) fn read(
             timing,
             address: host.address,
             port: host.port,
-            bind: host.bind,
+            bind: host.bind.clone(),
             aim: None,
             detour: None,
         })
@@ -198,11 +221,11 @@ pub(crate) fn read(
 }
 
 impl Words {
-    const fn endpoint(&self) -> Endpoint {
+    fn endpoint(&self) -> Endpoint {
         Endpoint {
             address: self.address,
             port: self.port,
-            bind: self.bind,
+            bind: self.bind.clone(),
         }
     }
 
@@ -212,10 +235,14 @@ impl Words {
         let well = match (kind, inner.keyword()) {
             (_, "connect_ip") => put(&mut self.address, parsed(inner, "an address", notes)),
             (_, "connect_port") => put(&mut self.port, parsed(inner, "a port", notes)),
-            (_, "bindto") => put(&mut self.bind, parsed(inner, "an address", notes)),
-            (_, "bind_if") => return notes.unsupported(inner, "checks leave as the routes say"),
-            (_, "bind_port") => return notes.unsupported(inner, "checks come from any port"),
-            (_, "fwmark") => return notes.unsupported(inner, "checks carry no mark"),
+            ("MISC_CHECK" | "FILE_CHECK", "bindto" | "bind_if" | "bind_port" | "fwmark") => {
+                return notes.harmless(inner, "nothing is connected to");
+            }
+            (_, "bindto") => put(&mut self.bind.address, parsed(inner, "an address", notes)),
+            (_, "bind_if") => put(&mut self.bind.interface, text()),
+            ("PING_CHECK", "bind_port") => return notes.harmless(inner, "a ping has no port"),
+            (_, "bind_port") => put(&mut self.bind.port, parsed(inner, "a port", notes)),
+            (_, "fwmark") => put(&mut self.bind.mark, parsed(inner, "a mark", notes)),
             (_, "log_all_failures") => {
                 return notes.harmless(inner, "`tarpon health` shows the last failure");
             }
@@ -290,8 +317,16 @@ impl Words {
                 let name = text().unwrap_or_default();
                 put(&mut self.file, context.files.get(&name).cloned())
             }
-            ("FILE_CHECK", "dynamic" | "weight") => {
-                return notes.unsupported(inner, "a number other than 0 takes the server out");
+            ("FILE_CHECK", "weight") => match track::file_weight(inner, notes) {
+                Some(weight) => {
+                    self.weight = Some(weight);
+                    return;
+                }
+                None => return,
+            },
+            ("FILE_CHECK", "dynamic") => {
+                let why = "keepalived 2.2 does not know it either: the file's number always counts, by its weight";
+                return notes.harmless(inner, why);
             }
             _ => {
                 let common = [
@@ -386,7 +421,11 @@ impl Words {
                 }),
             })],
             "FILE_CHECK" => match self.file {
-                Some(path) => vec![Kind::File(path)],
+                Some(file) => vec![Kind::File(NumberFile {
+                    path: file.path,
+                    weight: self.weight.unwrap_or(file.weight),
+                    missing_is_zero: true,
+                })],
                 None => lacks("`track_file`", notes),
             },
             _ if self.command.is_empty() => lacks("`misc_path`", notes),

@@ -103,7 +103,15 @@ impl Import {
     /// Puts the services in the place of those of `config`, virtual routers, FIFOs, mail and synchronisation likewise if there are any,
     /// and sets the timeouts.
     pub fn apply(&self, config: &mut Config) {
-        config.services.clone_from(&self.services);
+        let mut services = self.services.clone();
+        for policy in services.iter_mut().map(|service| &mut service.health) {
+            let own = policy.servers.values_mut();
+            let checks = own.filter_map(|own| own.checks.as_mut()).flatten();
+            for name in checks.filter_map(|check| check.bind.interface.as_mut()) {
+                *name = interface(config, name);
+            }
+        }
+        config.services = services;
         if !self.vrrp.is_empty() {
             let mut routers = self.vrrp.clone();
             for router in &mut routers {
@@ -195,11 +203,13 @@ fn interface(config: &Config, name: &str) -> String {
 struct Context {
     groups: BTreeMap<String, Group>,
     /// `track_file` blocks, by name.
-    files: BTreeMap<String, PathBuf>,
+    files: BTreeMap<String, checker::TrackFile>,
     /// `bfd_instance` blocks that checkers name.
     sessions: BTreeMap<String, bfd::Instance>,
     /// `script_user` of global_defs.
     script_user: Option<String>,
+    /// `rs_init_notifies`
+    init_notifies: bool,
     /// Of virtual routers.
     vrrp: vrrp::Defaults,
     /// Of mail.

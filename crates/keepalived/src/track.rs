@@ -1,7 +1,7 @@
 //! `vrrp_script`, `track_file`, and what instances and groups track.
 
 use crate::{
-    Context, Import,
+    Context, Import, checker,
     note::Notes,
     tree::Statement,
     value::{command, parsed, timer},
@@ -133,6 +133,25 @@ fn weight(inner: &Statement, most: i32, notes: &mut Notes) -> Option<TrackWeight
     })
 }
 
+/// `weight NUMBER [reverse]` of a file that a real server's check looks at.
+pub(crate) fn file_weight(inner: &Statement, notes: &mut Notes) -> Option<i32> {
+    let weight: i32 = parsed(inner, "a whole number", notes)?;
+    let reverse = match inner.argument(1) {
+        None => false,
+        Some("reverse") => true,
+        Some(other) => {
+            notes.wrong(
+                inner,
+                format!("{other:?} may not stand there: only reverse"),
+            );
+            return None;
+        }
+    };
+    notes.exact(inner);
+    let weight = weight.max(-i32::MAX);
+    Some(if reverse { -weight } else { weight })
+}
+
 /// `track_file NAME { }`
 pub(crate) fn file(
     statement: &Statement,
@@ -143,13 +162,17 @@ pub(crate) fn file(
     notes.exact(statement);
     let mut file = None;
     let mut weighs = None;
+    let mut of_servers = None;
     for inner in statement.inner() {
         match (inner.keyword(), inner.argument(0)) {
             ("file", Some(path)) => {
                 notes.exact(inner);
                 file = Some(PathBuf::from(path));
             }
-            ("weight", _) => weighs = weight(inner, MOST_FILE_WEIGHT, notes),
+            ("weight", _) => {
+                weighs = weight(inner, MOST_FILE_WEIGHT, notes);
+                of_servers = file_weight(inner, &mut Notes::default());
+            }
             ("init_file", None | Some("0")) if inner.argument(1).is_none() => {
                 notes.harmless(inner, "a file that is not there says 0");
             }
@@ -160,7 +183,11 @@ pub(crate) fn file(
     let (Some(file), Some(name)) = (file, statement.argument(0)) else {
         return;
     };
-    context.files.insert(name.to_owned(), file.clone());
+    let of_servers = checker::TrackFile {
+        path: file.clone(),
+        weight: of_servers.unwrap_or(1),
+    };
+    context.files.insert(name.to_owned(), of_servers);
     // keepalived's own paths are whole ones, too.
     if file.is_absolute() {
         let mut made = TrackFile::new(fitting(name), file);

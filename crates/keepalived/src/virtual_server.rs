@@ -79,6 +79,7 @@ struct Block {
     weight: u32,
     sorry: Option<(IpAddr, u16)>,
     sorry_method: Option<ForwardingMethod>,
+    sorry_inhibit: bool,
 }
 
 pub(crate) fn read(statement: &Statement, context: &Context, notes: &mut Notes) -> Vec<Service> {
@@ -90,6 +91,7 @@ pub(crate) fn read(statement: &Statement, context: &Context, notes: &mut Notes) 
     };
     notes.exact(statement);
     let mut policy = health::Policy::new();
+    policy.init_notifies = context.init_notifies;
     if let Some(user) = &context.script_user {
         user.clone_into(&mut policy.notify_user);
     }
@@ -257,6 +259,7 @@ fn block(statement: &Statement, policy: &mut health::Policy, notes: &mut Notes) 
         weight: 1,
         sorry: None,
         sorry_method: None,
+        sorry_inhibit: false,
     };
     for inner in statement.inner() {
         if inner.keyword() != "real_server" && !block.defaults.take(inner, notes) {
@@ -345,7 +348,8 @@ impl Block {
                 }
             }
             "sorry_server_inhibit" => {
-                notes.unsupported(inner, "the sorry server is removed when it is not needed")
+                self.sorry_inhibit = true;
+                notes.exact(inner);
             }
             "quorum" => {
                 if let Some(quorum) = parsed::<u32>(inner, "a sum of weights", notes) {
@@ -543,6 +547,7 @@ fn service(
         SorryServer {
             address: SocketAddr::new(ip, fitting(own, method)),
             method,
+            inhibit: block.sorry_inhibit,
         }
     });
     service.persistence = persistence(statement, key, block, notes);

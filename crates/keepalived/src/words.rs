@@ -108,10 +108,8 @@ pub(crate) fn global(
                 );
             }
             "rs_init_notifies" => {
-                notes.unsupported(
-                    inner,
-                    "a server is told of when it changes, not at the start",
-                );
+                context.init_notifies = true;
+                notes.exact(inner);
             }
             _ if PROCESS.contains(&word) => notes.harmless(inner, ""),
             _ if word.starts_with("vrrp_") => vrrp::global(inner, &mut context.vrrp, notes),

@@ -857,7 +857,7 @@ virtual_server 192.0.2.10 80 {
     assert_eq!((settings.min_rx, settings.min_tx), (ms(300), ms(10)));
     assert_eq!((settings.multiplier, settings.passive), (4, true));
     assert_eq!(
-        (first.address, first.bind),
+        (first.address, first.bind.address),
         (Some(ip("10.1.0.11")), Some(ip("10.1.0.1")))
     );
     assert!(
@@ -917,4 +917,96 @@ fn a_persistence_engine_is_taken_over() {
         wrong.contains("unknown persistence engine `nosuch`"),
         "{wrong}"
     );
+}
+
+/// What keepalived 2.2.7 made of these was observed: `docs/keepalived.md`.
+#[test]
+fn a_file_adds_to_the_weight_and_checks_come_from_where_they_are_to() {
+    let text = r#"
+global_defs {
+    rs_init_notifies
+}
+track_file plain {
+    file /run/plain
+}
+track_file thrice {
+    file /run/thrice
+    weight 3 reverse
+}
+virtual_server 192.0.2.10 80 {
+    protocol TCP
+    sorry_server 10.0.0.9 80
+    sorry_server_inhibit
+    real_server 10.0.0.1 80 {
+        FILE_CHECK {
+            track_file plain
+        }
+    }
+    real_server 10.0.0.2 80 {
+        FILE_CHECK {
+            track_file thrice
+        }
+    }
+    real_server 10.0.0.3 80 {
+        FILE_CHECK {
+            track_file thrice
+            weight 0
+        }
+        TCP_CHECK {
+            bindto 10.0.0.254
+            bind_if eth1
+            bind_port 4000
+            fwmark 7
+        }
+    }
+}
+"#;
+    let import = read(text, "k.conf", "", &mut NoIncludes);
+    assert!(
+        import.notes.iter().all(|n| n.class <= Class::Harmless),
+        "{:#?}",
+        import.notes
+    );
+    let policy = &import.services[0].health;
+    assert!(policy.init_notifies);
+    assert!(policy.sorry_server.is_some_and(|sorry| sorry.inhibit));
+    let files: Vec<(String, i32, bool)> = policy
+        .servers
+        .values()
+        .filter_map(|own| match &own.checks.as_ref()?.first()?.kind {
+            Kind::File(file) => Some((
+                file.path.display().to_string(),
+                file.weight,
+                file.missing_is_zero,
+            )),
+            _ => None,
+        })
+        .collect();
+    let wanted = [("/run/plain", 1), ("/run/thrice", -3), ("/run/thrice", 0)];
+    let wanted = wanted.map(|(path, weight)| (path.to_owned(), weight, true));
+    assert_eq!(files, wanted);
+    let third = policy.checks_of("10.0.0.3:80".parse().expect("an address"));
+    let bind = &third[1].bind;
+    assert_eq!(
+        (
+            bind.address,
+            bind.port,
+            bind.interface.as_deref(),
+            bind.mark
+        ),
+        ("10.0.0.254".parse().ok(), Some(4000), Some("eth1"), Some(7))
+    );
+    // There the kernel tells of a change, and once is enough.
+    assert_eq!(
+        (third[0].timing.retry, third[0].timing.delay_loop),
+        (0, Duration::from_millis(250))
+    );
+    // The interface is the port that is on it.
+    let machine = "[[port]]\nname = \"lan\"\ndevice = \"af_packet:eth1\"\naddresses = [\"10.0.0.254/24\", \"192.0.2.1/24\"]\n";
+    let mut config = config::Config::parse(machine, "machine.toml").expect("a machine");
+    import.apply(&mut config);
+    let text = config.to_toml();
+    assert!(text.contains("bind_interface = \"lan\""), "{text}");
+    let again = config::Config::parse(&text, "again.toml").expect("what was written");
+    assert_eq!(again.services, config.services);
 }

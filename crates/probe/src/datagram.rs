@@ -1,23 +1,19 @@
 //! Checks over UDP.
 
-use crate::{Failure, random, silence};
+use crate::{Failure, bind, random, silence};
 use health::{
     Check, Udp,
     dns::{Record, judge, question},
 };
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use socket2::{Protocol, Type};
+use std::{net::SocketAddr, os::fd::OwnedFd};
 use tokio::net::UdpSocket;
 
 async fn socket(check: &Check, server: SocketAddr) -> Result<UdpSocket, Failure> {
     let target = check.endpoint(server);
-    let any: IpAddr = match target {
-        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-    };
-    let from = SocketAddr::new(check.bind.unwrap_or(any), 0);
-    let socket = UdpSocket::bind(from)
-        .await
-        .map_err(|error| Failure::Here(format!("from {}: {}", from.ip(), crate::worded(&error))))?;
+    let socket = bind::socket(target, Type::DGRAM, Some(Protocol::UDP), &check.bind)?;
+    let socket = UdpSocket::from_std(std::net::UdpSocket::from(OwnedFd::from(socket)))
+        .map_err(|error| Failure::Here(crate::worded(&error)))?;
     socket.connect(target).await?;
     Ok(socket)
 }

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod bfd;
+mod bind;
 mod datagram;
 mod ping;
 mod program;
@@ -16,7 +17,7 @@ mod users;
 pub use program::{Finished, execute, start};
 pub use users::owner;
 
-use health::{Check, Kind, Outcome};
+use health::{Check, Kind, NumberFile, Outcome, Wish};
 use std::{io, net::SocketAddr, time::Duration};
 
 /// Why a check did not pass.
@@ -70,7 +71,11 @@ pub async fn run(check: &Check, server: SocketAddr) -> Outcome {
     let passed = match &check.kind {
         // Their timeouts are answers of their own.
         Kind::Udp(udp) => datagram::udp(udp, check, server).await.map(|()| None),
-        Kind::Script(script) => program::check(script, check, server).await,
+        Kind::Script(script) => {
+            let weight = program::check(script, check, server).await;
+            weight.map(|weight| weight.map(Wish::To))
+        }
+        Kind::File(file) => number(file),
         _ => match tokio::time::timeout(timeout, conversation(check, server)).await {
             Ok(result) => result.map(|()| None),
             Err(_) => Err(Failure::Server(silence(timeout))),
@@ -92,11 +97,11 @@ async fn conversation(check: &Check, server: SocketAddr) -> Result<(), Failure> 
     let endpoint = check.endpoint(server);
     match &check.kind {
         Kind::Tcp { send, expect } => {
-            let stream = stream::connect(endpoint, check.bind).await?;
+            let stream = stream::connect(endpoint, &check.bind).await?;
             stream::tcp(stream, send.as_deref(), expect.as_ref()).await
         }
         Kind::Http(http) => {
-            let stream = stream::connect(endpoint, check.bind).await?;
+            let stream = stream::connect(endpoint, &check.bind).await?;
             match &http.tls {
                 None => stream::http(stream, http, target).await,
                 Some(options) => {
@@ -106,26 +111,27 @@ async fn conversation(check: &Check, server: SocketAddr) -> Result<(), Failure> 
             }
         }
         Kind::Smtp { helo } => {
-            let stream = stream::connect(endpoint, check.bind).await?;
+            let stream = stream::connect(endpoint, &check.bind).await?;
             stream::smtp(stream, helo).await
         }
         Kind::Dns { name, record } => datagram::dns(name, *record, check, server).await,
-        Kind::Ping => ping::ping(target.ip(), check.bind).await,
-        Kind::File(path) => file(path),
-        Kind::Udp(_) | Kind::Script(_) | Kind::Bfd(_) => {
+        Kind::Ping => ping::ping(target.ip(), &check.bind).await,
+        Kind::File(_) | Kind::Udp(_) | Kind::Script(_) | Kind::Bfd(_) => {
             Err(Failure::Here("not a conversation".into()))
         }
     }
 }
 
-/// A file with a number: 0 is well.
-fn file(path: &std::path::Path) -> Result<(), Failure> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| format!("{}: {}", path.display(), worded(&error)))?;
-    match text.trim().parse::<i64>() {
-        Ok(0) => Ok(()),
-        Ok(n) => Err(Failure::Server(format!("{} says {n}", path.display()))),
-        Err(_) => Err(Failure::Server(format!("{} has no number", path.display()))),
+/// Reads a file with a number.
+fn number(file: &NumberFile) -> Result<Option<Wish>, Failure> {
+    match std::fs::read(&file.path) {
+        Ok(bytes) => Ok(file.judge(Some(&String::from_utf8_lossy(&bytes)))?),
+        Err(_) if file.missing_is_zero => Ok(file.judge(None)?),
+        Err(error) => Err(Failure::Server(format!(
+            "{}: {}",
+            file.path.display(),
+            worded(&error)
+        ))),
     }
 }
 

@@ -1,6 +1,7 @@
 //! An echo request, through the kernel's ping socket where the user may have one, else a raw one.
 
-use crate::{Failure, random, worded};
+use crate::{Failure, bind, random, worded};
+use health::Bind;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::{
     net::{IpAddr, SocketAddr},
@@ -18,7 +19,7 @@ const fn kinds(ip: IpAddr) -> (u8, u8) {
     }
 }
 
-fn socket(ip: IpAddr, bind: Option<IpAddr>) -> std::io::Result<UdpSocket> {
+fn socket(ip: IpAddr, bind: &Bind) -> std::io::Result<UdpSocket> {
     let (domain, protocol) = match ip {
         IpAddr::V4(_) => (Domain::IPV4, Protocol::ICMPV4),
         IpAddr::V6(_) => (Domain::IPV6, Protocol::ICMPV6),
@@ -26,8 +27,9 @@ fn socket(ip: IpAddr, bind: Option<IpAddr>) -> std::io::Result<UdpSocket> {
     let socket = Socket::new(domain, Type::DGRAM, Some(protocol))
         .or_else(|_| Socket::new(domain, Type::RAW, Some(protocol)))?;
     socket.set_nonblocking(true)?;
-    if let Some(bind) = bind {
-        socket.bind(&SocketAddr::new(bind, 0).into())?;
+    bind::apply(&socket, bind)?;
+    if let Some(address) = bind.address {
+        socket.bind(&SocketAddr::new(address, 0).into())?;
     }
     socket.connect(&SocketAddr::new(ip, 0).into())?;
     // Of the calls made on it, send and receive, every socket can do both.
@@ -35,7 +37,7 @@ fn socket(ip: IpAddr, bind: Option<IpAddr>) -> std::io::Result<UdpSocket> {
 }
 
 /// Waits for an echo reply.
-pub async fn ping(ip: IpAddr, bind: Option<IpAddr>) -> Result<(), Failure> {
+pub async fn ping(ip: IpAddr, bind: &Bind) -> Result<(), Failure> {
     let socket = socket(ip, bind).map_err(|error| match error.raw_os_error() {
         Some(code) if code == rustix::io::Errno::NETUNREACH.raw_os_error() => {
             Failure::Server(worded(&error))

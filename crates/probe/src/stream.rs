@@ -1,12 +1,13 @@
 //! Conversations over TCP.
 
-use crate::Failure;
+use crate::{Failure, bind};
 use health::{
-    Http, Pattern,
+    Bind, Http, Pattern,
     http::{Answer, request},
     smtp::{Dialog, Next},
 };
-use std::net::{IpAddr, SocketAddr};
+use socket2::{Protocol, Type};
+use std::{net::SocketAddr, os::fd::OwnedFd, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::{TcpSocket, TcpStream},
@@ -15,19 +16,17 @@ use tokio::{
 /// Bytes of an answer that are looked at.
 const ENOUGH: usize = 64 << 10;
 
-/// Connects, from `bind` if given.
-pub async fn connect(target: SocketAddr, bind: Option<IpAddr>) -> Result<TcpStream, Failure> {
-    let socket = match target {
-        SocketAddr::V4(_) => TcpSocket::new_v4(),
-        SocketAddr::V6(_) => TcpSocket::new_v6(),
-    }
-    .map_err(|error| Failure::Here(crate::worded(&error)))?;
-    if let Some(ip) = bind {
+/// Connects, from where `bind` says.
+pub async fn connect(target: SocketAddr, bind: &Bind) -> Result<TcpStream, Failure> {
+    let socket = bind::socket(target, Type::STREAM, Some(Protocol::TCP), bind)?;
+    if bind.port.is_some() {
+        // A reset at the end: in TIME_WAIT the port could not be had again for a minute.
         socket
-            .bind(SocketAddr::new(ip, 0))
-            .map_err(|error| Failure::Here(format!("from {ip}: {}", crate::worded(&error))))?;
+            .set_linger(Some(Duration::ZERO))
+            .map_err(|error| Failure::Here(crate::worded(&error)))?;
     }
-    Ok(socket.connect(target).await?)
+    let stream = std::net::TcpStream::from(OwnedFd::from(socket));
+    Ok(TcpSocket::from_std_stream(stream).connect(target).await?)
 }
 
 /// Says something and hears something, or neither.

@@ -1,7 +1,7 @@
 //! Each kind of check against real sockets on loopback.
 
 use super::*;
-use health::{Http, Pattern, Script, Timing, Tls, Udp, reply::Expected};
+use health::{Bind, Http, Pattern, Script, Timing, Tls, Udp, reply::Expected};
 use rustls::{
     ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer},
@@ -30,7 +30,7 @@ fn check(kind: Kind) -> Check {
         },
         address: None,
         port: None,
-        bind: None,
+        bind: Bind::default(),
         aim: None,
         detour: None,
     }
@@ -80,7 +80,7 @@ fn tcp_connects_or_says_why_not() {
         let outcome = run(&check(tcp()), closed()).await;
         assert_eq!(failed(&outcome), "connection refused");
         let mut bound = check(tcp());
-        bound.bind = "192.0.2.77".parse().ok();
+        bound.bind.address = "192.0.2.77".parse().ok();
         let outcome = run(&bound, server).await;
         assert!(matches!(outcome, Outcome::Undecided(_)), "{outcome:?}");
     });
@@ -422,14 +422,14 @@ fn a_load_sets_the_weight_and_nothing_else() {
             }))
         };
         let weight = |weight| Outcome::Passed {
-            weight: Some(weight),
+            weight: Some(Wish::To(weight)),
         };
         let outcome = run(&monitor("cat /proc/loadavg"), server).await;
         assert!(
             matches!(
                 outcome,
                 Outcome::Passed {
-                    weight: Some(1..=100)
+                    weight: Some(Wish::To(1..=100))
                 }
             ),
             "{outcome:?}"
@@ -488,7 +488,7 @@ fn a_program_decides_by_its_exit_status() {
             assert_eq!(
                 outcome,
                 Outcome::Passed {
-                    weight: Some(code - 2)
+                    weight: Some(Wish::To(code - 2))
                 }
             );
         }
@@ -535,23 +535,85 @@ fn a_program_decides_by_its_exit_status() {
 }
 
 #[test]
-fn a_file_has_a_zero_when_all_is_well() {
+fn a_file_has_a_zero_when_all_is_well_or_adds_to_the_weight() {
     let directory = Directory::new("file");
+    let by = |n| Ok(Some(Wish::By(n)));
+    let well: Result<Option<Wish>, ()> = Ok(None);
+    // What is found with weight 0, with 3, and with 0 and -2 where what is missing is 0.
+    let table = [
+        (Some("0\n"), [well, by(0), well, by(0)]),
+        (Some("1"), [Err(()), by(3), Err(()), by(-2)]),
+        (Some(" -3 \n"), [Err(()), by(-9), Err(()), by(6)]),
+        (Some("x"), [Err(()), Err(()), well, by(0)]),
+        (Some(""), [Err(()), Err(()), well, by(0)]),
+        (None, [Err(()), Err(()), well, by(0)]),
+        (
+            Some("9223372036854775807"),
+            [Err(()), by(i64::MAX), Err(()), by(i64::MIN)],
+        ),
+    ];
     on_runtime(async {
         let server: SocketAddr = "127.0.0.1:80".parse().expect("an address");
-        for (text, well) in [
-            ("0\n", true),
-            ("1", false),
-            ("-3", false),
-            ("x", false),
-            ("", false),
-        ] {
-            let path = directory.file("state", text);
-            let outcome = run(&check(Kind::File(path)), server).await;
-            assert_eq!(outcome == Outcome::PASSED, well, "{text:?}: {outcome:?}");
+        for (text, wanted) in table {
+            let path = match text {
+                Some(text) => directory.file("state", text),
+                None => directory.0.join("none"),
+            };
+            let kinds = [(0, false), (3, false), (0, true), (-2, true)];
+            for ((weight, missing_is_zero), wanted) in kinds.into_iter().zip(wanted) {
+                let file = NumberFile {
+                    path: path.clone(),
+                    weight,
+                    missing_is_zero,
+                };
+                let found = match run(&check(Kind::File(file)), server).await {
+                    Outcome::Passed { weight } => Ok(weight),
+                    Outcome::Failed(_) => Err(()),
+                    Outcome::Undecided(why) => panic!("{why}"),
+                };
+                assert_eq!(found, wanted, "{text:?} {weight} {missing_is_zero}");
+            }
         }
-        let missing = run(&check(Kind::File(directory.0.join("none"))), server).await;
-        assert!(matches!(missing, Outcome::Failed(_)));
+    });
+}
+
+#[test]
+fn checks_come_from_the_port_the_interface_and_with_the_mark_they_are_to() {
+    on_runtime(async {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("a listener");
+        let server = listener.local_addr().expect("an address");
+        let spare = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = spare.local_addr().expect("an address").port();
+        drop(spare);
+        let mut bound = check(Kind::Tcp {
+            send: None,
+            expect: None,
+        });
+        bound.bind.port = Some(port);
+        // Again and again, though the check is who closes.
+        for _ in 0..3 {
+            let outcome = run(&bound, server).await;
+            assert_eq!(outcome, Outcome::PASSED);
+            let (_, from) = listener.accept().await.expect("a client");
+            assert_eq!(from.port(), port);
+        }
+        bound.bind.interface = Some("lo".into());
+        let outcome = run(&bound, server).await;
+        assert_eq!(outcome, Outcome::PASSED);
+        let (_, from) = listener.accept().await.expect("a client");
+        assert_eq!(from.port(), port);
+        bound.bind.interface = Some("none-such".into());
+        let outcome = run(&bound, server).await;
+        let why = "by interface none-such: no such device";
+        assert_eq!(outcome, Outcome::Undecided(why.into()));
+        if rustix::process::geteuid().is_root() {
+            bound.bind.interface = None;
+            bound.bind.mark = Some(7);
+            let socket = bind::socket(server, socket2::Type::STREAM, None, &bound.bind);
+            assert_eq!(socket.expect("a socket").mark().expect("a mark"), 7);
+        }
     });
 }
 

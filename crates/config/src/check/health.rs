@@ -159,7 +159,7 @@ fn fault(
             "write multihop = true, at the neighbour too".into(),
         ));
     }
-    let bind = check.bind?;
+    let bind = check.bind.address?;
     let family = |ip: IpAddr| if ip.is_ipv4() { "IPv4" } else { "IPv6" };
     (bind.is_ipv4() != target.is_ipv4()).then(|| {
         (

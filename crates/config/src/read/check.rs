@@ -9,7 +9,7 @@ use super::{
 };
 use crate::PortRange;
 use health::{
-    Aim, Bfd, Check, Http, Kind, Pattern, Script, Timing, Tls, UNPRIVILEGED, Udp,
+    Aim, Bfd, Bind, Check, Http, Kind, NumberFile, Pattern, Script, Timing, Tls, UNPRIVILEGED, Udp,
     bfd::Settings,
     dns::{Record, is_name},
     reply::{Expected, Hex},
@@ -49,6 +49,15 @@ const OF_TYPES: &[(&str, &[&str])] = &[
         "bind",
         &["tcp", "http", "https", "ping", "udp", "dns", "smtp", "bfd"],
     ),
+    ("bind_port", &["tcp", "http", "https", "udp", "dns", "smtp"]),
+    (
+        "bind_interface",
+        &["tcp", "http", "https", "ping", "udp", "dns", "smtp"],
+    ),
+    (
+        "mark",
+        &["tcp", "http", "https", "ping", "udp", "dns", "smtp"],
+    ),
     ("send", &["tcp"]),
     ("expect", &["tcp", "script"]),
     ("path", &["http", "https", "file"]),
@@ -66,6 +75,8 @@ const OF_TYPES: &[(&str, &[&str])] = &[
     ("user", &["script"]),
     ("dynamic", &["script"]),
     ("load_weight", &["script"]),
+    ("file_weight", &["file"]),
+    ("missing_is_zero", &["file"]),
     ("payload", &["udp"]),
     ("reply", &["udp"]),
     ("min_length", &["udp"]),
@@ -93,7 +104,27 @@ pub(super) fn check(reader: &mut Reader, section: &mut Section<'_>) -> Option<Ch
     let address = section.get(reader, "address", address, parsed::<IpAddr>);
     let port = section.get(reader, "port", "a port, like 8081", integer(1..=u16::MAX));
     let own = "the director's address to check from, like \"10.1.0.1\"";
-    let bind = section.get(reader, "bind", own, parsed::<IpAddr>);
+    let bind = Bind {
+        address: section.get(reader, "bind", own, parsed::<IpAddr>),
+        port: section.get(
+            reader,
+            "bind_port",
+            "the port to check from, like 40000",
+            integer(1..=u16::MAX),
+        ),
+        interface: section.get(
+            reader,
+            "bind_interface",
+            "the name of a [[port]] or of an interface of the host, like \"lan\"",
+            interface,
+        ),
+        mark: section.get(
+            reader,
+            "mark",
+            "a mark of the host's firewall, from 1 to 4294967295",
+            integer(1..=u32::MAX),
+        ),
+    };
     let aims = alternatives(Aim::WORDS.iter().map(|(word, _)| *word));
     let aim = section.get(reader, "target", &aims, one_of(Aim::WORDS));
     let keys = Keys::read(reader, section);
@@ -173,6 +204,8 @@ struct Keys {
     user: Option<String>,
     dynamic: Option<bool>,
     load_weight: Option<u32>,
+    weight: Option<i32>,
+    missing_is_zero: Option<bool>,
     payload: Option<Vec<u8>>,
     reply: Option<Vec<(u8, u8)>>,
     min_length: Option<usize>,
@@ -239,6 +272,13 @@ impl Keys {
                 "the weight at a load of 1, from 1 to 65535, like 100",
                 integer(1..=65_535),
             ),
+            weight: section.get(
+                reader,
+                "file_weight",
+                "a whole number from -2147483647 to 2147483647, like 1",
+                integer(-i32::MAX..=i32::MAX),
+            ),
+            missing_is_zero: section.get(reader, "missing_is_zero", "true or false", flag),
             payload: section.get(
                 reader,
                 "payload",
@@ -375,7 +415,11 @@ impl Keys {
                         instead,
                     );
                 }
-                Kind::File(self.path?.into())
+                Kind::File(NumberFile {
+                    path: self.path?.into(),
+                    weight: self.weight.unwrap_or(0),
+                    missing_is_zero: self.missing_is_zero.unwrap_or(false),
+                })
             }
         })
     }
@@ -462,6 +506,13 @@ fn line(value: &DeValue<'_>) -> Result<String, Wrong> {
     let text = text(value)?;
     let fits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic());
     fits.then_some(text).ok_or(None)
+}
+
+/// An interface's name as the kernel takes it.
+fn interface(value: &DeValue<'_>) -> Result<String, Wrong> {
+    let name = line(value)?;
+    let fits = name.len() <= 15 && !name.contains('/');
+    fits.then_some(name).ok_or(None)
 }
 
 fn whole_path(value: &DeValue<'_>) -> Result<PathBuf, Wrong> {

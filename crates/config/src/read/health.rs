@@ -37,13 +37,16 @@ pub(super) fn policy(
         },
     );
     let sorry_method = section.get(reader, "sorry_method", METHODS, method);
-    if sorry_method.is_some() && !section.has("sorry_server") {
-        reader.report(
-            section.position_of("sorry_method"),
-            &format!("{}.sorry_method", section.path()),
-            "`sorry_method` without `sorry_server` does nothing",
-            "write sorry_server too, or leave it out",
-        );
+    let sorry_inhibit = section.get(reader, "sorry_inhibit", "true or false", flag);
+    for key in ["sorry_method", "sorry_inhibit"] {
+        if section.has(key) && !section.has("sorry_server") {
+            reader.report(
+                section.position_of(key),
+                &format!("{}.{key}", section.path()),
+                format!("`{key}` without `sorry_server` does nothing"),
+                "write sorry_server too, or leave it out",
+            );
+        }
     }
     let slow_start = section.get(
         reader,
@@ -61,6 +64,7 @@ pub(super) fn policy(
         sorry_server: sorry.map(|address| SorryServer {
             address,
             method: sorry_method.unwrap_or(default_method),
+            inhibit: sorry_inhibit.unwrap_or(false),
         }),
         slow_start: slow_start.unwrap_or_default(),
         quorum_up: program(reader, section, "quorum_up"),
@@ -74,6 +78,9 @@ pub(super) fn policy(
             )
             .filter(|user| user != UNPRIVILEGED)
             .unwrap_or_default(),
+        init_notifies: section
+            .get(reader, "init_notifies", "true or false", flag)
+            .unwrap_or(false),
         omega: section
             .get(reader, "omega", "true or false", flag)
             .unwrap_or(false),

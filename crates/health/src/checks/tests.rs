@@ -27,7 +27,7 @@ fn tcp(timing: Timing) -> Check {
         timing,
         address: None,
         port: None,
-        bind: None,
+        bind: crate::Bind::default(),
         aim: None,
         detour: None,
     }
@@ -163,7 +163,9 @@ fn a_server_is_up_if_all_its_checks_are() {
     while let Some(due) = checks.begin(s(0)) {
         let outcome = match due.id.number {
             1 => failed(),
-            _ => Outcome::Passed { weight: Some(7) },
+            _ => Outcome::Passed {
+                weight: Some(Wish::To(7)),
+            },
         };
         checks.finish(s(0), due.id, due.round, outcome);
     }
@@ -171,8 +173,8 @@ fn a_server_is_up_if_all_its_checks_are() {
     assert!(!checks.is_up(service, id(1, 0).server));
     assert!(checks.is_up(service, id(2, 0).server));
     assert!(checks.is_up(service, id(3, 0).server), "it has none");
-    assert_eq!(checks.weight(service, id(2, 0).server), Some(7));
-    assert_eq!(checks.weight(service, id(3, 0).server), None);
+    assert_eq!(checks.wished(service, id(2, 0).server).to, Some(7));
+    assert_eq!(checks.wished(service, id(3, 0).server).to, None);
     let ids = |views: Vec<View>| views.iter().map(|view| view.id).collect::<Vec<_>>();
     let all = ids(checks.views().collect());
     assert_eq!(all, [id(1, 0), id(1, 1), id(2, 0)]);
@@ -193,15 +195,15 @@ fn a_weight_asked_for_stays_through_a_failure_that_does_not_count_yet() {
     };
     checks.follow(s(0), vec![(id(1, 0), tcp(timing))]);
     let (service, server) = (id(1, 0).service, id(1, 0).server);
-    let wished = |weight| Outcome::Passed {
-        weight: Some(weight),
+    let wished = |weight: u32| Outcome::Passed {
+        weight: Some(Wish::To(weight)),
     };
     run(&mut checks, s(0), &wished(7));
     run(&mut checks, s(5), &failed());
     assert!(checks.is_up(service, server));
-    assert_eq!(checks.weight(service, server), Some(7));
+    assert_eq!(checks.wished(service, server).to, Some(7));
     run(&mut checks, s(6), &wished(9));
-    assert_eq!(checks.weight(service, server), Some(9));
+    assert_eq!(checks.wished(service, server).to, Some(9));
     run(&mut checks, s(11), &Outcome::PASSED);
-    assert_eq!(checks.weight(service, server), None);
+    assert_eq!(checks.wished(service, server).to, None);
 }

@@ -12,12 +12,13 @@ fn member(n: u8, weight: u32, up: bool) -> Member {
         address: ([10, 0, 0, n], 80).into(),
         weight,
         up,
-        wished: None,
+        wished: Wished::default(),
     }
 }
 
 fn sorry() -> Option<SorryServer> {
     Some(SorryServer {
+        inhibit: false,
         address: ([10, 0, 0, 99], 80).into(),
         method: ForwardingMethod::Masq,
     })
@@ -168,9 +169,9 @@ fn a_server_that_came_back_grows_to_its_weight() {
 #[test]
 fn what_the_operator_quiesced_no_script_brings_back() {
     let mut quiesced = member(1, 0, true);
-    quiesced.wished = Some(9);
+    quiesced.wished.to = Some(9);
     let mut wished = member(2, 1, true);
-    wished.wished = Some(9);
+    wished.wished.to = Some(9);
     assert_eq!(
         places(&Policy::new(), &[quiesced, wished]),
         [Place::In(0), Place::In(9)]
@@ -202,5 +203,27 @@ proptest! {
             }
             prop_assert!(!first.sorry || policy.sorry_server.is_some());
         }
+    }
+}
+
+#[test]
+fn what_checks_add_to_a_weight_stays_within_its_bounds() {
+    let table = [
+        (10, None, 0, 10),
+        (10, None, 5, 15),
+        (10, None, -3, 7),
+        (10, None, -10, 0),
+        (10, None, -20, 0),
+        (10, Some(4), 5, 9),
+        (10, Some(0), 5, 5),
+        // Quiesced by the operator.
+        (0, None, 5, 0),
+        (10, None, i64::MIN, 0),
+        (10, None, i64::MAX, i32::MAX as u32),
+        (u32::MAX, None, 0, i32::MAX as u32),
+    ];
+    for (weight, to, by, wanted) in table {
+        let found = Wished { to, by }.of(weight);
+        assert_eq!(found, wanted, "{weight} {to:?} {by}");
     }
 }

@@ -301,6 +301,7 @@ impl Block {
             policy.on_failure = OnFailure::Quiesce;
         }
         policy.sorry_server = self.sorry.map(|ip| SorryServer {
+            inhibit: false,
             address: SocketAddr::new(ip, port(None)),
             method,
         });
@@ -355,7 +356,7 @@ impl Block {
             },
             address: None,
             port: None,
-            bind: None,
+            bind: health::Bind::default(),
             aim: None,
             detour: None,
         }
@@ -422,7 +423,7 @@ impl Block {
             },
             address: None,
             port: None,
-            bind: None,
+            bind: health::Bind::default(),
             // As nanny does, under direct routing too.
             aim: (kind.has_port() && method != ForwardingMethod::Masq).then_some(Aim::Server),
             detour: None,

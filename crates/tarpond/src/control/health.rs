@@ -199,12 +199,14 @@ pub fn differences(control: &Control) -> Differences {
                 if !service.quorum && service.sorry_server.is_some() {
                     return "the sorry server serves".into();
                 }
-                match control.health.wished(service.key, server.address) {
-                    Some(wish) if server.weight_in_force.is_none_or(|w| w.0 == wish) => {
-                        "a script asks for that".into()
+                let wished = control.health.wished(service.key, server.address);
+                let wish = wished.of(server.weight.0);
+                match server.weight_in_force {
+                    _ if wished.is_none() => "slow start".into(),
+                    Some(weight) if weight.0 != wish => {
+                        format!("slow start towards {wish}, which a check asks for")
                     }
-                    Some(wish) => format!("slow start towards {wish}, which a script asks for"),
-                    None => "slow start".into(),
+                    _ => "a check asks for that".into(),
                 }
             });
             let place = format!("service {}: server {}", service.key, server.address);

@@ -22,7 +22,7 @@ use crate::{
     trace::Trace,
     worker::Gauge,
 };
-use ::health::{Change, Outcome, Watch};
+use ::health::{Change, Outcome, Watch, Wish};
 use api::{Applied, Effect, Error, ErrorCode, EventKind};
 use config::{Config, ServiceKey};
 use dpdk::MemoryMode;
@@ -169,7 +169,29 @@ impl Control {
         // News of the first judgement, which start-up has already enforced.
         control.judge();
         control.choose_tellers();
+        control.tell_of_those_up();
         control
+    }
+
+    /// Tells of servers that are taken for well at the start, where that is wanted (`init_notifies`).
+    fn tell_of_those_up(&mut self) {
+        let services = self.config.services.iter();
+        for service in services.filter(|service| service.health.init_notifies) {
+            let policy = &service.health;
+            for server in service.servers.iter().map(|server| server.address) {
+                if !self.health.is_up(service.key, server) {
+                    continue;
+                }
+                let about = (Some(service.key), Some(server));
+                let (what, cause) = ("up".to_owned(), "start".to_owned());
+                self.journal.add(EventKind::ServerUp, about, what, cause);
+                self.found.insert((service.key, server), true);
+                if let Some(own) = policy.servers.get(&server) {
+                    let (command, user) = (own.notify_up.clone(), policy.user().to_owned());
+                    self.health.tell(Program { command, user });
+                }
+            }
+        }
     }
 
     /// Reads the daemon's own file again and applies it.
@@ -551,8 +573,11 @@ impl Control {
         let why = match &news.outcome {
             Outcome::Failed(why) | Outcome::Undecided(why) => format!("{} check: {why}", news.kind),
             Outcome::Passed {
-                weight: Some(weight),
+                weight: Some(Wish::To(weight)),
             } => format!("{} check: weight {weight}", news.kind),
+            Outcome::Passed {
+                weight: Some(Wish::By(more)),
+            } => format!("{} check: weight {more:+}", news.kind),
             Outcome::Passed { weight: None } => format!("{} check passes", news.kind),
         };
         let user = policy.user().to_owned();

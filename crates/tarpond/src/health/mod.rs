@@ -9,7 +9,7 @@ pub mod standing;
 pub use standing::{Quorum, Standing};
 
 use crate::detour::Detours;
-use ::health::{Change, CheckId, Checks, Due, Outcome, View};
+use ::health::{Change, CheckId, Checks, Due, Outcome, View, Wished};
 use anyhow::{Context as _, Result};
 use config::Config;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -145,7 +145,15 @@ impl Health {
                         server: server.address,
                         number,
                     };
-                    (id, detours.lead(check, service.key, server))
+                    let mut check = detours.lead(check, service.key, server);
+                    if let Some(name) = &mut check.bind.interface {
+                        // A port's is its TAP.
+                        let port = config.ports.iter().find(|port| port.name == *name);
+                        *name = port
+                            .and_then(config::Port::tap)
+                            .unwrap_or(std::mem::take(name));
+                    }
+                    (id, check)
                 }));
             }
         }
@@ -177,9 +185,9 @@ impl Health {
         self.checks().is_up(service, server)
     }
 
-    /// The weight a server's checks ask for.
-    pub fn wished(&self, service: ServiceKey, server: SocketAddr) -> Option<u32> {
-        self.checks().weight(service, server)
+    /// What a server's checks ask for.
+    pub fn wished(&self, service: ServiceKey, server: SocketAddr) -> Wished {
+        self.checks().wished(service, server)
     }
 
     /// Every check, by service, server and number.
@@ -287,9 +295,9 @@ async fn make(shared: Arc<Shared>, due: Due) {
     let Due { id, round, check } = due;
     let outcome = probe::run(&check, id.server).await;
     let mut checks = locked(&shared.checks);
-    let before = checks.weight(id.service, id.server);
+    let before = checks.wished(id.service, id.server);
     let change = checks.finish(shared.begun.elapsed(), id, round, outcome.clone());
-    let after = checks.weight(id.service, id.server);
+    let after = checks.wished(id.service, id.server);
     drop(checks);
     // The queue has a moment more to wait for.
     shared.wake.notify_one();

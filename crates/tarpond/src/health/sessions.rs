@@ -84,7 +84,7 @@ impl Running {
             if let ::health::Kind::Bfd(bfd) = check.kind {
                 wanted.entry(peer).or_insert(Wanted {
                     settings: bfd.settings,
-                    bind: check.bind,
+                    bind: check.bind.address,
                     max_hops: bfd.max_hops,
                     patience: check.timing.timeout,
                 });

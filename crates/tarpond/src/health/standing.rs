@@ -3,7 +3,7 @@
 //! Judged anew from the whole each time, so that operator's edits, reloads and verdicts compose in any order.
 
 use super::Health;
-use ::health::{Member, Place, Policy, Pool, Watch};
+use ::health::{Member, Place, Policy, Pool, Watch, Wished};
 use config::Config;
 use engine::model::{Desired, Server};
 use std::{
@@ -32,8 +32,8 @@ pub trait Verdicts {
     fn now(&self) -> Duration;
     /// Whether every check of a server finds it up.
     fn is_up(&self, service: ServiceKey, server: SocketAddr) -> bool;
-    /// The weight its checks ask for.
-    fn wished(&self, service: ServiceKey, server: SocketAddr) -> Option<u32>;
+    /// What its checks ask for.
+    fn wished(&self, service: ServiceKey, server: SocketAddr) -> Wished;
 }
 
 /// What checks, and clients' connections, say.
@@ -54,7 +54,7 @@ impl Verdicts for Seen<'_> {
         self.health.is_up(service, server) && !self.watch.is_ejected(service, server)
     }
 
-    fn wished(&self, service: ServiceKey, server: SocketAddr) -> Option<u32> {
+    fn wished(&self, service: ServiceKey, server: SocketAddr) -> Wished {
         self.health.wished(service, server)
     }
 }
@@ -96,15 +96,17 @@ impl Standing {
                 }
                 _ => false,
             });
-            if judgement.sorry
-                && let Some(sorry) = policy.sorry_server
+            if let Some(sorry) = policy.sorry_server
+                && (judgement.sorry || sorry.inhibit)
             {
-                self.sorry.insert(key);
+                if judgement.sorry {
+                    self.sorry.insert(key);
+                }
                 wanted.servers.push(Server {
                     address: sorry.address,
                     method: sorry.method,
                     tunnel: Tunnel::Ipip,
-                    weight: Weight(1),
+                    weight: Weight(u32::from(judgement.sorry)),
                     upper_threshold: 0,
                     lower_threshold: 0,
                     edits: 0,

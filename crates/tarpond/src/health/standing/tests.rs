@@ -37,8 +37,8 @@ impl Verdicts for Down {
     fn is_up(&self, _: ServiceKey, server: SocketAddr) -> bool {
         !self.0.contains(&server)
     }
-    fn wished(&self, _: ServiceKey, _: SocketAddr) -> Option<u32> {
-        None
+    fn wished(&self, _: ServiceKey, _: SocketAddr) -> Wished {
+        Wished::default()
     }
 }
 
@@ -104,4 +104,17 @@ fn a_service_without_checks_is_left_alone() {
     let config = Config::parse(TEXT, "t").unwrap_or_else(|report| panic!("{report}"));
     let (all, _) = table(&mut Standing::default(), &config, &["10.1.0.11:53"]);
     assert_eq!(all[1], [row("10.1.0.11:53", 1)]);
+}
+
+#[test]
+fn an_inhibited_sorry_server_stays_with_weight_0() {
+    let text = TEXT.replace("quorum = 2", "quorum = 2\nsorry_inhibit = true");
+    let config = Config::parse(&text, "t").unwrap_or_else(|report| panic!("{report}"));
+    let mut standing = Standing::default();
+    let (all, _) = table(&mut standing, &config, &["10.1.0.12:80"]);
+    assert_eq!(all[0], [row("10.1.0.11:80", 3), row("10.1.0.99:80", 0)]);
+    assert!(!standing.is_sorry(config.services[0].key));
+    let (all, _) = table(&mut standing, &config, &["10.1.0.11:80"]);
+    assert_eq!(all[0], [row("10.1.0.12:80", 0), row("10.1.0.99:80", 1)]);
+    assert!(standing.is_sorry(config.services[0].key));
 }
