@@ -129,7 +129,8 @@ fn new_ones_first_then_what_stands_and_control_never() {
     let before = world.out.punted.len();
     through(&mut world, own);
     let answered = dropped(&world, DropReason::PortClosed);
-    assert_eq!(world.out.punted.len() - before + answered as usize, 50);
+    let punted = (world.out.punted.len() - before) as u64;
+    assert_eq!(punted + answered, 50);
     for _ in 0..50 {
         assert_eq!(world.give(0, 0, &asks()).len(), 1, "ARP is answered");
     }
