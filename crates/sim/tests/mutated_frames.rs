@@ -153,7 +153,6 @@ fn desired() -> Desired {
         ],
         vips: Vec::new(),
         floating: Vec::new(),
-        unaccepted: Vec::new(),
         virtual_macs: Vec::new(),
         stations: Vec::new(),
         // Every packet is looked at, to the last condition.
