@@ -164,8 +164,8 @@ fn every_mistake_has_a_name() {
             ParseError::Interval,
         ),
         (
-            "21 07 64 01 02 01 0000 c0000264 0000000000000000",
-            ParseError::AuthenticationType(2),
+            "21 07 64 01 03 01 0000 c0000264 0000000000000000",
+            ParseError::AuthenticationType(3),
         ),
     ];
     let (from, to) = ends4();
