@@ -164,9 +164,10 @@ fn through_tarpond() -> Result<()> {
         );
         let measured = number(&report, "/measured/packets")?;
         let traffic = router.service("198.51.100.10:80")?.traffic;
-        // Questions for addresses arrive, too.
+        // The servers are there from the first packet on: until the director asks for them again, within a second, few packets wait, the
+        // others are lost. Questions for addresses arrive, too.
         ensure!(
-            (800..=1000).contains(&measured)
+            (450..=1000).contains(&measured)
                 && (measured..=traffic.in_packets + 10).contains(&arrived)
                 && (measured..=1000).contains(&traffic.in_packets)
                 && (150..=200).contains(&traffic.connections),

@@ -19,6 +19,7 @@ mod log;
 mod mbuf;
 mod mempool;
 mod packet_ring;
+mod packet_socket;
 mod pci;
 mod port;
 mod probe;

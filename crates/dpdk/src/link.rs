@@ -1,7 +1,9 @@
 //! Link state, from the driver or, where the driver does not know, from the kernel's interface below.
 
+use crate::Eal;
 use std::{
     ffi::CString,
+    fmt,
     os::fd::{AsRawFd, FromRawFd, OwnedFd},
 };
 
@@ -35,22 +37,34 @@ impl Link {
 }
 
 /// Reads a port's link. It may outlive the port, whose link is down then.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct LinkReader {
+    eal: Eal,
     port: u16,
     /// The kernel's interface below.
     interface: Option<String>,
 }
 
+impl fmt::Debug for LinkReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LinkReader({})", self.port)
+    }
+}
+
 impl LinkReader {
-    pub(crate) const fn new(port: u16, interface: Option<String>) -> Self {
-        Self { port, interface }
+    pub(crate) const fn new(eal: Eal, port: u16, interface: Option<String>) -> Self {
+        Self {
+            eal,
+            port,
+            interface,
+        }
     }
 
     /// The link now. Where the driver does not know, the kernel's interface below is asked, if there is one.
     #[must_use]
     pub fn link(&self) -> Link {
-        let link = Link::of_port(self.port).unwrap_or(Link {
+        let link = self.eal.control(|| Link::of_port(self.port));
+        let link = link.unwrap_or(Link {
             up: true,
             speed_mbps: None,
             full_duplex: true,
@@ -94,6 +108,14 @@ fn ethtool_link(name: &str) -> Option<bool> {
         request.ifr_ifru.ifru_data = data;
     })?;
     Some(value.data != 0)
+}
+
+/// The number of the kernel's interface `name`; `None` if there is none.
+pub(crate) fn index(name: &str) -> Option<i32> {
+    let name = CString::new(name).ok()?;
+    // SAFETY: a text that ends with a zero.
+    let index = unsafe { libc::if_nametoindex(name.as_ptr()) };
+    i32::try_from(index).ok().filter(|index| *index > 0)
 }
 
 /// Sets the kernel's interface up if it is down, as starting a NIC does. False if that is refused.

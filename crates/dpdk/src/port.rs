@@ -2,7 +2,8 @@
 
 use crate::{
     Capabilities, Device, Eal, Limitation, Link, LinkReader, Mempool, PortError, PortStats,
-    ProbedPort, RxQueue, TxQueue, log, probe::Attached, setup::Setup, stats,
+    ProbedPort, RxQueue, TxQueue, log, packet_socket::PacketSockets, probe::Attached, setup::Setup,
+    stats,
 };
 use std::{cell::Cell, marker::PhantomData, sync::Arc};
 use types::MacAddr;
@@ -95,6 +96,7 @@ pub struct Port {
     active: ActiveOffloads,
     rx: Vec<Option<RxQueue>>,
     tx: Vec<Option<TxQueue>>,
+    sockets: PacketSockets,
     _not_sync: PhantomData<Cell<()>>,
 }
 
@@ -158,8 +160,15 @@ impl Port {
         let tx = (0..tx_queues)
             .map(|queue| Some(TxQueue::new(Arc::clone(&running), queue, linearize)))
             .collect();
+        let sockets = match config.device.driver() {
+            Some("net_af_packet") => {
+                PacketSockets::of(config.device.argument("iface").unwrap_or_default())
+            }
+            _ => PacketSockets::default(),
+        };
         Ok(Self {
             running,
+            sockets,
             config,
             capabilities,
             limitations,
@@ -313,7 +322,8 @@ impl Port {
     #[must_use]
     pub fn link_reader(&self) -> LinkReader {
         let interface = self.config.device.kernel_interface();
-        LinkReader::new(self.port(), interface.map(Into::into))
+        let eal = self.running.attached.eal.clone();
+        LinkReader::new(eal, self.port(), interface.map(Into::into))
     }
 
     /// The port's own counters.
@@ -328,7 +338,10 @@ impl Port {
             .eal
             .control(|| stats::read(self.port()));
         match read {
-            Some(stats) => Ok(stats),
+            Some(stats) => Ok(PortStats {
+                rx_missed: stats.rx_missed + self.sockets.lost(),
+                ..stats
+            }),
             None => PortError::check(-libc::ENOTSUP, self.device(), "reading its counters", mark)
                 .map(|()| PortStats::default()),
         }
