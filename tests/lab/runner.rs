@@ -53,7 +53,7 @@ impl fmt::Display for Skip {
 impl std::error::Error for Skip {}
 
 /// If more cases than this fail, none gets a second chance: it is not the machine.
-const UNSTEADY_AT_MOST: usize = 4;
+const UNSTEADY_AT_MOST: usize = 2;
 
 /// How a case ended.
 #[derive(Clone, Copy, PartialEq, Eq)]
