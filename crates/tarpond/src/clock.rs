@@ -28,14 +28,16 @@ impl Clock {
         since_boot.saturating_sub(Duration::from_millis(self.start_ms))
     }
 
-    /// How much [`Clock::now`] may be behind [`Clock::precise`].
+    /// How much [`Clock::now`] is behind [`Clock::precise`] at most, while the kernel's timer is in time: a step of the coarse clock, and
+    /// what whole milliseconds leave out.
     #[must_use]
     pub fn coarseness(&self) -> Duration {
         let step = rustix::time::clock_getres(ClockId::MonotonicCoarse);
-        Duration::new(
+        let step = Duration::new(
             step.tv_sec.cast_unsigned(),
             u32::try_from(step.tv_nsec).unwrap_or(0),
-        )
+        );
+        step + Duration::from_millis(1)
     }
 
     /// The tick now. A read of the kernel's coarse clock: no system call, right to a few milliseconds.

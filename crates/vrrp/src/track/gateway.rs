@@ -11,6 +11,7 @@ pub struct Gateway {
     up: Option<bool>,
     /// Answers, or silences, in a row that say the opposite.
     against: u32,
+    /// When it was asked last, on the clock of answers.
     asked: Option<Duration>,
     due: Duration,
 }
@@ -42,16 +43,23 @@ impl Gateway {
         self.up
     }
 
-    /// Whether it is to be asked now. `heard`: when it last said that it is there, be it unasked; the question before counts as answered
-    /// if that was since, or less than `slack` before, for a clock that is late.
-    pub fn poll(&mut self, now: Duration, heard: Option<Duration>, slack: Duration) -> bool {
+    /// Whether it is to be asked now. `heard`: when it last said that it is there, be it unasked, on a clock that may be coarser than the
+    /// one of `now`; `stamp`: the moment now on that clock. The question before counts as answered if that was since, or less than `slack`
+    /// before, for a reader of that clock who looks only now and then.
+    pub fn poll(
+        &mut self,
+        now: Duration,
+        stamp: Duration,
+        heard: Option<Duration>,
+        slack: Duration,
+    ) -> bool {
         if now < self.due {
             return false;
         }
         if let Some(asked) = self.asked {
             self.count(heard.is_some_and(|heard| heard + slack >= asked));
         }
-        self.asked = Some(now);
+        self.asked = Some(stamp);
         self.due = now + self.interval;
         true
     }

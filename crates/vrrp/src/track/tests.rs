@@ -160,17 +160,23 @@ fn a_file_says_the_number_it_begins_with() {
 fn course(mut gateway: Gateway, answers: &str) -> String {
     let second = |n: u64| Duration::from_secs(n);
     let mut heard = None;
-    assert!(gateway.poll(second(100), heard, Duration::ZERO), "at once");
+    let mut poll = |now: Duration, heard| {
+        let asked = gateway.poll(now, now, heard, Duration::ZERO);
+        (asked, gateway.due(), gateway.up())
+    };
+    assert!(poll(second(100), heard).0, "at once");
     let mut course = String::new();
     for (n, answer) in (100..).zip(answers.chars()) {
         if answer == '+' {
             heard = Some(second(n) + Duration::from_millis(1));
         }
         let early = second(n) + Duration::from_millis(999);
-        assert!(!gateway.poll(early, heard, Duration::ZERO), "not yet due");
-        assert_eq!(gateway.due(), second(n + 1));
-        assert!(gateway.poll(second(n + 1), heard, Duration::ZERO));
-        course.push(match gateway.up() {
+        let (asked, due, _) = poll(early, heard);
+        assert!(!asked, "not yet due");
+        assert_eq!(due, second(n + 1));
+        let (asked, _, up) = poll(second(n + 1), heard);
+        assert!(asked);
+        course.push(match up {
             None => '?',
             Some(true) => '+',
             Some(false) => '-',
@@ -196,14 +202,35 @@ fn a_gateway_rises_and_falls_by_its_answers() {
 fn what_was_heard_before_the_question_is_no_answer_to_it() {
     let (second, ms) = (Duration::from_secs(1), Duration::from_millis(1));
     let mut gateway = Gateway::new(second, second, 1, 1);
-    assert!(gateway.poll(second, None, ms));
+    assert!(gateway.poll(second, second, None, ms));
     let late = Some(second - 2 * ms);
-    assert!(gateway.poll(2 * second, late, ms));
+    assert!(gateway.poll(2 * second, 2 * second, late, ms));
     assert_eq!(gateway.up(), Some(false));
-    // A clock that is late by no more than it may be.
+    // A clock that is read late by no more than it may be.
     let heard = Some(2 * second - ms);
-    assert!(gateway.poll(3 * second, heard, ms));
+    assert!(gateway.poll(3 * second, 3 * second, heard, ms));
     assert_eq!(gateway.up(), Some(true));
+}
+
+/// Whichever moments of a coarse clock's step the questions fall on, an answer within 50 us is one.
+#[test]
+fn a_coarse_clock_loses_no_answers() {
+    let us = |n: u64| Duration::from_micros(n);
+    let coarse = |precise: Duration| {
+        let ms = precise.as_millis() / 4 * 4;
+        Duration::from_millis(u64::try_from(ms).unwrap())
+    };
+    for phase in (0..5_000).step_by(10) {
+        let start = Duration::from_secs(100) + us(phase);
+        let mut gateway = Gateway::new(start, Duration::from_millis(400), 1, 1);
+        let mut heard = None;
+        for n in 0..5 {
+            let now = start + n * Duration::from_millis(400);
+            assert!(gateway.poll(now, coarse(now), heard, Duration::ZERO));
+            assert_eq!(gateway.up(), (n > 0).then_some(true), "{phase} us, {n}");
+            heard = Some(coarse(now + us(50)));
+        }
+    }
 }
 
 #[test]

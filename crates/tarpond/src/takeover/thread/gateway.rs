@@ -33,12 +33,14 @@ impl Thread {
 
     /// Asks those it is time to ask; tells each time what is known, to whoever tracks it since then.
     pub(super) fn ask_gateways(&mut self, now: Duration, changed: &mut bool) {
+        // Answers are stamped by the workers' clock: against the precise one they would seem to come before the question.
+        let stamp = Duration::from_millis(self.tools.clock.now().0);
         let slack = self.tools.clock.coarseness();
         let mut found = Vec::new();
         for Asked { plan, gateway } in &mut self.gateways {
             let heard = self.tools.neighbours.heard(plan.id, plan.address);
             let heard = heard.map(|tick| Duration::from_millis(tick.0));
-            if !gateway.poll(now, heard, slack) {
+            if !gateway.poll(now, stamp, heard, slack) {
                 continue;
             }
             let frame = question(plan.link, plan.source, plan.address);
