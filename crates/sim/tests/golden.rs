@@ -21,6 +21,7 @@ const RECORDINGS: &[(&str, usize)] = &[
     ("found_last_fragment", 132),
     ("found_mark6_template", 322),
     ("found_server_of_every_port", 1),
+    ("found_no_reset", 586),
     ("found_own_reset", 342),
     ("found_quiesced_template", 321),
     ("found_sctp_abort_behind", 1),

@@ -16,6 +16,7 @@ use crate::{
     DropReason, Output,
     context::Context,
     forward,
+    localstack::l4_checksum_is_right,
     packet::{Fragment, Packet},
 };
 use flowtable::{Entry, Hash, Side, StateFlags, StateWord, Tuple};
@@ -68,7 +69,7 @@ fn from_client<I: Ip, F: Frame, O: Output<F>>(
             && !starts_anew(packet);
         let expires = target.on_removal != OnRemoval::Keep && !resets;
         if reused || (removed && expires) {
-            if reused || !outlives(cx, packet, entry) {
+            if reused || !outlives(cx, &frame, packet, entry) {
                 Lingering::end(cx, entry, word);
             }
             return Err(frame);
@@ -194,11 +195,12 @@ fn starts_anew(packet: &Packet) -> bool {
 }
 
 /// In compat, the connection to a removed server that lives on, as closed, by the very packet that was to end it: the director's
-/// own stack answers with a reset, from the VIP, which Linux takes for one of the server's, but under NAT. Source: observation of
-/// Linux 6.1 (`tests/golden/found_own_reset`).
+/// own stack answers with a reset, from the VIP, which Linux takes for one of the server's, but under NAT. What is broken it does not
+/// answer. Source: observation of Linux 6.1 (`tests/golden/found_own_reset`, `found_no_reset`).
 #[cold]
 fn outlives<I: Ip, F: Frame, O: Output<F>>(
     cx: &Context<'_, F, O>,
+    frame: &F,
     packet: &Packet,
     entry: &Entry<'_, I>,
 ) -> bool {
@@ -206,7 +208,10 @@ fn outlives<I: Ip, F: Frame, O: Output<F>>(
     let reset = packet.protocol == protocol::TCP
         && packet.tcp_flags & (tcp::SYN | tcp::RST) == 0
         && !settings.sloppy_tcp;
-    let so = settings.compat_ipvs && reset && !entry::is_nat(entry.key().flags);
+    let so = settings.compat_ipvs
+        && reset
+        && !entry::is_nat(entry.key().flags)
+        && l4_checksum_is_right(frame, packet);
     if so {
         advance(cx, protocol::TCP, tcp::RST, entry, Side::Server);
     }
