@@ -2,7 +2,10 @@
 
 use crate::{
     lab::{Lab, router::Router, run, runner::Case},
-    takeover::{NODES, Peer, VIP, becomes, file, lab_with_a_host, start_keepalived, twin_has},
+    takeover::{
+        Advertising, NODES, Peer, VIP, becomes, file, file_of, lab_with_a_host, start_keepalived,
+        twin_has,
+    },
 };
 use anyhow::{Context, Result, ensure};
 use std::{fs, os::unix::fs::PermissionsExt as _};
@@ -12,6 +15,7 @@ pub fn cases() -> Vec<Case> {
         Case::new("tracking::carrier_script_and_file", between_tarponds),
         Case::new("tracking::keepalived_takes_over", with_keepalived),
         Case::new("tracking::gateway_and_servers", by_neighbours),
+        Case::new("tracking::a_cable_plugged_in_again", plugged_in_again),
     ]
 }
 
@@ -228,6 +232,48 @@ fn by_neighbours() -> Result<()> {
     println!("{listed}");
     fs::remove_file(lab.dir.join("down-10.1.0.12"))?;
     moves(&one, &two, "master", "two of three servers were up again")?;
+    two.stop()?;
+    one.stop()
+}
+
+/// The kernel holds what a master sent before it knew that its cable was out. None of that may leave when the cable is back: the
+/// other one would give way to an advertisement of a master that is none.
+fn plugged_in_again() -> Result<()> {
+    const ROUNDS: usize = 8;
+    let lab = Lab::up(&["--twin"])?;
+    let text = |node, priority| {
+        let calm = Advertising {
+            interval_ms: 20,
+            preempt: false,
+        };
+        file_of(&lab, node, priority, calm)
+    };
+    let one = Router::start_on(&lab, NODES[0], &text(0, 200))?;
+    becomes(&one, "master")?;
+    let two = Router::start_on(&lab, NODES[1], &text(1, 150))?;
+    becomes(&two, "backup")?;
+    let cable = |node: usize, to: &str| {
+        let line = format!("ip link set {}-lan {to}", NODES[node]);
+        lab.text("lan", &line, 5)
+    };
+    for round in 0..ROUNDS {
+        for (node, router, other) in [(0, &one, &two), (1, &two, &one)] {
+            cable(node, "down")?;
+            becomes(other, "master").with_context(|| format!("round {round}"))?;
+            becomes(router, "fault").with_context(|| format!("round {round}"))?;
+            cable(node, "up")?;
+            // Its first frame takes along what was held; the bridge may forward only after a while.
+            let line = format!("ping -c 1 -W 0.2 10.1.0.{}", node + 2);
+            run::until("the director does not answer", 10, || {
+                Ok(run::end(&mut lab.on("rs1", &line), 5)?.code == Some(0))
+            })?;
+            becomes(router, "backup").with_context(|| format!("round {round}"))?;
+        }
+    }
+    // The other one was never told of a better master while it was one.
+    let events = two.tarpon("events")?;
+    let told = events.matches("advertises priority 200").count();
+    ensure!(told == 0, "{told} times in {ROUNDS} rounds:\n{events}");
     two.stop()?;
     one.stop()
 }

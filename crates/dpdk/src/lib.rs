@@ -30,6 +30,7 @@ mod stats;
 #[cfg(test)]
 mod testing;
 mod thread;
+mod unsent;
 
 pub use device::Device;
 pub use eal::{Eal, EalConfig, MemoryMode};
@@ -46,3 +47,4 @@ pub use probe::{Capabilities, ProbedPort};
 pub use queue::{RxQueue, TxQueue};
 pub use stats::PortStats;
 pub use thread::ThreadGuard;
+pub use unsent::Unsent;

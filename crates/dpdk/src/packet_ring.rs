@@ -1,5 +1,7 @@
 //! The rings of a packet socket (`net_af_packet`).
 
+use crate::Device;
+
 /// The shape of the rings a packet socket shares with the kernel. The driver's own default loses thousands of segments;
 /// 4096 frames do not. A block is a whole number of pages and of frames.
 pub(crate) struct PacketRing {
@@ -9,6 +11,21 @@ pub(crate) struct PacketRing {
 }
 
 impl PacketRing {
+    /// What `device` runs with: the user's figures with the driver's defaults, or ours.
+    pub fn of(device: &Device, mtu: u16) -> Self {
+        let given = |key| device.argument(key).and_then(|text| text.parse().ok());
+        let (block, frame, count) = (given("blocksz"), given("framesz"), given("framecnt"));
+        if block.or(frame).or(count).is_none() {
+            return Self::for_mtu(mtu);
+        }
+        // DPDK's rte_eth_af_packet.c: DFLT_BLOCK_SIZE, DFLT_FRAME_SIZE, DFLT_FRAME_COUNT.
+        Self {
+            block: block.unwrap_or(4096),
+            frame: frame.unwrap_or(2048),
+            count: count.unwrap_or(512),
+        }
+    }
+
     pub fn for_mtu(mtu: u16) -> Self {
         /// Ethernet header, one VLAN tag, and the kernel's own header in each frame (TPACKET2_HDRLEN and alignment).
         const OVERHEAD: u32 = 14 + 4 + 80;

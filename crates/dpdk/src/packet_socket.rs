@@ -30,6 +30,11 @@ impl PacketSockets {
         }
     }
 
+    /// Their descriptors.
+    pub fn numbers(&self) -> impl Iterator<Item = RawFd> + '_ {
+        self.sockets.iter().copied()
+    }
+
     /// Frames lost since the port was opened.
     pub fn lost(&self) -> u64 {
         let now: u64 = self.sockets.iter().map(|fd| lost_since(*fd)).sum();

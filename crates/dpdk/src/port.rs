@@ -2,8 +2,8 @@
 
 use crate::{
     Capabilities, Device, Eal, Limitation, Link, LinkReader, Mempool, PortError, PortStats,
-    ProbedPort, RxQueue, TxQueue, log, packet_socket::PacketSockets, probe::Attached, setup::Setup,
-    stats,
+    ProbedPort, RxQueue, TxQueue, Unsent, log, packet_ring::PacketRing,
+    packet_socket::PacketSockets, probe::Attached, setup::Setup, stats,
 };
 use std::{cell::Cell, marker::PhantomData, sync::Arc};
 use types::MacAddr;
@@ -97,6 +97,7 @@ pub struct Port {
     rx: Vec<Option<RxQueue>>,
     tx: Vec<Option<TxQueue>>,
     sockets: PacketSockets,
+    unsent: Unsent,
     _not_sync: PhantomData<Cell<()>>,
 }
 
@@ -166,9 +167,11 @@ impl Port {
             }
             _ => PacketSockets::default(),
         };
+        let unsent = Unsent::of(&sockets, &PacketRing::of(&config.device, config.mtu));
         Ok(Self {
             running,
             sockets,
+            unsent,
             config,
             capabilities,
             limitations,
@@ -324,6 +327,12 @@ impl Port {
         let interface = self.config.device.kernel_interface();
         let eal = self.running.attached.eal.clone();
         LinkReader::new(eal, self.port(), interface.map(Into::into))
+    }
+
+    /// The frames the kernel holds while there is no carrier; to be used on any thread.
+    #[must_use]
+    pub fn unsent(&self) -> Unsent {
+        self.unsent.clone()
     }
 
     /// The port's own counters.

@@ -5,7 +5,7 @@ use super::{Desk, Request};
 use crate::ports::OpenPort;
 use anyhow::{Context as _, Result};
 use config::Config;
-use dpdk::LinkReader;
+use dpdk::{LinkReader, Unsent};
 use std::{
     collections::HashMap,
     sync::{
@@ -31,6 +31,8 @@ pub struct Cable {
     pub port: PortId,
     /// Its link.
     pub reader: LinkReader,
+    /// What the kernel holds for it.
+    pub unsent: Unsent,
     /// It and its VLANs, by name, for those who track one.
     pub interfaces: Vec<String>,
 }
@@ -44,6 +46,7 @@ pub fn cables(ports: &[OpenPort], config: &Config) -> Vec<Cable> {
         Cable {
             port: open.id,
             reader: open.port.link_reader(),
+            unsent: open.port.unsent(),
             interfaces: interfaces.cloned().collect(),
         }
     };
@@ -126,6 +129,9 @@ impl Seen {
             .clone();
         for cable in cables {
             let up = cable.reader.link().up;
+            if !up {
+                cable.unsent.discard();
+            }
             let before = self.ports.get(&cable.port).copied();
             let had = up || before.is_some_and(|(_, had)| had);
             self.ports.insert(cable.port, (up, had));
