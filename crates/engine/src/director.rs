@@ -271,13 +271,13 @@ impl Director {
         self.count_floods_from_now();
         self.marks = marks;
         let expires = desired.settings.expire_nodest_conn;
-        let lasting = self.roll.lasting(desired.settings.compat_ipvs, expires);
-        for (id, lasting) in lasting {
+        let (compat, flushed) = (desired.settings.compat_ipvs, applied.servers_removed > 0);
+        for (id, lasting) in self.roll.lasting(compat, expires, flushed) {
             if let Some(server) = self.shared.roster.server(id) {
                 server.set_lasting(lasting);
             }
         }
-        if applied.servers_removed > 0 {
+        if flushed {
             self.flush.start(now, self.roll.removed(expires));
             self.flush.go_on(&self.shared);
         }

@@ -78,7 +78,7 @@ fn passes<F: Frame, O: Output<F>>(cx: &Context<'_, F, O>, frame: &F, packet: &Pa
     let services = &snapshot.services;
     known
         && goes_on
-        && !services.is_empty()
+        && services.looks_at_family_of(&packet.addresses)
         && (snapshot.settings.compat_ipvs
             || !snapshot.marks.is_empty()
             || services.is_server(packet.addresses.source(), cx.now))

@@ -131,7 +131,8 @@ fn glance<F: Frame, O: Output<F>>(
     lookups: &mut Lookups,
 ) -> usize {
     let net = &cx.snapshot.net;
-    if cx.snapshot.services.is_empty() {
+    let [four, six] = cx.snapshot.services.looks_at();
+    if !four && !six {
         return 0;
     }
     let Some(mac) = net.untagged_mac(port) else {
@@ -143,11 +144,11 @@ fn glance<F: Frame, O: Output<F>>(
             continue;
         };
         if glance.is4() {
-            if let Some(packet) = glance.plain4() {
+            if four && let Some(packet) = glance.plain4() {
                 lvs::guess::<V4, F, O>(cx, &packet, lookup);
                 plain += 1;
             }
-        } else if glance.is6() && guess6(cx, glance, lookup) {
+        } else if six && glance.is6() && guess6(cx, glance, lookup) {
             plain += 1;
         }
     }
@@ -177,7 +178,7 @@ fn look_closer<F: Frame, O: Output<F>>(
     lookups: &Lookups,
     odd: &mut Odd,
 ) {
-    if cx.snapshot.services.is_empty() {
+    if cx.snapshot.services.looks_at() == [false; 2] {
         return;
     }
     for (frame, lookup) in burst.iter().zip(lookups) {
@@ -307,11 +308,12 @@ pub(crate) fn other<F: Frame, O: Output<F>>(cx: &mut Context<'_, F, O>, frame: F
         return;
     };
     let is_icmp = matches!(packet.protocol, protocol::ICMP | protocol::ICMPV6);
-    if matches!(packet.protocol, protocol::AH | protocol::ESP) && !cx.snapshot.services.is_empty() {
+    let looked_at = cx.snapshot.services.looks_at_family_of(&packet.addresses);
+    if matches!(packet.protocol, protocol::AH | protocol::ESP) && looked_at {
         if let Err(frame) = lvs::ipsec(cx, frame, packet) {
             not_ours(cx, frame, packet);
         }
-    } else if is_icmp && !packet.headless && !cx.snapshot.services.is_empty() {
+    } else if is_icmp && !packet.headless && looked_at {
         if let Err(frame) = lvs::icmp(cx, frame, packet) {
             not_ours(cx, frame, packet);
         }

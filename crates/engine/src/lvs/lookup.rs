@@ -59,7 +59,7 @@ pub(crate) fn lookup<F: Frame, O: Output<F>>(
         protocol::TCP | protocol::UDP | protocol::SCTP
     ) || packet.link_group
         || packet.headless
-        || cx.snapshot.services.is_empty()
+        || !cx.snapshot.services.looks_at_family_of(&packet.addresses)
     {
         return None;
     }

@@ -156,12 +156,24 @@ impl Roll {
         present.map(|((key, address), record)| (*key, *address, record.id))
     }
 
-    /// The slots of all servers, removed ones too, and whether templates to them that were given up stay to the end of their time.
-    /// `expires` is `expire_nodest_conn`.
-    pub fn lasting(&self, compat: bool, expires: bool) -> impl Iterator<Item = (ServerId, bool)> {
-        self.servers.values().map(move |record| {
-            let ends = record.removed.is_some() && record.on_removal(expires) != OnRemoval::Keep;
-            (record.id, compat && !ends)
+    /// Slots of servers, removed ones too, and whether templates to them that were given up stay to the end of their time. Those of a
+    /// removed server end with its connections if these are `flushed` now; `expires` is `expire_nodest_conn`. A removed server that is
+    /// not among them is as it was: the setting alone, changed later, ends no template.
+    pub fn lasting(
+        &self,
+        compat: bool,
+        expires: bool,
+        flushed: bool,
+    ) -> impl Iterator<Item = (ServerId, bool)> {
+        self.servers.values().filter_map(move |record| {
+            let stays = match record.removed {
+                None => compat,
+                Some(_) if flushed || !compat => {
+                    compat && record.on_removal(expires) == OnRemoval::Keep
+                }
+                Some(_) => return None,
+            };
+            Some((record.id, stays))
         })
     }
 

@@ -8,6 +8,7 @@ use crate::{
     model::{self, Persistence, ServiceKey},
     neighbour::NeighbourId,
     net::{Exit, NextHop},
+    packet::Addresses,
 };
 use hashbrown::{HashMap, HashSet};
 use std::{
@@ -15,8 +16,8 @@ use std::{
     sync::Arc,
 };
 use types::{
-    ForwardingMethod, Mark, OnRemoval, Protocol, Scheduler, SchedulerFlags, ServerId, ServiceId,
-    Tick, Tunnel, Weight,
+    Family, ForwardingMethod, Mark, OnRemoval, Protocol, Scheduler, SchedulerFlags, ServerId,
+    ServiceId, Tick, Tunnel, Weight,
 };
 
 /// A virtual service, shared by every snapshot in which it is the same.
@@ -212,6 +213,8 @@ pub(crate) fn server_ports(
 pub(crate) struct Services {
     list: Box<[Arc<Service>]>,
     by_key: HashMap<ServiceKey, u32>,
+    /// Whether packets of IPv4, and of IPv6, are looked at.
+    looks_at: [bool; 2],
     /// NAT servers' ports, and until when each counts as one: their stray packets are not let through as they are.
     server_ports: HashMap<ServerPort, Tick>,
     /// A server without a port of its own counts with every port. Not in compat: for IPVS it has port 0.
@@ -254,9 +257,16 @@ impl Services {
         let callers = callers(&list, &targets);
         let own = list.iter().filter_map(|s| Some(s.key.address()?.ip()));
         let own = own.collect();
+        // Linux takes a family's hooks away with its last service. Source: observation of Linux 6.1
+        // (`tests/golden/found_last_of_a_family`).
+        let looks_at = [Family::Ipv4, Family::Ipv6].map(|family| match compat_ipvs {
+            true => list.iter().any(|service| service.key.family() == family),
+            false => !list.is_empty(),
+        });
         Self {
             list,
             by_key,
+            looks_at,
             server_ports: ports,
             every_port: !compat_ipvs,
             server_addresses: addresses,
@@ -288,10 +298,20 @@ impl Services {
         self.exits.get(id.index())
     }
 
-    /// Whether there are none: then nothing is looked up at all.
+    /// Whether anything is looked up for packets of IPv4, and of IPv6: not without any service.
     #[inline]
-    pub fn is_empty(&self) -> bool {
-        self.list.is_empty()
+    pub const fn looks_at(&self) -> [bool; 2] {
+        self.looks_at
+    }
+
+    /// The same of these addresses' family.
+    #[inline]
+    pub const fn looks_at_family_of(&self, addresses: &Addresses) -> bool {
+        let [four, six] = self.looks_at;
+        match addresses {
+            Addresses::V4 { .. } => four,
+            Addresses::V6 { .. } => six,
+        }
     }
 
     /// What stands in a server's slot.
