@@ -84,7 +84,31 @@ build_release() {
     (cd "$ROOT" && cargo build --release -p tarpond -p tarpon -p pktgen) || die "the build failed (see above)"
 }
 
+# test_program SOURCE COMMAND...: has `cargo COMMAND... --workspace --no-run` build a test or bench, SOURCE being its file in its
+# package, and prints where the program is. The whole workspace is selected wherever something is built: cargo then gives each
+# crate the same features every time, and what one script has built the others find.
+test_program() {
+    local source=$1 program
+    shift
+    find_cargo
+    (cd "$ROOT" && cargo "$@" --workspace --locked --no-run) >&2 || die "$source could not be built (see above)"
+    program=$(cd "$ROOT" && cargo "$@" --workspace --locked --no-run 2>&1 | sed -nE "s|.*Executable $source \\((.*)\\)\$|\\1|p")
+    case $program in
+    '') die "cargo $* --no-run has named no program of $source" ;;
+    /*) ;;
+    *) program=$ROOT/$program ;;
+    esac
+    printf '%s\n' "$program"
+}
+
 # Where cargo puts what build_release makes.
 release_dir() {
     printf '%s/release\n' "${CARGO_TARGET_DIR:-$ROOT/target}"
+}
+
+# Builds a program of crates/sim as it is tested, quickly, and prints where it is.
+sim_program() {
+    find_cargo
+    (cd "$ROOT" && cargo build --quiet --locked --workspace --bin "$1") >&2 || die "$1 could not be built (see above)"
+    printf '%s/debug/%s\n' "${CARGO_TARGET_DIR:-$ROOT/target}" "$1"
 }

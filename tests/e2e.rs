@@ -98,29 +98,55 @@ mod virtual_mac;
 #[path = "e2e/watch.rs"]
 mod watch;
 
-use lab::runner::{self, Case, Skip};
+use lab::runner::{self, Case, Company, Skip};
 use std::process::ExitCode;
 
-/// What no other case may run beside: it fills the machine, or judges how long something took.
-const ALONE: [&str; 18] = [
-    "bfd::",
-    "connections::",
-    "crowd::",
-    "drill::",
-    "faults::",
-    "floods::",
-    "health::",
-    "keepalived::",
-    "live::",
-    "nat_bench::",
-    "passive::",
-    "pci::",
-    "pktgen::",
-    "pressure::",
-    "sync::",
-    "takeover",
-    "throughput::",
-    "tracking::",
+/// What bears what beside it, of the cases that do not bear everything.
+const COMPANIES: [Company; 3] = [
+    // They keep the processors busy for so many seconds however many there are, and only ask that nothing breaks.
+    Company {
+        names: &[
+            "one_worker::load_masq_ipv4",
+            "two_workers::load_masq_ipv4",
+            "one_worker::load_",
+            "two_workers::load_",
+            "live::",
+        ],
+        lanes: 4,
+    },
+    // They wait most of the time, but judge how long something took.
+    Company {
+        names: &[
+            "crowd::",
+            "takeovers::with_keepalived",
+            "keepalived::side_by_side",
+            "takeover::keepalived_version_2",
+            "bfd::",
+            "connections::",
+            "drill::",
+            "faults::",
+            "health::",
+            "keepalived::",
+            "passive::",
+            "sync::",
+            "takeover::",
+            "takeovers::",
+            "tracking::",
+        ],
+        lanes: 2,
+    },
+    // They fill the machine, or compare rates.
+    Company {
+        names: &[
+            "floods::",
+            "nat_bench::",
+            "pci::",
+            "pktgen::",
+            "pressure::",
+            "throughput::",
+        ],
+        lanes: 1,
+    },
 ];
 
 fn main() -> ExitCode {
@@ -192,5 +218,5 @@ fn run() -> ExitCode {
         };
         cases = cases.into_iter().map(skip).collect();
     }
-    runner::main(cases, &ALONE)
+    runner::main(cases, &COMPANIES)
 }

@@ -129,9 +129,12 @@ pub fn prefix(lab: &Lab, node: &str) -> String {
     }
 }
 
-/// A program built beside this test.
+/// A program of the workspace: in the directory the environment's `TARPON_PROGRAMS` names, else built beside this test.
 #[must_use]
 pub fn program(name: &str) -> PathBuf {
+    if let Some(directory) = std::env::var_os("TARPON_PROGRAMS") {
+        return PathBuf::from(directory).join(name);
+    }
     let test = std::env::current_exe().unwrap_or_default();
     test.parent()
         .and_then(Path::parent)

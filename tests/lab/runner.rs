@@ -1,6 +1,6 @@
 //! Runs named cases and prints libtest's lines, so that whatever reads those reads these; a case may say at run time that
-//! it is skipped, and why. With `--lanes N`, N cases run at a time, each in a process of its own; then, one after the other,
-//! those that want the machine for themselves.
+//! it is skipped, and why. With `--lanes N`, up to N cases run at a time, each in a process of its own, but only such that bear each
+//! other ([`Company`]).
 //!
 //! These cases watch real programs on a machine that others use, too. One that fails is run once more at the end, alone,
 //! unless many have failed: if it passes then it counts as passed, and is named as unsteady with what it failed by.
@@ -52,6 +52,24 @@ impl fmt::Display for Skip {
 
 impl std::error::Error for Skip {}
 
+/// Cases that bear each other: those whose name begins with one of `names`, where there are several with the first of them that fits.
+/// What takes longest is named first: it is begun first.
+#[derive(Clone, Copy)]
+pub struct Company {
+    pub names: &'static [&'static str],
+    /// So many at a time at most.
+    pub lanes: usize,
+}
+
+impl Company {
+    /// The place of a case among them.
+    fn place(&self, case: &Case) -> Option<usize> {
+        self.names
+            .iter()
+            .position(|name| case.name.starts_with(name))
+    }
+}
+
 /// If more cases than this fail, none gets a second chance: it is not the machine.
 const UNSTEADY_AT_MOST: usize = 2;
 
@@ -102,6 +120,27 @@ fn lane(case: Option<&Case>) -> ExitCode {
     })
 }
 
+/// Which cases run beside which, and how many at a time: everything in none of the companies first, then one company after the other.
+fn together<'c>(
+    cases: &'c [Case],
+    companies: &[Company],
+    lanes: usize,
+) -> Vec<(usize, Vec<&'c Case>)> {
+    let company = |case: &Case| companies.iter().position(|c| c.place(case).is_some());
+    let mut all = vec![(lanes, Vec::new())];
+    all.extend(companies.iter().map(|c| (lanes.min(c.lanes), Vec::new())));
+    for case in cases {
+        let of = company(case).map_or(0, |number| number + 1);
+        if let Some((_, cases)) = all.get_mut(of) {
+            cases.push(case);
+        }
+    }
+    for ((_, cases), company) in all.iter_mut().skip(1).zip(companies) {
+        cases.sort_by_key(|case| company.place(case));
+    }
+    all
+}
+
 /// Runs the cases of these names, `lanes` at a time, and returns how each ended; what one prints appears in one piece.
 fn in_lanes(names: &[&str], lanes: usize) -> Vec<Outcome> {
     let next = AtomicUsize::new(0);
@@ -111,7 +150,7 @@ fn in_lanes(names: &[&str], lanes: usize) -> Vec<Outcome> {
             let number = next.fetch_add(1, Ordering::Relaxed);
             (number, names.get(number))
         } {
-            let (text, outcome) = in_process(name, number);
+            let (text, outcome) = in_process(name);
             let mut outcomes = outcomes.lock().unwrap_or_else(PoisonError::into_inner);
             print!("{text}");
             let _ = std::io::stdout().flush();
@@ -128,12 +167,25 @@ fn in_lanes(names: &[&str], lanes: usize) -> Vec<Outcome> {
         .unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Runs a case in a process of its own: what it printed, and how it ended. `number`: no other running case has it.
-fn in_process(name: &str, number: usize) -> (String, Outcome) {
+/// How each of these ended, so many of them at a time.
+fn run_together<'c>(cases: &[&'c Case], lanes: usize) -> Vec<(&'c Case, Outcome)> {
+    if lanes <= 1 {
+        return cases.iter().map(|c| (*c, c.run("failed"))).collect();
+    }
+    let names: Vec<_> = cases.iter().map(|case| case.name.as_str()).collect();
+    let outcomes = in_lanes(&names, lanes);
+    cases.iter().copied().zip(outcomes).collect()
+}
+
+/// Runs a case in a process of its own: what it printed, and how it ended.
+fn in_process(name: &str) -> (String, Outcome) {
+    // No two have labs of the same names.
+    static BEGUN: AtomicUsize = AtomicUsize::new(1);
+    let number = BEGUN.fetch_add(1, Ordering::Relaxed);
     let run = || {
         Command::new(std::env::current_exe()?)
             .args([LANE, name])
-            .env(super::FIRST_LAB, ((number + 1) * 100).to_string())
+            .env(super::FIRST_LAB, (number * 100).to_string())
             .stdin(Stdio::null())
             .output()
     };
@@ -201,8 +253,8 @@ impl Wanted {
 }
 
 /// Runs the cases whose name contains one of the arguments (all without arguments); `--list` names them, `--exact`
-/// wants whole names, `--skip NAME` leaves some out, `--lanes N` runs so many at a time of those whose name begins with none of `alone`.
-pub fn main(cases: Vec<Case>, alone: &[&str]) -> ExitCode {
+/// wants whole names, `--skip NAME` leaves some out, `--lanes N` runs so many at a time, or as few as their company bears.
+pub fn main(cases: Vec<Case>, companies: &[Company]) -> ExitCode {
     let wanted = Wanted::parse();
     if let Some(name) = &wanted.lane {
         return lane(cases.iter().find(|case| case.name == *name));
@@ -216,13 +268,19 @@ pub fn main(cases: Vec<Case>, alone: &[&str]) -> ExitCode {
     }
     println!("\nrunning {} tests", chosen.len());
     let begun = Instant::now();
-    let (beside, alone): (Vec<_>, Vec<_>) = chosen.iter().partition(|case| {
-        wanted.lanes > 1 && !alone.iter().any(|module| case.name.starts_with(module))
-    });
-    let names: Vec<_> = beside.iter().map(|case| case.name.as_str()).collect();
-    let outcomes = in_lanes(&names, wanted.lanes);
-    let mut ended: Vec<_> = beside.into_iter().zip(outcomes).collect();
-    ended.extend(alone.into_iter().map(|case| (case, case.run("failed"))));
+    let mut ended = Vec::new();
+    if wanted.lanes > 1 {
+        for (lanes, cases) in together(&chosen, companies, wanted.lanes) {
+            let begun = Instant::now();
+            ended.extend(run_together(&cases, lanes));
+            if !cases.is_empty() {
+                let (count, seconds) = (cases.len(), begun.elapsed().as_secs_f64());
+                println!("{count} cases, {lanes} at a time: {seconds:.0} s");
+            }
+        }
+    } else {
+        ended = run_together(&chosen.iter().collect::<Vec<_>>(), 1);
+    }
 
     let count = |wanted| ended.iter().filter(|(_, o)| *o == wanted).count();
     let (mut passed, skipped) = (count(Outcome::Passed), count(Outcome::Skipped));

@@ -3,6 +3,7 @@
 use crate::lab::{Lab, SERVERS, Said, sh, wait_for};
 use serde_json::Value;
 use std::{
+    env,
     fs::{self, File},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -16,9 +17,11 @@ pub struct Director {
     child: Child,
 }
 
-/// A program of the workspace, built beside this one.
+/// A program of the workspace: in the directory the environment's `TARPON_PROGRAMS` names, else built beside this one.
 fn program(name: &str) -> PathBuf {
-    let path = Path::new(env!("CARGO_BIN_EXE_tarpon-realserver")).with_file_name(name);
+    let beside = Path::new(env!("CARGO_BIN_EXE_tarpon-realserver")).with_file_name(name);
+    let path =
+        env::var_os("TARPON_PROGRAMS").map_or(beside, |directory| Path::new(&directory).join(name));
     assert!(
         path.exists(),
         "{} is not built; `scripts/test --only realserver` builds it, or cargo build -p tarpond -p tarpon",

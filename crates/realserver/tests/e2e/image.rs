@@ -5,6 +5,7 @@ use std::{
     fs,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU32, Ordering},
 };
 
 const BINARY: &str = env!("CARGO_BIN_EXE_tarpon-realserver");
@@ -42,9 +43,12 @@ fn service(image: &Image, name: &str, alias: &str) {
 impl Image {
     /// What both families have: merged /usr, programs behind absolute links, sysctl.d.
     fn new(name: &str) -> Self {
+        // Tests beside each other make images of one name.
+        static MADE: AtomicU32 = AtomicU32::new(0);
         let image = Self(PathBuf::from(format!(
-            "/tmp/tarpon-image-{}-{name}",
-            std::process::id()
+            "/tmp/tarpon-image-{}-{}-{name}",
+            std::process::id(),
+            MADE.fetch_add(1, Ordering::Relaxed)
         )));
         let at = |p: &str| image.0.join(p);
         for directory in [

@@ -30,6 +30,7 @@ def solicitation(vip, to):
     return to + mac + b"\x86\xdd" + ip + source + address + message
 
 
+told = False
 while True:
     for vip in sys.argv[4:]:
         for to in (server, b"\xff" * 6):
@@ -37,4 +38,7 @@ while True:
                 wire.send(solicitation(vip, to) if ":" in vip else arp(vip, to))
             except OSError:  # the link is down while a machine boots
                 pass
+    if not told:
+        print("asking", flush=True)
+        told = True
     time.sleep(0.01)

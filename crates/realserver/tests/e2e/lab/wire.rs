@@ -4,6 +4,7 @@ use super::{CLIENT, CLIENT6, COUNT, Lab, SERVERS};
 use std::{
     collections::BTreeSet,
     fs,
+    io::{BufRead as _, BufReader},
     path::PathBuf,
     process::{Child, Command, Stdio},
     sync::atomic::Ordering,
@@ -64,15 +65,20 @@ impl Lab {
     pub fn nag(&self, server: usize, vips: &[&str]) -> Nag {
         let script = self.directory.join("nag.py");
         fs::write(&script, include_str!("nag.py")).unwrap();
-        let child = Command::new("ip")
+        let mut child = Command::new("ip")
             .args(["netns", "exec", &format!("{}c", self.name), "python3"])
             .arg(script)
             .args([CLIENT, CLIENT6, SERVERS[server].2])
             .args(vips)
             .stdin(Stdio::null())
+            .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        sleep(Duration::from_millis(200));
+        // Silence before anybody asks is no silence.
+        let mut said = String::new();
+        let out = child.stdout.take().unwrap();
+        BufReader::new(out).read_line(&mut said).unwrap();
+        assert_eq!(said, "asking\n", "nobody asks");
         Nag(child)
     }
 }
@@ -123,6 +129,11 @@ impl Capture {
         sleep(Duration::from_millis(400));
         let _ = self.child.kill();
         let _ = self.child.wait();
+        self.so_far()
+    }
+
+    /// What was heard until now.
+    pub fn so_far(&self) -> Heard {
         let all: Vec<String> = fs::read_to_string(&self.file)
             .unwrap()
             .lines()
