@@ -10,6 +10,8 @@ mod announce;
 mod bfd;
 #[path = "e2e/claims.rs"]
 mod claims;
+#[path = "e2e/client_certificates.rs"]
+mod client_certificates;
 #[path = "e2e/connections.rs"]
 mod connections;
 #[path = "e2e/control.rs"]
@@ -161,6 +163,7 @@ fn run() -> ExitCode {
         virtual_mac::cases,
         claims::cases,
         failures::cases,
+        client_certificates::cases,
         tell::cases,
         limits::cases,
         floods::cases,

@@ -30,18 +30,9 @@ pub async fn handshake(
         // An address is not sent as SNI (RFC 6066, 3).
         None => ServerName::from(target.ip()),
     };
-    TlsConnector::from(Arc::new(config))
+    Ok(TlsConnector::from(Arc::new(config))
         .connect(name, stream)
-        .await
-        .map_err(|error| {
-            match error
-                .get_ref()
-                .and_then(|e| e.downcast_ref::<rustls::Error>())
-            {
-                Some(tls) => Failure::Server(format!("TLS: {tls}")),
-                None => error.into(),
-            }
-        })
+        .await?)
 }
 
 fn config(tls: &Tls) -> Result<ClientConfig, String> {
