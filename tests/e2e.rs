@@ -36,6 +36,8 @@ mod ftp;
 mod health;
 #[path = "e2e/host.rs"]
 mod host;
+#[path = "e2e/journal.rs"]
+mod journal;
 #[path = "e2e/keepalived.rs"]
 mod keepalived;
 mod lab;
@@ -164,6 +166,7 @@ fn run() -> ExitCode {
         claims::cases,
         failures::cases,
         client_certificates::cases,
+        journal::cases,
         tell::cases,
         limits::cases,
         floods::cases,
