@@ -63,14 +63,18 @@ const SERVICES: [Asked; 7] = [
     ),
 ];
 
-/// rs1's two servers, the director's certificate (`me`), by the authority they trust, and one by nobody (`stranger`).
+/// rs1's two servers, the director's certificate (`me`), by the authority they trust, and one by nobody (`stranger`). nginx's own (`plain`)
+/// and the director's have no extensions: of X.509's first version, as many in use.
 fn servers(lab: &Lab) -> Result<crate::lab::Background> {
     certificates(lab)?;
     shell(
         lab,
         "exec 2>openssl.log; P='-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes'
          openssl req $P -keyout me.key -out me.csr -subj /CN=lb.lab &&
-         openssl x509 -req -in me.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -out me.pem &&
+         for name in me plain; do
+             csr=$name.csr; [ $name = me ] || csr=www.csr
+             openssl x509 -req -in $csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -out $name.pem || exit 1
+         done &&
          openssl req -x509 $P -keyout stranger.key -out stranger.pem -subj /CN=lb.lab -days 2",
     )?;
     let dir = lab.dir.display();
@@ -81,7 +85,7 @@ fn servers(lab: &Lab) -> Result<crate::lab::Background> {
         format!(
             "user root;\nworker_processes 1;\npid {f}/v.pid;\nerror_log {f}/v.log;\nevents {{ worker_connections 512; }}\nhttp {{\n\
              access_log {f}/v.access;\nclient_body_temp_path {f}/v; proxy_temp_path {f}/v; fastcgi_temp_path {f}/v; uwsgi_temp_path {f}/v; scgi_temp_path {f}/v;\n\
-             server {{ listen {NGINX} ssl; ssl_certificate {dir}/good.pem; ssl_certificate_key {dir}/www.key;\n\
+             server {{ listen {NGINX} ssl; ssl_certificate {dir}/plain.pem; ssl_certificate_key {dir}/www.key;\n\
              ssl_client_certificate {dir}/ca.pem; ssl_verify_client on; return 200 \"hello $ssl_client_s_dn\"; }}\n}}\n"
         ),
     )?;
