@@ -10,6 +10,8 @@ mod announce;
 mod bfd;
 #[path = "e2e/claims.rs"]
 mod claims;
+#[path = "e2e/client_certificates.rs"]
+mod client_certificates;
 #[path = "e2e/connections.rs"]
 mod connections;
 #[path = "e2e/control.rs"]
@@ -34,6 +36,8 @@ mod ftp;
 mod health;
 #[path = "e2e/host.rs"]
 mod host;
+#[path = "e2e/journal.rs"]
+mod journal;
 #[path = "e2e/keepalived.rs"]
 mod keepalived;
 mod lab;
@@ -187,6 +191,8 @@ fn run() -> ExitCode {
         virtual_mac::cases,
         claims::cases,
         failures::cases,
+        client_certificates::cases,
+        journal::cases,
         tell::cases,
         limits::cases,
         floods::cases,

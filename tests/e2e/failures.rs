@@ -67,14 +67,14 @@ fn text(lab: &Lab) -> String {
     text
 }
 
-fn shell(lab: &Lab, line: &str) -> Result<()> {
+pub fn shell(lab: &Lab, line: &str) -> Result<()> {
     let line = format!("cd {} && {line}", lab.dir.display());
     run::text(Command::new("sh").args(["-c", &line]), 30)?;
     Ok(())
 }
 
 /// An authority, a certificate for www.lab, one that has expired, and one for whoever sends no name.
-fn certificates(lab: &Lab) -> Result<()> {
+pub fn certificates(lab: &Lab) -> Result<()> {
     const EC: &str = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
     for line in [
         format!("openssl req -x509 {EC} -keyout ca.key -out ca.pem -subj /CN=lab -days 2"),

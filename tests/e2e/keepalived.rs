@@ -12,12 +12,13 @@ use crate::{
     service::{Family, Method, Service},
 };
 use anyhow::{Context, Result, ensure};
-use std::{collections::BTreeSet, fs};
+use std::{collections::BTreeSet, fs, thread, time::Duration};
 
 pub fn cases() -> Vec<Case> {
     vec![
         Case::new("keepalived::its_file_as_it_is", as_it_is),
         Case::new("keepalived::its_virtual_routers", virtual_routers),
+        Case::new("keepalived::a_group_is_checked_once", group),
     ]
 }
 
@@ -175,6 +176,66 @@ fn virtual_routers() -> Result<()> {
     let service = Service::http(Method::Masq, Family::Ipv4);
     ensure!(
         service.ask(&lab, 9)?.into_iter().collect::<BTreeSet<_>>() == names(&["rs1", "rs2", "rs3"])
+    );
+    router.stop()
+}
+
+/// A virtual server group is one virtual server there, with one check of each real server: so many addresses are no more checks here, and
+/// the server leaves all of them at once.
+fn group() -> Result<()> {
+    const MEMBERS: usize = 21;
+    let lab = Lab::up(&[])?;
+    let machine = Setup {
+        host: true,
+        ..Setup::new("")
+    };
+    let f = lab.dir.join("rs1");
+    let (log, f) = (f.join("g.access"), f.display());
+    let conf = format!("{f}/g.conf");
+    fs::write(
+        &conf,
+        format!(
+            "user root;\nworker_processes 1;\npid {f}/g.pid;\nerror_log {f}/g.log;\nevents {{ worker_connections 64; }}\nhttp {{\n\
+             access_log {};\nclient_body_temp_path {f}/g; proxy_temp_path {f}/g; fastcgi_temp_path {f}/g; uwsgi_temp_path {f}/g; scgi_temp_path {f}/g;\n\
+             server {{ listen 8090; return 200 \"rs1\"; }}\n}}\n",
+            log.display()
+        ),
+    )?;
+    lab.text("rs1", &format!("nginx -e {f}/g.log -p {f} -c {conf}"), 10)?;
+    let its = "virtual_server_group WEB {\n    198.51.100.20-39 80\n    fwmark 7\n}\n\
+         virtual_server group WEB {\n    delay_loop 1\n    lb_algo rr\n    lb_kind NAT\n    protocol TCP\n    warmup 0\n\
+         real_server 10.1.0.11 8090 {\n        HTTP_GET {\n            url {\n                path /\n                status_code 200\n            }\n\
+         connect_timeout 1\n            retry 0\n        }\n    }\n}\n";
+    let router = Router::start_keepalived(&lab, &machine.text(&lab), its)?;
+    until_up(&router, &["rs1"])?;
+    let requests = || -> Result<usize> { Ok(fs::read_to_string(&log)?.lines().count()) };
+    let begun = requests()?;
+    thread::sleep(Duration::from_secs(5));
+    let asked = requests()? - begun;
+    ensure!(
+        (3..=8).contains(&asked),
+        "{asked} requests in 5 s, one a second, for {MEMBERS} services"
+    );
+    let pid = fs::read_to_string(lab.dir.join("rs1/g.pid"))?;
+    lab.text("rs1", &format!("kill {}", pid.trim()), 5)?;
+    let mut down = Vec::new();
+    run::until("it is down everywhere", 5, || {
+        let text = run::text(&mut router.command("--json events"), 10)?;
+        let all = text
+            .lines()
+            .filter_map(|line| serde_json::from_str::<api::Event>(line).ok());
+        down = all
+            .filter(|event| event.kind == api::EventKind::ServerDown)
+            .map(|event| event.time_ms)
+            .collect();
+        Ok(down.len() >= MEMBERS)
+    })?;
+    let between = down.iter().max().zip(down.iter().min());
+    let between = between.map_or(0, |(last, first)| last - first);
+    ensure!(
+        down.len() == MEMBERS && between < 100,
+        "{} downs within {between} ms",
+        down.len()
     );
     router.stop()
 }

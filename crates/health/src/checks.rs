@@ -7,11 +7,13 @@ use crate::{
 };
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BinaryHeap},
+    collections::{BTreeMap, BTreeSet, BinaryHeap},
     net::{Ipv4Addr, SocketAddr},
     time::Duration,
 };
 use types::ServiceKey;
+
+mod share;
 
 /// Which check: the how-many-th of which server of which service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -33,6 +35,15 @@ pub struct Due {
     pub round: u64,
     /// What to do.
     pub check: Check,
+}
+
+/// What a run has changed of a check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Which.
+    pub id: CheckId,
+    /// The verdict; absent: only the weight it asks for is another.
+    pub change: Option<Change>,
 }
 
 /// How a check is.
@@ -69,6 +80,8 @@ struct Entry {
     wish: Option<Wish>,
     took: Duration,
     since: Option<Duration>,
+    /// The check of another service that asks the same of the same server: its outcomes are this one's, which is never made itself.
+    lead: Option<CheckId>,
 }
 
 impl Entry {
@@ -93,6 +106,8 @@ pub struct Checks {
     /// When which is due, with the round it was queued for; entries that are no longer true are skipped.
     queue: BinaryHeap<Reverse<(Duration, CheckId, u64)>>,
     rounds: u64,
+    /// Those that go by another's outcomes.
+    followers: BTreeMap<CheckId, Vec<CheckId>>,
     /// State of the generator of first moments.
     random: Random,
 }
@@ -105,16 +120,19 @@ impl Checks {
             entries: BTreeMap::new(),
             queue: BinaryHeap::new(),
             rounds: 0,
+            followers: BTreeMap::new(),
             random: Random(seed),
         }
     }
 
     /// Makes these the checks. One that was there before keeps its verdict: if it is the same, everything stays; if only its
     /// timing differs, that; if it does something else of the same kind, it is made at once. A verdict on a server is not given
-    /// up because how it is found changes: a new check of a server that was down begins as down.
+    /// up because how it is found changes: a new check of a server that was down begins as down. What several services ask one
+    /// server alike is asked once, for all of them.
     pub fn follow(&mut self, now: Duration, wanted: Vec<(CheckId, Check)>) {
         let mut before = std::mem::take(&mut self.entries);
-        let down: std::collections::BTreeSet<_> = before
+        let mut fresh = BTreeSet::new();
+        let down: BTreeSet<_> = before
             .iter()
             .filter(|(_, entry)| !entry.machine.is_up())
             .map(|(id, _)| (id.service, id.server))
@@ -142,6 +160,8 @@ impl Checks {
                     let mut machine = Machine::new(check.timing, now, draw);
                     if down.contains(&(id.service, id.server)) {
                         machine.begin_down(now);
+                    } else {
+                        fresh.insert(id);
                     }
                     Entry {
                         machine,
@@ -152,6 +172,7 @@ impl Checks {
                         wish: None,
                         took: Duration::ZERO,
                         since: None,
+                        lead: None,
                     }
                 }
             };
@@ -162,9 +183,11 @@ impl Checks {
                 entry.machine.rest();
             }
         }
+        self.share(now, &fresh);
         self.queue = self
             .entries
             .iter()
+            .filter(|(_, entry)| entry.lead.is_none())
             .filter_map(|(id, entry)| Some(Reverse((entry.machine.next()?, *id, entry.round))))
             .collect();
     }
@@ -180,7 +203,15 @@ impl Checks {
             number: usize::MAX,
             ..first
         };
-        for (id, entry) in self.entries.range_mut(first..=last) {
+        let own: Vec<CheckId> = self
+            .entries
+            .range(first..=last)
+            .map(|(id, entry)| entry.lead.unwrap_or(*id))
+            .collect();
+        for id in own {
+            let Some(entry) = self.entries.get_mut(&id) else {
+                continue;
+            };
             let before = entry.machine.next();
             entry.machine.hurry(now);
             let after = entry.machine.next();
@@ -189,7 +220,7 @@ impl Checks {
             {
                 self.rounds += 1;
                 entry.round = self.rounds;
-                self.queue.push(Reverse((at, *id, entry.round)));
+                self.queue.push(Reverse((at, id, entry.round)));
             }
         }
     }
@@ -219,31 +250,56 @@ impl Checks {
         None
     }
 
-    /// A check is over. `None`: nothing changed, or it was no longer wanted.
+    /// A check is over. What that changed, of it and of those that go by its outcomes; empty also if it was no longer wanted.
     pub fn finish(
         &mut self,
         now: Duration,
         id: CheckId,
         round: u64,
-        outcome: Outcome,
-    ) -> Option<Change> {
+        outcome: &Outcome,
+    ) -> Vec<Found> {
         let next_round = self.rounds + 1;
-        let entry = self.entries.get_mut(&id).filter(|e| e.round == round)?;
-        let change = entry.machine.finish(now, &outcome);
+        let Some(entry) = self.entries.get_mut(&id).filter(|e| e.round == round) else {
+            return Vec::new();
+        };
         self.rounds = next_round;
         entry.round = next_round;
-        entry.took = now.saturating_sub(entry.begun);
-        if let Outcome::Passed { weight } = outcome {
-            entry.wish = weight;
+        let took = now.saturating_sub(entry.begun);
+        let mut found = Vec::new();
+        found.extend(self.take(now, id, outcome, took));
+        for follower in self.followers.get(&id).cloned().unwrap_or_default() {
+            found.extend(self.take(now, follower, outcome, took));
         }
-        entry.last = Some((now, outcome));
+        if let Some(entry) = self.entries.get(&id)
+            && entry.lead.is_none()
+            && let Some(at) = entry.machine.next()
+        {
+            self.queue.push(Reverse((at, id, next_round)));
+        }
+        found
+    }
+
+    /// A check has this outcome.
+    fn take(
+        &mut self,
+        now: Duration,
+        id: CheckId,
+        outcome: &Outcome,
+        took: Duration,
+    ) -> Option<Found> {
+        let before = self.wished(id.service, id.server);
+        let entry = self.entries.get_mut(&id)?;
+        let change = entry.machine.finish(now, outcome);
+        entry.took = took;
+        if let Outcome::Passed { weight } = outcome {
+            entry.wish = *weight;
+        }
+        entry.last = Some((now, outcome.clone()));
         if change.is_some() {
             entry.since = Some(now);
         }
-        if let Some(at) = entry.machine.next() {
-            self.queue.push(Reverse((at, id, next_round)));
-        }
-        change
+        let other_weight = before != self.wished(id.service, id.server);
+        (change.is_some() || other_weight).then_some(Found { id, change })
     }
 
     /// The checks that have a session, and with whom.

@@ -7,7 +7,7 @@ use std::{fmt, str::FromStr};
 pub struct Record(u16, &'static str);
 
 impl Record {
-    /// Those that can be asked for.
+    /// Those that can be asked for, by IANA's numbers; keepalived knows RRSIG and DNSKEY beside those of its manual.
     pub const ALL: &'static [Self] = &[
         Self(1, "A"),
         Self(2, "NS"),
@@ -18,7 +18,15 @@ impl Record {
         Self(16, "TXT"),
         Self(28, "AAAA"),
         Self(33, "SRV"),
+        Self(35, "NAPTR"),
+        Self(43, "DS"),
+        Self(46, "RRSIG"),
+        Self(48, "DNSKEY"),
+        Self(52, "TLSA"),
+        Self(64, "SVCB"),
+        Self(65, "HTTPS"),
         Self(255, "ANY"),
+        Self(257, "CAA"),
     ];
 
     /// keepalived's default.

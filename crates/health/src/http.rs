@@ -1,6 +1,6 @@
 //! A request for a page, and its answer (RFC 9112), read as it comes.
 
-use crate::Http;
+use crate::{Http, Tls};
 use md5::{Digest as _, Md5};
 use std::net::SocketAddr;
 
@@ -138,7 +138,22 @@ impl<'h> Answer<'h> {
                 false => format!("{from}-{to}"),
             })
             .collect();
-        Err(format!("status {status}, not {}", texts.join(", ")))
+        Err(format!(
+            "status {status}, not {}{}",
+            texts.join(", "),
+            self.hint(status)
+        ))
+    }
+
+    /// Where a server speaks TLS with whoever comes, and asks for a certificate, it says 400 to those without a good one (nginx does).
+    fn hint(&self, status: u16) -> &'static str {
+        match (status, &self.http.tls) {
+            (400, Some(Tls { identity: None, .. })) => {
+                " (it may want a client certificate: `certificate` and `key`)"
+            }
+            (400, Some(_)) => " (it may not accept the client certificate)",
+            _ => "",
+        }
     }
 
     fn judge_body(&self, body: &[u8]) -> Result<(), String> {

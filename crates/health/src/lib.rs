@@ -20,7 +20,7 @@ pub mod reply;
 pub mod smtp;
 
 pub use check::{Aim, Bfd, Bind, Check, Http, Kind, NumberFile, Pattern, Script, Tls, Udp};
-pub use checks::{CheckId, Checks, Due, View};
+pub use checks::{CheckId, Checks, Due, Found, View};
 pub use machine::{Change, Machine, Outcome, Timing, Wish};
 pub use passive::{Attempts, Passive, Sign, Watch};
 pub use policy::{OnFailure, Policy, ServerPolicy, SorryServer, UNPRIVILEGED};

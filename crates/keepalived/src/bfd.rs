@@ -1,6 +1,11 @@
 //! `bfd_instance { ... }` and `BFD_CHECK { name ... }`: a session with a real server, which is a check here.
 
-use crate::{Context, note::Notes, tree::Statement, value::parsed};
+use crate::{
+    Context,
+    note::Notes,
+    tree::Statement,
+    value::{parsed, refused},
+};
 use health::{Bfd, Check, Kind, Timing, bfd::Settings};
 use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
@@ -137,8 +142,7 @@ pub(crate) fn instance(
         if well {
             notes.exact(inner);
         } else if notes.found.last().is_none_or(|n| n.place != inner.place) {
-            let value = inner.argument(0).unwrap_or_default();
-            notes.wrong(inner, format!("{value:?} will not do"));
+            refused(inner, notes);
         }
     }
     let Some(neighbour) = neighbour else {

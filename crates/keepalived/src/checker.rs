@@ -5,7 +5,7 @@ use crate::{
     note::Notes,
     track,
     tree::Statement,
-    value::{command, flag, hex, parsed, timer},
+    value::{command, flag, hex, lasting, parsed, refused, timer},
 };
 use health::{
     Bind, Check, Http, Kind, NumberFile, Pattern, Script, Timing, Tls, UNPRIVILEGED, Udp,
@@ -54,8 +54,8 @@ impl Defaults {
     /// Takes a word that is handed down. False: it is none.
     pub fn take(&mut self, inner: &Statement, notes: &mut Notes) -> bool {
         let well = match inner.keyword() {
-            "delay_loop" => put(&mut self.delay_loop, timer(inner, notes)),
-            "connect_timeout" => put(&mut self.timeout, timer(inner, notes)),
+            "delay_loop" => put(&mut self.delay_loop, lasting(inner, notes)),
+            "connect_timeout" => put(&mut self.timeout, lasting(inner, notes)),
             "retry" | "nb_get_retry" => {
                 put(&mut self.retry, parsed(inner, "a whole number", notes))
             }
@@ -296,7 +296,12 @@ impl Words {
                     .first()
                     .is_some_and(|path| path.starts_with('/'))
             }
-            ("MISC_CHECK", "misc_timeout") => put(&mut self.timeout, timer(inner, notes)),
+            ("MISC_CHECK", "misc_timeout") => {
+                // 0 is the default, delay_loop, there.
+                let timeout = timer(inner, notes);
+                self.timeout = timeout.filter(|timeout| !timeout.is_zero());
+                timeout.is_some()
+            }
             ("MISC_CHECK", "misc_dynamic") => {
                 self.dynamic = true;
                 true
@@ -358,8 +363,7 @@ impl Words {
             .last()
             .is_none_or(|note| note.place != inner.place)
         {
-            let value = inner.argument(0).unwrap_or_default();
-            notes.wrong(inner, format!("{value:?} will not do"));
+            refused(inner, notes);
         }
     }
 
@@ -538,7 +542,7 @@ fn url(statement: &Statement, notes: &mut Notes) -> Http {
         if well {
             notes.exact(inner);
         } else {
-            notes.wrong(inner, format!("{text:?} will not do"));
+            refused(inner, notes);
         }
     }
     if let Some((inner, text)) = pattern {

@@ -15,14 +15,19 @@ impl Loader for Files {
     fn load(&mut self, pattern: &str, from: &str) -> Result<Vec<(String, String)>, String> {
         let base = Path::new(from).parent().unwrap_or(Path::new(""));
         let paths = matching(base, pattern)?;
-        let text = |path: PathBuf| {
+        let named = |path: PathBuf| {
             let name = path.display().to_string();
-            let text =
-                std::fs::read_to_string(&path).map_err(|error| format!("{name}: {error}"))?;
+            let text = text(&path).map_err(|error| format!("{name}: {error}"))?;
             Ok((name, text))
         };
-        paths.into_iter().map(text).collect()
+        paths.into_iter().map(named).collect()
     }
+}
+
+/// A file's text. keepalived takes bytes as they come: a comment in Latin-1 must not keep a file from being read.
+fn text(path: &Path) -> io::Result<String> {
+    let bytes = std::fs::read(path)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// Reads a file with all it includes. `id` absent: the first part of the host's name.
@@ -30,7 +35,7 @@ impl Loader for Files {
 /// # Errors
 /// When the file itself cannot be read.
 pub fn read_file(path: &Path, id: Option<&str>) -> io::Result<Import> {
-    let text = std::fs::read_to_string(path)?;
+    let text = text(path)?;
     let name = path.display().to_string();
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let host = host.trim().split('.').next().unwrap_or_default();
@@ -127,6 +132,26 @@ mod tests {
         assert_eq!(expanded("a{b"), ["a{b"]);
         assert_eq!(expanded("{}"), [""]);
         assert!(expanded(&"{a,b}".repeat(40)).len() <= 2 * MANY);
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_in_nobodys_way() {
+        let name = format!("tarpon-latin-{}.conf", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let bytes = b"# f\xfcr alle\nvirtual_server 192.0.2.1 80 {\n protocol TCP\n}\n\xff\n";
+        std::fs::write(&path, bytes).expect("a file");
+        let import = read_file(&path, Some("n")).expect("it is there");
+        std::fs::remove_file(&path).expect("it is there");
+        assert_eq!(import.services.len(), 1);
+        let wrong: Vec<_> = import
+            .notes
+            .iter()
+            .filter(|note| note.class == crate::Class::Wrong)
+            .collect();
+        assert_eq!(
+            wrong.iter().map(|note| note.place.line).collect::<Vec<_>>(),
+            [5]
+        );
     }
 
     #[test]

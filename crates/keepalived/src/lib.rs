@@ -242,8 +242,12 @@ pub fn read(text: &str, file: &str, id: &str, loader: &mut dyn Loader) -> Import
         }
     }
     for statement in &statements {
-        if statement.keyword() == "vrrp_script" {
-            track::script(statement, &context, &mut import, &mut notes);
+        match statement.keyword() {
+            "vrrp_script" => track::script(statement, &context, &mut import, &mut notes),
+            "vrrp_track_process" | "track_process" => {
+                track::process(statement, &mut import, &mut notes);
+            }
+            _ => {}
         }
     }
     let mut routers = vrrp::Routers::default();
@@ -261,6 +265,8 @@ pub fn read(text: &str, file: &str, id: &str, loader: &mut dyn Loader) -> Import
             | "track_file"
             | "vrrp_track_file"
             | "vrrp_script"
+            | "vrrp_track_process"
+            | "track_process"
             | "bfd_instance"
             | "SSL"
             | "global_defs" => {}

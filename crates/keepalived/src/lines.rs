@@ -1,7 +1,10 @@
 //! What keepalived's preprocessor does: comments, `@` conditions, `$` parameters, `~SEQ` and `~LST`, `include`.
 
 use crate::{Class, Note, Place};
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 /// Lines a file may come to, and steps it may take: a few words can ask for millions.
 const LINES: usize = 100_000;
@@ -55,8 +58,22 @@ struct Expander<'a> {
     notes: &'a mut Vec<Note>,
     parameters: HashMap<String, Vec<Raw>>,
     out: Vec<Line>,
+    conditions: Conditions,
+    /// Files that are being read, each included by the one before.
+    within: Vec<String>,
     steps: usize,
     depth: usize,
+}
+
+/// What `@` lines there were.
+#[derive(Default)]
+struct Conditions {
+    /// Where the first stands that was left out, and its word.
+    first: Option<(Place, String)>,
+    /// Lines left out.
+    without: usize,
+    /// Configuration ids that lines are for.
+    named: BTreeSet<String>,
 }
 
 /// The lines of `text`, called `file`, for configuration id `id`.
@@ -73,16 +90,20 @@ pub fn expand(
         notes,
         parameters: HashMap::new(),
         out: Vec::new(),
+        conditions: Conditions::default(),
+        within: Vec::new(),
         steps: 0,
         depth: 0,
     };
     expander.file(text, file);
+    expander.left_out();
     expander.out
 }
 
 impl Expander<'_> {
     fn file(&mut self, text: &str, file: &str) {
         let name: Arc<str> = file.into();
+        self.within.push(file.to_owned());
         let raw: Vec<Raw> = text
             .lines()
             .zip(1..)
@@ -97,6 +118,7 @@ impl Expander<'_> {
             })
             .collect();
         self.lines(&raw);
+        self.within.pop();
     }
 
     fn lines(&mut self, raw: &[Raw]) {
@@ -160,7 +182,14 @@ impl Expander<'_> {
                     Some(other) => other != self.id,
                     None => word == self.id,
                 };
+                let all = &mut self.conditions;
+                if !word.starts_with('^') {
+                    all.named.insert(word.to_owned());
+                }
                 if !wanted {
+                    all.without += 1;
+                    let first = || (line.place.clone(), format!("@{word}"));
+                    all.first.get_or_insert_with(first);
                     return;
                 }
                 if line.exact {
@@ -205,6 +234,37 @@ impl Expander<'_> {
         }
     }
 
+    /// Says that lines were left out because of the configuration id, and how to have others: one who does not know that there is one
+    /// finds half of the file missing.
+    fn left_out(&mut self) {
+        let all = std::mem::take(&mut self.conditions);
+        let Some((place, word)) = all.first else {
+            return;
+        };
+        let (id, lines) = (self.id, all.without);
+        let lines = match lines {
+            1 => "1 line is left out".to_owned(),
+            _ => format!("{lines} lines are left out"),
+        };
+        let mut text = format!("the configuration id is {id:?}: {lines}");
+        let mut class = Class::Harmless;
+        if !all.named.is_empty() && !all.named.contains(id) {
+            class = Class::Mapped;
+            let names: Vec<&str> = all.named.iter().map(String::as_str).collect();
+            text += &format!(
+                "; `@` lines are for {}: say which this director is (--id {}), unless it is none of them",
+                names.join(", "),
+                names.first().unwrap_or(&"ID"),
+            );
+        }
+        self.notes.push(Note {
+            place,
+            word,
+            class,
+            text,
+        });
+    }
+
     fn include(&mut self, line: &Raw, word: &str, pattern: &str) {
         let pattern = pattern.trim_matches(['"', '\'']);
         if self.depth >= DEPTH {
@@ -228,7 +288,14 @@ impl Expander<'_> {
             Ok(files) => {
                 self.depth += 1;
                 for (name, text) in files {
-                    self.file(&text, &name);
+                    if self.within.contains(&name) {
+                        let text = format!(
+                            "{name} includes itself so: it is read once, take this line out"
+                        );
+                        self.note(line, Class::Wrong, word, text);
+                    } else {
+                        self.file(&text, &name);
+                    }
                 }
                 self.depth -= 1;
             }

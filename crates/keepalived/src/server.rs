@@ -6,7 +6,7 @@ use crate::{
     note::Notes,
     tell,
     tree::Statement,
-    value::{command, parsed},
+    value::{command, parsed, refuse_endpoint},
     virtual_server::method,
 };
 use health::{OnFailure, ServerPolicy};
@@ -64,12 +64,12 @@ pub(crate) fn read(
     context: &Context,
     notes: &mut Notes,
 ) -> Option<Block> {
-    let ip = statement.argument(0).and_then(|text| text.parse().ok());
-    let port = statement
-        .argument(1)
-        .map_or(Some(0), |text| text.parse().ok());
+    let (first, second) = (statement.argument(0), statement.argument(1));
+    let ip = first.and_then(|text| text.parse().ok());
+    let port = second.map_or(Some(0), |text| text.parse().ok());
     let (Some(ip), Some(port)) = (ip, port) else {
-        notes.wrong(statement, "write `real_server ADDRESS [PORT]`");
+        let write = "`real_server ADDRESS [PORT]`";
+        refuse_endpoint((first, ip), (second, port), statement, write, notes);
         return None;
     };
     notes.exact(statement);

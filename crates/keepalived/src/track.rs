@@ -1,4 +1,4 @@
-//! `vrrp_script`, `track_file`, and what instances and groups track.
+//! `vrrp_script`, `vrrp_track_process`, `track_file`, and what instances and groups track.
 
 use crate::{
     Context, Import, checker,
@@ -69,6 +69,100 @@ pub(crate) fn script(
         true => notes.wrong(statement, "it has no `script` that could be run"),
         false => import.scripts.push(made),
     }
+}
+
+/// Counts processes of the name `$0`: well if there are `$1` to `$2`.
+const COUNT: &str = "n=0; for f in /proc/[0-9]*/comm; do read -r c 2>/dev/null <\"$f\" && [ \"$c\" = \"$0\" ] && n=$((n+1)); done; \
+                     [ \"$n\" -ge \"$1\" ] && [ \"$n\" -le \"$2\" ]";
+/// Bytes of a process's name that the kernel keeps (proc_pid_comm(5)).
+const COMM: usize = 15;
+
+/// `vrrp_track_process NAME { }`: a script that counts the processes of a name, once a second.
+pub(crate) fn process(statement: &Statement, import: &mut Import, notes: &mut Notes) {
+    let Some(name) = name(statement, notes) else {
+        return;
+    };
+    let mut wanted: Option<String> = None;
+    let (mut least, mut most) = (1, 1_000_000);
+    let mut made = VrrpScript::new(of_process(&name), Vec::new());
+    made.weight.by = 1;
+    notes.mapped(
+        statement,
+        "a script counts these processes once a second; there the kernel tells of each at once",
+    );
+    for inner in statement.inner() {
+        match inner.keyword() {
+            "process" => match inner.arguments() {
+                [one] if !one.is_empty() => {
+                    let path = one.rsplit('/').next().unwrap_or(one);
+                    let cut = path.char_indices().find(|(at, c)| at + c.len_utf8() > COMM);
+                    let end = cut.map_or(path.len(), |(at, _)| at);
+                    wanted = Some(path.get(..end).unwrap_or(path).to_owned());
+                    notes.exact(inner);
+                }
+                [] => notes.wrong(inner, "write the name of a process, as in /proc/PID/comm"),
+                _ => notes.unsupported(inner, "processes are found by name, not by parameters"),
+            },
+            "weight" => made.weight = weight(inner, MOST_WEIGHT, notes).unwrap_or(made.weight),
+            "quorum" => count(inner, &mut least, notes),
+            "quorum_max" => count(inner, &mut most, notes),
+            "fork_delay" => made.rise = delay(inner, notes).unwrap_or(made.rise),
+            "terminate_delay" => made.fall = delay(inner, notes).unwrap_or(made.fall),
+            "delay" => {
+                if let Some(times) = delay(inner, notes) {
+                    (made.rise, made.fall) = (times, times);
+                }
+            }
+            "full_command" | "param_match" => {
+                notes.unsupported(inner, "processes are found by name, not by parameters");
+            }
+            _ => notes.unknown(
+                inner,
+                "vrrp_track_process",
+                &[
+                    "process",
+                    "weight",
+                    "quorum",
+                    "quorum_max",
+                    "fork_delay",
+                    "terminate_delay",
+                    "delay",
+                    "full_command",
+                    "param_match",
+                ],
+            ),
+        }
+    }
+    let Some(process) = wanted else {
+        return notes.wrong(statement, "it has no `process` that could be looked for");
+    };
+    // Without a quorum_max there is no most; with one of 0, any is too many, and there need not be one.
+    let least: u32 = least.min(most);
+    let (least, most) = (least.to_string(), most.to_string());
+    made.script = ["/bin/sh", "-c", COUNT, &process, &least, &most]
+        .map(str::to_owned)
+        .to_vec();
+    import.scripts.push(made);
+}
+
+/// The script that stands for a process: a `vrrp_script` may have the same name.
+fn of_process(name: &str) -> String {
+    fitting(&format!("process-{name}"))
+}
+
+fn count(inner: &Statement, slot: &mut u32, notes: &mut Notes) {
+    if let Some(number) = parsed(inner, "a number of processes", notes) {
+        *slot = number;
+        notes.exact(inner);
+    }
+}
+
+/// How many looks in a row a delay is: one, and another for each second begun.
+fn delay(inner: &Statement, notes: &mut Notes) -> Option<u32> {
+    let pause = timer(inner, notes)?;
+    let seconds = u32::try_from(pause.as_millis().div_ceil(1000)).unwrap_or(u32::MAX);
+    notes.exact(inner);
+    Some(seconds.saturating_add(1).min(1000))
 }
 
 fn program(inner: &Statement, notes: &mut Notes) -> Vec<String> {
@@ -213,6 +307,7 @@ fn name(statement: &Statement, notes: &mut Notes) -> Option<String> {
 pub(crate) enum What {
     Interface,
     Script,
+    Process,
     File,
 }
 
@@ -222,6 +317,7 @@ impl What {
         match word {
             "track_interface" => Some(Self::Interface),
             "track_script" => Some(Self::Script),
+            "track_process" => Some(Self::Process),
             "track_file" => Some(Self::File),
             _ => None,
         }
@@ -230,7 +326,7 @@ impl What {
     const fn most(self) -> i32 {
         match self {
             Self::File => MOST_FILE_WEIGHT,
-            Self::Interface | Self::Script => MOST_WEIGHT,
+            Self::Interface | Self::Script | Self::Process => MOST_WEIGHT,
         }
     }
 }
@@ -281,7 +377,7 @@ impl Lines {
             };
             let unsaid = match line.what {
                 What::Interface => Some(TrackWeight::default()),
-                What::Script => import
+                What::Script | What::Process => import
                     .scripts
                     .iter()
                     .find(|s| s.name == track.name)
@@ -314,7 +410,7 @@ impl Lines {
             }
             let list = match line.what {
                 What::Interface => &mut instance.track_interface,
-                What::Script => &mut instance.track_script,
+                What::Script | What::Process => &mut instance.track_script,
                 What::File => &mut instance.track_file,
             };
             if !list.contains(&track) {
@@ -330,6 +426,7 @@ fn track(line: &Line, notes: &mut Notes) -> Option<Track> {
     let name = match line.what {
         What::Interface => statement.keyword().to_owned(),
         What::Script | What::File => fitting(statement.keyword()),
+        What::Process => of_process(statement.keyword()),
     };
     let words: Vec<&str> = statement.arguments().iter().map(String::as_str).collect();
     let (by, reverse) = match *words.as_slice() {

@@ -1,7 +1,7 @@
 //! Values behind words.
 
 use crate::{note::Notes, tree::Statement};
-use std::{str::FromStr, time::Duration};
+use std::{net::IpAddr, str::FromStr, time::Duration};
 
 /// The value behind a word, or a note that it is none.
 pub(crate) fn parsed<T: FromStr>(
@@ -30,6 +30,60 @@ pub(crate) fn timer(statement: &Statement, notes: &mut Notes) -> Option<Duration
     duration.map(|d| {
         Duration::from_millis(u64::try_from(d.as_micros().div_ceil(1000)).unwrap_or(u64::MAX))
     })
+}
+
+/// A TIMER that is not 0, of which keepalived says so and takes its default.
+pub(crate) fn lasting(statement: &Statement, notes: &mut Notes) -> Option<Duration> {
+    let duration = timer(statement, notes)?;
+    if duration.is_zero() {
+        let text = "0 is no time here, there neither, and the default counts: write seconds above 0, as 0.5";
+        notes.wrong(statement, text);
+        return None;
+    }
+    Some(duration)
+}
+
+/// Says that a value is none, and what to write instead.
+pub(crate) fn refused(statement: &Statement, notes: &mut Notes) {
+    let instead = match statement.keyword() {
+        "path" => "the page's path, from `/` on",
+        "digest" => "32 hexadecimal digits: the MD5 of the page's body, as `genhash` prints it",
+        "status_code" => "statuses from 100 to 599, or ranges of them: 200-299",
+        "type" => "a type of record: A, NS, CNAME, SOA, MX, TXT, AAAA, RRSIG, DNSKEY",
+        "name" => "a domain name",
+        "misc_path" => {
+            "the whole path of a program, from `/` on, with its arguments in the same quotes"
+        }
+        "payload" => "hexadecimal digits, two a byte",
+        "require_reply" => "hexadecimal digits, two a byte, X for any",
+        "track_file" => "the name of a `track_file` block",
+        "multiplier" => "a number from 1 to 255",
+        _ => "a value, as keepalived.conf(5) says",
+    };
+    let text = match statement.argument(0) {
+        Some(value) => format!("{value:?} will not do: write {instead}"),
+        None => format!("nothing stands behind it: write {instead}"),
+    };
+    notes.wrong(statement, text);
+}
+
+/// Says what of an address and a port is none; `write` is what should stand there.
+pub(crate) fn refuse_endpoint(
+    (address, ip): (Option<&str>, Option<IpAddr>),
+    (second, port): (Option<&str>, Option<u16>),
+    statement: &Statement,
+    write: &str,
+    notes: &mut Notes,
+) {
+    let what = match (address, second) {
+        (None, _) => "nothing stands behind it".to_owned(),
+        (Some(address), _) if ip.is_none() => format!("{address:?} is no address"),
+        (_, Some(second)) if port.is_none() => {
+            format!("{second:?} is no port from 0 to 65535")
+        }
+        _ => return,
+    };
+    notes.wrong(statement, format!("{what}: write {write}"));
 }
 
 /// A BOOL; alone, the word means yes.

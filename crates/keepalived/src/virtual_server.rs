@@ -7,7 +7,7 @@ use crate::{
     note::Notes,
     server, tell,
     tree::Statement,
-    value::{command, parsed},
+    value::{command, parsed, refuse_endpoint},
 };
 use config::{Netmask, Persistence, Server, Service};
 use health::{OnFailure, SorryServer};
@@ -230,14 +230,10 @@ fn members(statement: &Statement, context: &Context, notes: &mut Notes) -> Optio
             Some(group?.members.clone())
         }
         first => {
-            let ip: Option<IpAddr> = first.and_then(|text| text.parse().ok());
+            let ip = first.and_then(|text| text.parse().ok());
             let port = second.map_or(Some(0), |text| text.parse().ok());
-            if ip.is_none() || port.is_none() {
-                notes.wrong(
-                    statement,
-                    "write `virtual_server ADDRESS [PORT]`, `fwmark NUMBER` or `group NAME`",
-                );
-            }
+            let write = "`virtual_server ADDRESS [PORT]`, `fwmark NUMBER` or `group NAME`";
+            refuse_endpoint((first, ip), (second, port), statement, write, notes);
             Some(vec![Member::Address(SocketAddr::new(ip?, port?))])
         }
     }
@@ -296,9 +292,10 @@ impl Block {
                         self.protocol = Some(protocol);
                         notes.exact(inner);
                     }
-                    Err(_) => {
-                        notes.unsupported(inner, format!("{text} is balanced by no service here"))
-                    }
+                    Err(_) => notes.wrong(
+                        inner,
+                        format!("{text:?} is no protocol here: write TCP, UDP or SCTP"),
+                    ),
                 }
             }
             "ip_family" => {
@@ -504,7 +501,10 @@ fn service(
     for server in blocks {
         let address = SocketAddr::new(server.ip, fitting(server.port, server.method));
         if service.servers.iter().any(|s| s.address == address) {
-            notes.wrong(statement, format!("{address} is named twice"));
+            let text = format!(
+                "its server {address} is named twice: the first counts, take the other out"
+            );
+            notes.wrong(statement, text);
             continue;
         }
         let mut own = server.own.clone();

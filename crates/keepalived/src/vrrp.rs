@@ -31,7 +31,7 @@ const PROGRAMS: &[&str] = &[
     "notify_priority_changes",
     "notify_stop",
 ];
-const TRACKED: &[&str] = &["track_bfd", "track_process"];
+const TRACKED: &[&str] = &["track_bfd"];
 const HARMLESS: &[&str] = &[
     "debug",
     "dont_track_primary",
@@ -504,7 +504,7 @@ fn other(inner: &Statement, block: &str, known: &[&str], notes: &mut Notes) {
             "no programs are run; [[notify]] and `tarpon events --follow` tell",
         );
     } else if TRACKED.contains(&word) {
-        notes.unsupported_block(inner, untracked(word));
+        notes.unsupported_block(inner, "there are no BFD sessions of virtual routers");
     } else if HARMLESS.contains(&word) {
         notes.harmless(inner, "");
     } else {
@@ -522,12 +522,4 @@ fn other(inner: &Statement, block: &str, known: &[&str], notes: &mut Notes) {
 
 fn flag_says_no(inner: &Statement) -> bool {
     flag(inner, &mut Notes::default()) == Some(false)
-}
-
-/// Why a block of that name is none here.
-pub(crate) fn untracked(word: &str) -> &'static str {
-    match word {
-        "track_bfd" => "there are no BFD sessions of virtual routers",
-        _ => "processes are not watched; a [[vrrp_script]] can look for one",
-    }
 }

@@ -202,9 +202,6 @@ fn lvs_timeouts(inner: &Statement, timeouts: &mut Timeouts, notes: &mut Notes) {
 /// A block of the file that is not about virtual servers.
 pub(crate) fn top(statement: &Statement, notes: &mut Notes) {
     match statement.keyword() {
-        word @ ("vrrp_track_process" | "track_process") => {
-            notes.unsupported_block(statement, vrrp::untracked(word));
-        }
         "garp_group" | "track_group" | "static_track_group" | "interface_up_down_delays" => {
             notes.unsupported_block(statement, "it does not change anything here");
         }

@@ -22,7 +22,7 @@ vrrp_instance VI_1 {
     virtual_ipaddress {
         192.0.2.10/24
     }
-    track_process {
+    track_bfd {
         chk
     }
 }
@@ -183,14 +183,15 @@ fn checks_inherit_and_have_keepaliveds_defaults() {
 fn what_is_not_done_is_named_with_its_place() {
     let import = import(WEB);
     let unsupported = lines(&import, Class::Unsupported);
-    let wanted = "k.conf:16:5: unsupported: track_process: processes are not watched";
+    let wanted =
+        "k.conf:16:5: unsupported: track_bfd: there are no BFD sessions of virtual routers";
     assert!(
         unsupported.iter().any(|line| line.starts_with(wanted)),
         "{wanted} in {unsupported:#?}"
     );
     let counts = import.counts();
     assert_eq!(counts.values().sum::<usize>(), import.notes.len());
-    // track_process and the process.
+    // track_bfd and the session.
     assert_eq!(counts[&Class::Unsupported], 2, "{unsupported:#?}");
     assert!(import.coverage_percent() > 90 && import.coverage_percent() < 100);
 }
@@ -474,7 +475,7 @@ fn mistakes_have_a_hint() {
         [
             "k.conf:2:3: wrong: dely_loop: virtual_server has no such word; did you mean `delay_loop`?",
             "k.conf:3:3: wrong: lb_algo: there is no scheduler \"wrx\"; wlc is used",
-            "k.conf:4:3: wrong: real_server: write `real_server ADDRESS [PORT]`",
+            "k.conf:4:3: wrong: real_server: \"http\" is no port from 0 to 65535: write `real_server ADDRESS [PORT]`",
             "k.conf:7:1: wrong: virtual_servr: keepalived.conf has no such word; did you mean `virtual_server`?",
         ]
     );
@@ -1009,4 +1010,105 @@ virtual_server 192.0.2.10 80 {
     assert!(text.contains("bind_interface = \"lan\""), "{text}");
     let again = config::Config::parse(&text, "again.toml").expect("what was written");
     assert_eq!(again.services, config.services);
+}
+
+/// Each says what it is that will not do, and what to write instead.
+#[test]
+fn what_is_wrong_is_said_with_what_to_write() {
+    let text = "virtual_server 192.0.2.300 80 {\n}\nvirtual_server 192.0.2.1 99999 {\n}\nvirtual_server {\n}\n\
+                virtual_server 192.0.2.1 80 {\nprotocol TPC\ndelay_loop 0\nreal_server 10.0.0.x 80 {\n}\nreal_server 10.0.0.1 80 {\n\
+                HTTP_GET {\nconnect_timeout 0\nurl {\npath health\nstatus_code 99\ndigest 12345\n}\n}\nMISC_CHECK {\nmisc_path check\n}\n}\n}\n";
+    let import = keepalived::read(text, "k", "n", &mut keepalived::NoIncludes);
+    let wrong = |note: &&keepalived::Note| note.class == keepalived::Class::Wrong;
+    let said: Vec<String> = import
+        .notes
+        .iter()
+        .filter(wrong)
+        .map(|n| n.to_string())
+        .collect();
+    let wanted = [
+        "k:1:1: wrong: virtual_server: \"192.0.2.300\" is no address: write `virtual_server ADDRESS [PORT]`, `fwmark NUMBER` or `group NAME`",
+        "k:3:1: wrong: virtual_server: \"99999\" is no port from 0 to 65535: write `virtual_server ADDRESS [PORT]`, `fwmark NUMBER` or `group NAME`",
+        "k:5:1: wrong: virtual_server: nothing stands behind it: write `virtual_server ADDRESS [PORT]`, `fwmark NUMBER` or `group NAME`",
+        "k:8:1: wrong: protocol: \"TPC\" is no protocol here: write TCP, UDP or SCTP",
+        "k:9:1: wrong: delay_loop: 0 is no time here, there neither, and the default counts: write seconds above 0, as 0.5",
+        "k:10:1: wrong: real_server: \"10.0.0.x\" is no address: write `real_server ADDRESS [PORT]`",
+        "k:14:1: wrong: connect_timeout: 0 is no time here, there neither, and the default counts: write seconds above 0, as 0.5",
+        "k:16:1: wrong: path: \"health\" will not do: write the page's path, from `/` on",
+        "k:17:1: wrong: status_code: \"99\" will not do: write statuses from 100 to 599, or ranges of them: 200-299",
+        "k:18:1: wrong: digest: \"12345\" will not do: write 32 hexadecimal digits: the MD5 of the page's body, as `genhash` prints it",
+        "k:22:1: wrong: misc_path: \"check\" will not do: write the whole path of a program, from `/` on, with its arguments in the same quotes",
+    ];
+    for want in wanted {
+        assert!(
+            said.iter().any(|one| one == want),
+            "{want}\nnot in\n{}",
+            said.join("\n")
+        );
+    }
+    assert_eq!(said.len(), wanted.len(), "{}", said.join("\n"));
+}
+
+/// keepalived takes `misc_timeout 0` for `delay_loop`.
+#[test]
+fn a_misc_timeout_of_0_is_the_default() {
+    let text = "virtual_server 192.0.2.1 80 {\ndelay_loop 7\nprotocol TCP\nreal_server 10.0.0.1 80 {\nMISC_CHECK {\nmisc_path /bin/true\nmisc_timeout 0\n}\n}\n}\n";
+    let import = keepalived::read(text, "k", "n", &mut keepalived::NoIncludes);
+    assert!(!import.is_wrong());
+    let service = &import.services[0];
+    let checks = service.health.checks_of(service.servers[0].address);
+    assert_eq!(checks[0].timing.timeout.as_secs(), 7);
+}
+
+#[test]
+fn processes_are_counted_by_a_script() {
+    let text = "vrrp_track_process proxy {\n  process /usr/sbin/haproxy\n  weight 20\n  quorum 2\n  delay 1.5\n}\n\
+                vrrp_track_process none {\n  process a-very-long-process-name\n  quorum_max 0\n  full_command\n}\n\
+                vrrp_track_process bad {\n  quorum 1\n}\n\
+                vrrp_instance A {\n interface eth0\n virtual_router_id 1\n virtual_ipaddress {\n 192.0.2.10\n }\n track_process {\n proxy\n \
+                none weight 0 reverse\n other\n }\n}\n";
+    let import = import(text);
+    let [proxy, none] = import.scripts.as_slice() else {
+        panic!("{:?}", import.scripts);
+    };
+    assert_eq!(
+        (proxy.name.as_str(), proxy.weight.by),
+        ("process-proxy", 20)
+    );
+    assert_eq!((proxy.rise, proxy.fall), (3, 3));
+    assert_eq!(proxy.script[3..], ["haproxy", "2", "1000000"]);
+    assert_eq!(none.script[3..], ["a-very-long-pro", "0", "0"]);
+    let tracked: Vec<String> = import.vrrp[0]
+        .track_script
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(tracked, ["process-proxy", "process-none weight 0 reverse"]);
+    assert_eq!(
+        lines(&import, Class::Wrong),
+        ["k.conf:12:1: wrong: vrrp_track_process: it has no `process` that could be looked for"]
+    );
+    let unsupported = lines(&import, Class::Unsupported);
+    assert_eq!(
+        unsupported.len(),
+        2,
+        "full_command and `other`: {unsupported:#?}"
+    );
+
+    // And the script does that: this very test is such a process, and nobody is called so.
+    let own = std::fs::read_to_string("/proc/self/comm").expect("Linux");
+    let count = |name: &str, least: &str, most: &str| {
+        let mut line = proxy.script.clone();
+        line.truncate(3);
+        line.extend([name, least, most].map(str::to_owned));
+        let status = std::process::Command::new(&line[0])
+            .args(&line[1..])
+            .status();
+        status.expect("a shell").success()
+    };
+    let own = own.trim_end();
+    assert!(count(own, "1", "1000000"));
+    assert!(!count(own, "0", "0"));
+    assert!(!count("n o b o d y", "1", "1000000"));
+    assert!(count("n o b o d y", "0", "0"));
 }

@@ -38,6 +38,11 @@ impl From<String> for Failure {
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         use rustix::io::Errno;
+        // Also in the middle of a conversation: with TLS 1.3 a server refuses a client's certificate after the handshake.
+        let inner = error.get_ref();
+        if let Some(tls) = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+            return Self::Server(format!("TLS: {tls}"));
+        }
         let ours = [
             Errno::MFILE,
             Errno::NFILE,

@@ -3,10 +3,12 @@
 use crate::{Failure, worded};
 use health::{Http, Tls};
 use rustls::{
-    ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, InconsistentKeys, RootCertStore,
+    SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject as _},
+    sign::{CertifiedKey, SingleCertAndKey},
 };
 use std::{net::SocketAddr, path::Path, sync::Arc};
 use tokio::net::TcpStream;
@@ -30,18 +32,9 @@ pub async fn handshake(
         // An address is not sent as SNI (RFC 6066, 3).
         None => ServerName::from(target.ip()),
     };
-    TlsConnector::from(Arc::new(config))
+    Ok(TlsConnector::from(Arc::new(config))
         .connect(name, stream)
-        .await
-        .map_err(|error| {
-            match error
-                .get_ref()
-                .and_then(|e| e.downcast_ref::<rustls::Error>())
-            {
-                Some(tls) => Failure::Server(format!("TLS: {tls}")),
-                None => error.into(),
-            }
-        })
+        .await?)
 }
 
 fn config(tls: &Tls) -> Result<ClientConfig, String> {
@@ -61,7 +54,7 @@ fn config(tls: &Tls) -> Result<ClientConfig, String> {
         }
         None => builder
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Anybody(provider))),
+            .with_custom_certificate_verifier(Arc::new(Anybody(Arc::clone(&provider)))),
     };
     match &tls.identity {
         None => Ok(builder.with_no_client_auth()),
@@ -69,10 +62,44 @@ fn config(tls: &Tls) -> Result<ClientConfig, String> {
             let chain = certificates(certificate)?;
             let private = PrivateKeyDer::from_pem_file(key)
                 .map_err(|error| format!("{}: {error}", key.display()))?;
-            builder
-                .with_client_auth_cert(chain, private)
-                .map_err(|error| format!("{}: {error}", certificate.display()))
+            let shown = shown(&provider, chain, private)
+                .map_err(|error| format!("{}: {error}", certificate.display()))?;
+            Ok(builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(shown))))
         }
+    }
+}
+
+/// What a server that asks is shown.
+fn shown(
+    provider: &CryptoProvider,
+    chain: Vec<CertificateDer<'static>>,
+    private: PrivateKeyDer<'static>,
+) -> Result<CertifiedKey, Error> {
+    let key = provider.key_provider.load_private_key(private)?;
+    let shown = CertifiedKey::new(chain, key);
+    match shown.keys_match() {
+        Err(error) if is_version_1(&error) => {
+            let own = shown.key.public_key();
+            let der = shown.end_entity_cert()?;
+            let has = |own: &[u8]| der.windows(own.len().max(1)).any(|part| part == own);
+            match own.is_none_or(|own| has(own.as_ref())) {
+                true => Ok(shown),
+                false => Err(InconsistentKeys::KeyMismatch.into()),
+            }
+        }
+        Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok(shown),
+        Err(error) => Err(error),
+    }
+}
+
+/// A certificate of X.509's first version, as `openssl x509 -req` makes them where no extension is asked for. rustls reads none, but
+/// servers and directors have them, and keepalived takes them.
+fn is_version_1(error: &Error) -> bool {
+    match error {
+        Error::InvalidCertificate(CertificateError::Other(why)) => {
+            why.to_string() == "UnsupportedCertVersion"
+        }
+        _ => false,
     }
 }
 
@@ -88,9 +115,20 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
 }
 
 /// Takes any certificate, as keepalived does: what is checked is whether the server serves, not who it is. That it has the key
-/// of the certificate it shows is verified.
+/// of the certificate it shows is verified, where that can be read ([`is_version_1`]).
 #[derive(Debug)]
 struct Anybody(Arc<CryptoProvider>);
+
+impl Anybody {
+    fn takes(
+        verified: Result<HandshakeSignatureValid, Error>,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        match verified {
+            Err(error) if is_version_1(&error) => Ok(HandshakeSignatureValid::assertion()),
+            verified => verified,
+        }
+    }
+}
 
 impl ServerCertVerifier for Anybody {
     fn verify_server_cert(
@@ -100,7 +138,7 @@ impl ServerCertVerifier for Anybody {
         _: &ServerName<'_>,
         _: &[u8],
         _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
+    ) -> Result<ServerCertVerified, Error> {
         Ok(ServerCertVerified::assertion())
     }
 
@@ -109,13 +147,13 @@ impl ServerCertVerifier for Anybody {
         message: &[u8],
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Self::takes(verify_tls12_signature(
             message,
             certificate,
             signature,
             &self.0.signature_verification_algorithms,
-        )
+        ))
     }
 
     fn verify_tls13_signature(
@@ -123,13 +161,13 @@ impl ServerCertVerifier for Anybody {
         message: &[u8],
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Self::takes(verify_tls13_signature(
             message,
             certificate,
             signature,
             &self.0.signature_verification_algorithms,
-        )
+        ))
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

@@ -554,7 +554,7 @@ pub struct KeepalivedArgs {
     pub strict: bool,
 
     /// keepalived.conf: the configuration id of `@` lines (keepalived -i) [default: the host's name]
-    #[arg(long, value_name = "ID")]
+    #[arg(long, visible_alias = "config-id", value_name = "ID")]
     pub id: Option<String>,
 }
 

@@ -52,7 +52,7 @@ struct Arguments {
     #[arg(long, value_name = "FILE", default_value = "/etc/tarpon/tarpon.toml")]
     machine: PathBuf,
     /// The configuration id of `@` lines in a keepalived.conf (keepalived -i); the host's name unless given.
-    #[arg(long, value_name = "ID")]
+    #[arg(long, visible_alias = "id", value_name = "ID")]
     config_id: Option<String>,
     /// Only check the configuration: every mistake on a line of its own, exit code 2 if there is any.
     #[arg(long)]

@@ -42,7 +42,10 @@ impl Source {
         let import = keepalived::read_file(&self.file, self.id.as_deref())
             .map_err(|error| format!("cannot read {name}: {error}"))?;
         let without_effect = import.notes.iter().filter(|note| {
-            matches!(note.class, Class::Unsupported | Class::Wrong) && !note.text.is_empty()
+            let ineffective = matches!(note.class, Class::Unsupported | Class::Wrong);
+            // Lines for directors of other names, none of this one's: perhaps nobody said which it is.
+            let nobodys = note.class == Class::Mapped && note.word.starts_with('@');
+            (ineffective && !note.text.is_empty()) || nobodys
         });
         let mut notes: Vec<String> = without_effect.map(ToString::to_string).collect();
         notes.push(format!(

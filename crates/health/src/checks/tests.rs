@@ -45,8 +45,11 @@ fn at_once() -> Timing {
 fn run(checks: &mut Checks, now: Duration, outcome: &Outcome) -> Vec<(CheckId, Option<Change>)> {
     let mut done = Vec::new();
     while let Some(due) = checks.begin(now) {
-        let change = checks.finish(now, due.id, due.round, outcome.clone());
-        done.push((due.id, change));
+        let found = checks.finish(now, due.id, due.round, outcome);
+        done.extend(found.iter().map(|found| (found.id, found.change)));
+        if found.is_empty() {
+            done.push((due.id, None));
+        }
     }
     done
 }
@@ -70,7 +73,7 @@ fn five_thousand_checks_make_no_stampede() {
         let now = Duration::from_millis(step * 10);
         let mut here = 0;
         while let Some(due) = checks.begin(now) {
-            checks.finish(now, due.id, due.round, Outcome::PASSED);
+            checks.finish(now, due.id, due.round, &Outcome::PASSED);
             here += 1;
         }
         most = most.max(here);
@@ -128,11 +131,11 @@ fn an_outcome_that_comes_too_late_is_dropped() {
     let mut other = tcp(at_once());
     other.port = Some(8080);
     checks.follow(s(1), vec![(id(1, 0), other)]);
-    assert_eq!(checks.finish(s(2), due.id, due.round, failed()), None);
+    assert_eq!(checks.finish(s(2), due.id, due.round, &failed()), []);
     let again = checks.begin(s(2)).expect("asked anew");
     assert_eq!(again.check.port, Some(8080));
     checks.follow(s(2), Vec::new());
-    assert_eq!(checks.finish(s(3), again.id, again.round, failed()), None);
+    assert_eq!(checks.finish(s(3), again.id, again.round, &failed()), []);
     assert_eq!(checks.next(), None);
 }
 
@@ -144,8 +147,11 @@ fn a_check_under_way_goes_on_through_a_reload() {
     checks.follow(s(1), vec![(id(1, 0), tcp(at_once()))]);
     assert!(checks.begin(s(100)).is_none(), "it is not made twice");
     assert_eq!(
-        checks.finish(s(2), due.id, due.round, failed()),
-        Some(Change::Down)
+        checks.finish(s(2), due.id, due.round, &failed()),
+        [Found {
+            id: due.id,
+            change: Some(Change::Down)
+        }]
     );
 }
 
@@ -167,7 +173,7 @@ fn a_server_is_up_if_all_its_checks_are() {
                 weight: Some(Wish::To(7)),
             },
         };
-        checks.finish(s(0), due.id, due.round, outcome);
+        checks.finish(s(0), due.id, due.round, &outcome);
     }
     let service = id(1, 0).service;
     assert!(!checks.is_up(service, id(1, 0).server));
@@ -206,4 +212,95 @@ fn a_weight_asked_for_stays_through_a_failure_that_does_not_count_yet() {
     assert_eq!(checks.wished(service, server).to, Some(9));
     run(&mut checks, s(11), &Outcome::PASSED);
     assert_eq!(checks.wished(service, server).to, None);
+}
+
+/// The same server of the n-th service.
+fn of(service: u8, number: usize) -> CheckId {
+    CheckId {
+        service: ServiceKey::Address {
+            protocol: Protocol::Tcp,
+            address: ([192, 0, 2, service], 80).into(),
+        },
+        ..id(1, number)
+    }
+}
+
+#[test]
+fn what_services_ask_a_server_alike_is_asked_once() {
+    let mut checks = Checks::new(1);
+    let wanted = |services: &[u8]| -> Vec<(CheckId, Check)> {
+        let each = services.iter().map(|n| (of(*n, 0), tcp(at_once())));
+        each.collect()
+    };
+    let is_up = |checks: &Checks, n: u8| checks.is_up(of(n, 0).service, of(n, 0).server);
+    let mut all = wanted(&[1, 2, 3]);
+    // Another question, of the same server; and one asked twice in a service is meant to be.
+    let mut other = tcp(at_once());
+    other.port = Some(8080);
+    all.push((of(2, 1), other));
+    all.push((of(3, 1), tcp(at_once())));
+    checks.follow(s(0), all);
+    let mut made = Vec::new();
+    while let Some(due) = checks.begin(s(0)) {
+        made.push(due.id);
+        checks.finish(s(0), due.id, due.round, &Outcome::PASSED);
+    }
+    made.sort_unstable();
+    assert_eq!(made, [of(1, 0), of(2, 1)]);
+    let shown = checks.views().filter(|view| view.last.is_some()).count();
+    assert_eq!(shown, 5, "each has its outcome");
+
+    // All go down by one run, which says so of each.
+    checks.follow(s(1), wanted(&[1, 2, 3]));
+    let found = run(&mut checks, s(5), &failed());
+    let down = |n| (of(n, 0), Some(Change::Down));
+    assert_eq!(found, [down(1), down(2), down(3)]);
+
+    // A suspect's check is brought forward, whoever makes it; and one that joins knows what is known.
+    checks.follow(s(6), wanted(&[1, 2, 3, 4]));
+    assert!(!is_up(&checks, 4));
+    checks.hurry(s(7), of(4, 0).service, of(4, 0).server);
+    let up = |n| (of(n, 0), Some(Change::Up));
+    assert_eq!(
+        run(&mut checks, s(7), &Outcome::PASSED),
+        [up(1), up(2), up(3), up(4)]
+    );
+}
+
+#[test]
+fn when_the_service_whose_check_is_made_goes_another_s_is() {
+    let mut checks = Checks::new(1);
+    let wanted = |services: &[u8]| -> Vec<(CheckId, Check)> {
+        let each = services.iter().map(|n| (of(*n, 0), tcp(at_once())));
+        each.collect()
+    };
+    checks.follow(s(0), wanted(&[1, 2, 3]));
+    run(&mut checks, s(0), &Outcome::PASSED);
+    // It keeps the moment.
+    checks.follow(s(1), wanted(&[2, 3]));
+    assert_eq!(checks.next(), Some(s(5)));
+    // It goes while its run is under way, and one that has just joined is left.
+    let due = checks.begin(s(5)).expect("due");
+    assert_eq!(due.id, of(2, 0));
+    checks.follow(s(5), wanted(&[2, 4]));
+    checks.follow(s(6), wanted(&[4]));
+    assert_eq!(checks.finish(s(6), due.id, due.round, &failed()), []);
+    let due = checks.begin(s(6)).expect("made anew");
+    assert_eq!(due.id, of(4, 0));
+    // One that differs from now on is made by itself.
+    let mut all = wanted(&[4, 5]);
+    checks.follow(s(6), all.clone());
+    checks.finish(s(6), due.id, due.round, &Outcome::PASSED);
+    for (id, check) in &mut all {
+        if *id == of(5, 0) {
+            check.port = Some(1);
+        }
+    }
+    checks.follow(s(7), all);
+    let due = checks.begin(s(7)).expect("its own question");
+    assert_eq!(due.id, of(5, 0));
+    let found = checks.finish(s(7), due.id, due.round, &failed());
+    assert_eq!(found.len(), 1);
+    assert!(checks.is_up(of(4, 0).service, of(4, 0).server));
+    assert_eq!(checks.next(), Some(s(11)));
 }

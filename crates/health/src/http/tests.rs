@@ -87,6 +87,37 @@ fn what_is_not_http_is_a_failure() {
 }
 
 #[test]
+fn a_400_over_tls_may_be_about_the_client_certificate() {
+    let said = |tls, status: u16| {
+        let http = Http {
+            tls,
+            ..Http::default()
+        };
+        verdict(&http, format!("HTTP/1.1 {status} x\r\n\r\n").as_bytes())
+    };
+    let tls = |identity| {
+        Some(crate::Tls {
+            sni: None,
+            ca: None,
+            identity,
+        })
+    };
+    let files = Some(("a.pem".into(), "a.key".into()));
+    let ends = |tls, end: &str| {
+        let why = said(tls, 400).expect_err("400 is not wanted");
+        assert_eq!(why, format!("status 400, not 200-299{end}"));
+    };
+    ends(None, "");
+    ends(
+        tls(None),
+        " (it may want a client certificate: `certificate` and `key`)",
+    );
+    ends(tls(files), " (it may not accept the client certificate)");
+    let other = said(tls(None), 404);
+    assert_eq!(other, Err("status 404, not 200-299".into()));
+}
+
+#[test]
 fn the_body_is_read_however_it_ends() {
     let http = Http {
         body: pattern("^wel+ done$"),

@@ -9,6 +9,7 @@ fn texts(text: &str, id: &str) -> Vec<String> {
         &mut NoIncludes,
         &mut notes,
     );
+    notes.retain(|note| !note.word.starts_with('@'));
     assert_eq!(notes, [], "{text}");
     lines.into_iter().map(|line| line.text).collect()
 }
@@ -30,6 +31,32 @@ fn conditions_of_the_manual_page() {
     let text = "@main $P=240\n@backup $P=200\npriority $P\n$IF=@main\n$IF x\n";
     assert_eq!(texts(text, "main"), ["priority 240", "x"]);
     assert_eq!(texts(text, "backup"), ["priority 200"]);
+}
+
+#[test]
+fn what_conditions_leave_out_is_said() {
+    let said = |text: &str, id: &str| -> Vec<String> {
+        let mut notes = Vec::new();
+        expand(text, "k.conf", id, &mut NoIncludes, &mut notes);
+        notes.iter().map(ToString::to_string).collect()
+    };
+    let text = "x\n  @high a\n@low b\n@^high c\n";
+    assert_eq!(
+        said(text, "lb1"),
+        [
+            "k.conf:2:3: mapped: @high: the configuration id is \"lb1\": 2 lines are left out; `@` lines are for high, low: say which this \
+             director is (--id high), unless it is none of them"
+        ]
+    );
+    assert_eq!(
+        said(text, "high"),
+        ["k.conf:3:1: harmless: @low: the configuration id is \"high\": 2 lines are left out"]
+    );
+    assert_eq!(
+        said("@^high c\n", "high"),
+        ["k.conf:1:1: harmless: @^high: the configuration id is \"high\": 1 line is left out"]
+    );
+    assert_eq!(said("@high a\n@^low b\n", "high"), [""; 0]);
 }
 
 #[test]
@@ -130,4 +157,36 @@ fn included_files_have_their_own_names_and_places() {
     let mut notes = Vec::new();
     expand("include x\n", "f", "n", &mut NoIncludes, &mut notes);
     assert_eq!(notes[0].class, Class::Wrong);
+}
+
+#[test]
+fn a_file_that_includes_itself_is_read_once() {
+    struct Same;
+    impl Loader for Same {
+        fn load(&mut self, pattern: &str, _: &str) -> Result<Vec<(String, String)>, String> {
+            let text = if pattern == "b" {
+                "include a\nof b\n"
+            } else {
+                ""
+            };
+            Ok(vec![(pattern.to_owned(), text.to_owned())])
+        }
+    }
+    let mut notes = Vec::new();
+    let lines = expand(
+        "include b\ninclude b\nof a\n",
+        "a",
+        "n",
+        &mut Same,
+        &mut notes,
+    );
+    let texts: Vec<&str> = lines.iter().map(|line| line.text.as_str()).collect();
+    assert_eq!(
+        texts,
+        ["of b", "of b", "of a"],
+        "twice in turn is no circle"
+    );
+    let said: Vec<String> = notes.iter().map(ToString::to_string).collect();
+    let wanted = "b:1:1: wrong: include: a includes itself so: it is read once, take this line out";
+    assert_eq!(said, [wanted, wanted]);
 }

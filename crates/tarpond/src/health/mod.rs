@@ -294,25 +294,17 @@ fn begin_due(shared: &Arc<Shared>) -> Option<Duration> {
 async fn make(shared: Arc<Shared>, due: Due) {
     let Due { id, round, check } = due;
     let outcome = probe::run(&check, id.server).await;
-    let mut checks = locked(&shared.checks);
-    let before = checks.wished(id.service, id.server);
-    let change = checks.finish(shared.begun.elapsed(), id, round, outcome.clone());
-    let after = checks.wished(id.service, id.server);
-    drop(checks);
+    let found = locked(&shared.checks).finish(shared.begun.elapsed(), id, round, &outcome);
     // The queue has a moment more to wait for.
     shared.wake.notify_one();
-    if change.is_some() || before != after {
-        let kind = check.kind.word();
-        announce(
-            &shared,
-            vec![News {
-                id,
-                kind,
-                change,
-                outcome,
-            }],
-        );
-    }
+    let kind = check.kind.word();
+    let news = found.into_iter().map(|found| News {
+        id: found.id,
+        kind,
+        change: found.change,
+        outcome: outcome.clone(),
+    });
+    announce(&shared, news.collect());
 }
 
 /// Has the control thread look at these.
