@@ -300,6 +300,13 @@ impl Net {
         }
     }
 
+    /// Whether [`Net::takes_from`] takes packets from everywhere.
+    #[must_use]
+    pub fn takes_all(&self, interface: InterfaceId) -> bool {
+        self.interface(interface)
+            .is_none_or(|i| i.rp_filter == RpFilter::Off)
+    }
+
     /// Whether the interface's `rp_filter` takes a packet from there. Link-local addresses, and none at all, are its link's.
     #[must_use]
     pub fn takes_from(&self, source: IpAddr, interface: InterfaceId) -> bool {

@@ -59,6 +59,12 @@ impl Options {
         });
     }
 
+    /// The segment size, or what it is without a word (RFC 9293 3.7.1).
+    #[inline]
+    pub fn size_or_least(&self, is_ipv6: bool) -> u16 {
+        self.size.unwrap_or(if is_ipv6 { 1220 } else { 536 })
+    }
+
     /// As they stand in a header.
     pub fn bytes(&self) -> ArrayVec<u8, MOST> {
         let words = self.words();
