@@ -1,7 +1,10 @@
 //! The headers of a plain packet, by address family: what the straight way reads and writes.
 
 use super::{family::Ip, tunnel::Inner};
-use crate::net::{Exit, Net};
+use crate::{
+    fib::{Address, Range},
+    net::{Exit, Net},
+};
 use flowtable::{OnWire, V4, V6};
 use wire::{
     Delta, Ethernet, FromBytes, Immutable, IntoBytes, Ipv6, KnownLayout, OnWireSum, Plain4, Plain6,
@@ -9,7 +12,7 @@ use wire::{
 };
 
 /// An address family's headers in one piece.
-pub(crate) trait Headers: Ip {
+pub(crate) trait Headers: Ip<Addr: Address> {
     /// Link header, IP header, and what TCP and UDP share.
     type Plain: FromBytes + IntoBytes + Immutable + KnownLayout;
     /// Link header.
@@ -47,6 +50,8 @@ pub(crate) trait Headers: Ip {
     fn is_ours(net: &Net, address: Self::Addr) -> bool;
     /// The way out to an address.
     fn exit(net: &Net, to: Self::Addr) -> Option<&Exit>;
+    /// And the addresses around it to which it is the same.
+    fn exit_and_range(net: &Net, to: Self::Addr) -> Option<(&Exit, Range<Self::Addr>)>;
 }
 
 impl Headers for V4 {
@@ -141,11 +146,14 @@ impl Headers for V4 {
     }
     #[inline(always)]
     fn is_ours(net: &Net, address: u32) -> bool {
-        net.local4(address).is_some()
+        net.is_local4(address)
     }
     #[inline(always)]
     fn exit(net: &Net, to: u32) -> Option<&Exit> {
         net.exit4(to)
+    }
+    fn exit_and_range(net: &Net, to: u32) -> Option<(&Exit, Range<u32>)> {
+        net.exit4_and_range(to)
     }
 }
 
@@ -227,11 +235,14 @@ impl Headers for V6 {
     }
     #[inline(always)]
     fn is_ours(net: &Net, address: u128) -> bool {
-        net.local6(address).is_some()
+        net.is_local6(address)
     }
     #[inline(always)]
     fn exit(net: &Net, to: u128) -> Option<&Exit> {
         net.exit6(to)
+    }
+    fn exit_and_range(net: &Net, to: u128) -> Option<(&Exit, Range<u128>)> {
+        net.exit6_and_range(to)
     }
 }
 

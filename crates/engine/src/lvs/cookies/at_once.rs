@@ -14,18 +14,20 @@ use super::{
         straight,
     },
     Flood,
-    options::Options,
+    options::{Options, Words},
     secret::Maker,
     what_is_said,
 };
 use crate::{
-    DropReason, Output, context::Context, model::Defence, neighbour::NeighbourId, net::Exit,
+    DropReason, Output, context::Context, fib::Range, model::Defence, neighbour::NeighbourId,
+    net::Exit,
 };
-use flowtable::{OnWire, Side, Tuple, V4, V6};
-use types::{InterfaceId, MacAddr, PortId, ServiceId, SynCookies};
+use arrayvec::ArrayVec;
+use flowtable::{OnWire, Side, V4, V6};
+use types::{MacAddr, PortId, ServiceId, SynCookies};
 use wire::{
     Frame, FromBytes, RxChecksum, ethernet, protocol,
-    tcp::{self, Words},
+    tcp::{self, Words as Header},
 };
 
 /// Makes SYNs of no connection their own answers, each to leave by its [`Lookup::out`], accounted for but for the port's counters: those
@@ -69,7 +71,7 @@ const fn link_and_ip<I: Headers>() -> usize {
 fn words<I: Headers>(head: &[u8]) -> Option<(OnWire<I>, [u32; 5])> {
     let (plain, _) = I::Plain::ref_from_prefix(head).ok()?;
     let packet = I::on_wire(plain);
-    let (words, _) = Words::ref_from_prefix(head.get(link_and_ip::<I>()..)?).ok()?;
+    let (words, _) = Header::ref_from_prefix(head.get(link_and_ip::<I>()..)?).ok()?;
     (packet.protocol == protocol::TCP).then(|| (packet, words.get()))
 }
 
@@ -96,17 +98,24 @@ fn row<I: Headers, F: Frame, O: Output<F>>(
     let Some(interface) = snapshot.net.interface_of(port, None) else {
         return 0;
     };
-    let (mut asked, mut way): (Option<Asked<'_>>, _) = (None, None);
+    let takes_all = snapshot.net.takes_all(interface);
+    let (mut asked, mut way): (Option<Asked<'_>>, Option<Way<'_, I>>) = (None, None);
     let mut answered = 0;
     for frame in frames {
         let Some(lookup) = lookups.get(answered) else {
             break;
         };
-        let Some(syn) = Syn::<I>::of(cx, frame, lookup, interface) else {
+        let Some(syn) = Syn::<I>::of(cx, frame, lookup) else {
             break;
         };
+        let client = syn.client.0;
+        if I::is_ours(&snapshot.net, client)
+            || !(takes_all || snapshot.net.takes_from(I::ip(client), interface))
+        {
+            break;
+        }
         if asked.as_ref().is_none_or(|asked| asked.other != syn.other) {
-            let Some(service) = Asked::of(cx, &syn) else {
+            let Some(service) = Asked::of(cx, &syn.packet, syn.other) else {
                 break;
             };
             if let Some(before) = asked.replace(service) {
@@ -114,7 +123,10 @@ fn row<I: Headers, F: Frame, O: Output<F>>(
             }
         }
         let Some(service) = &mut asked else { break };
-        let Some((exit, mac)) = way_to::<I, F, O>(cx, syn.client.0, &mut way) else {
+        if way.as_ref().is_none_or(|way| !way.leads_to(client)) {
+            way = Way::to(cx, client);
+        }
+        let Some(Way { exit, mac, .. }) = way else {
             break;
         };
         if !syn.answer(cx, frame, service, (exit, mac)) {
@@ -133,25 +145,30 @@ fn row<I: Headers, F: Frame, O: Output<F>>(
     answered
 }
 
-/// The straight way to a client, and its next hop's MAC. Most clients are reached as the last one was.
-#[inline(always)]
-fn way_to<'s, I: Headers, F: Frame, O: Output<F>>(
-    cx: &Context<'s, F, O>,
-    client: I::Addr,
-    last: &mut Option<(&'s Exit, MacAddr)>,
-) -> Option<(&'s Exit, MacAddr)> {
-    let net = &cx.snapshot.net;
-    let exit = I::exit(net, client).filter(|exit| exit.mtu != 0)?;
-    // By a way without a gateway each has a MAC of its own.
-    let same =
-        last.filter(|(l, _)| std::ptr::eq(*l, exit) && exit.neighbour != NeighbourId::NOBODY);
-    if same.is_none() {
-        *last = Some((
-            exit,
-            straight::mac_of(cx, exit, || net.route(I::ip(client)))?,
-        ));
+/// A straight way to clients.
+#[derive(Clone, Copy)]
+struct Way<'s, I: Headers> {
+    exit: &'s Exit,
+    /// The next hop's.
+    mac: MacAddr,
+    /// Whom it leads to.
+    range: Range<I::Addr>,
+}
+
+impl<'s, I: Headers> Way<'s, I> {
+    #[inline(never)]
+    fn to<F: Frame, O: Output<F>>(cx: &Context<'s, F, O>, client: I::Addr) -> Option<Self> {
+        let net = &cx.snapshot.net;
+        let (exit, range) = I::exit_and_range(net, client)?;
+        let mac = straight::mac_of(cx, exit, || net.route(I::ip(client)))?;
+        (exit.mtu != 0).then_some(Self { exit, mac, range })
     }
-    *last
+
+    /// Whether it does. Without a gateway each client has a MAC of its own.
+    #[inline(always)]
+    fn leads_to(&self, client: I::Addr) -> bool {
+        self.exit.neighbour != NeighbourId::NOBODY && self.range.contains(client)
+    }
 }
 
 /// The ends of a service, as they stand in headers: its address's words and its port.
@@ -165,11 +182,13 @@ struct Asked<'s> {
     flood: &'s Flood,
     when: SynCookies,
     mtu: u16,
+    /// The option that says the segment size, as it is to stand there.
+    size: u32,
     maker: Maker,
     /// Of timestamps.
     clock: u32,
     /// SYNs answered.
-    sent: u64,
+    sent: usize,
 }
 
 impl<'s> Asked<'s> {
@@ -177,10 +196,11 @@ impl<'s> Asked<'s> {
     #[inline(never)]
     fn of<I: Headers, F: Frame, O: Output<F>>(
         cx: &Context<'s, F, O>,
-        syn: &Syn<I>,
+        packet: &OnWire<I>,
+        other: End,
     ) -> Option<Self> {
         let (snapshot, shared) = (cx.snapshot, cx.shared);
-        let tuple = syn.tuple();
+        let tuple = packet.tuple(Side::Virtual);
         let door = snapshot
             .cookies
             .at_once::<I>(tuple.other, tuple.other_port)?;
@@ -193,12 +213,15 @@ impl<'s> Asked<'s> {
         if !schedule::is_there_any(service, &shared.roster) || !flood.is_on(cx.now) {
             return None;
         }
+        let size = what_is_said::<I>(&Options::default(), door.mtu, 0).words();
+        let size = *size.first()?;
         Some(Self {
-            other: syn.other,
+            other,
             id: service.id,
             flood,
             when: door.when,
             mtu: door.mtu,
+            size: size.swap_bytes(),
             maker: shared
                 .secret
                 .maker::<I>((tuple.other, tuple.other_port), cx.now),
@@ -209,12 +232,11 @@ impl<'s> Asked<'s> {
 
     /// Accounts for the SYNs answered.
     fn settle<F: Frame, O: Output<F>>(&self, cx: &Context<'_, F, O>) {
-        cx.local.counters.drop_n(DropReason::CookieSent, self.sent);
-        cx.local.counters.generated.add(self.sent);
-        cx.local.tallies.sent(self.id, self.sent);
-        for _ in 0..self.sent {
-            self.flood.meets(self.when, cx.now);
-        }
+        let sent = self.sent as u64;
+        cx.local.counters.drop_n(DropReason::CookieSent, sent);
+        cx.local.counters.generated.add(sent);
+        cx.local.tallies.sent(self.id, sent);
+        self.flood.meets_all(self.when, self.sent, cx.now);
     }
 }
 
@@ -237,9 +259,7 @@ impl<I: Headers> Syn<I> {
         cx: &Context<'_, F, O>,
         frame: &F,
         lookup: &Lookup,
-        interface: InterfaceId,
     ) -> Option<Self> {
-        let net = &cx.snapshot.net;
         // A SYN to a virtual address is nobody's answer to whoever has that address as a client, so the other direction is not looked up.
         if lookup.kind != Kind::of::<I>() || lookup.side != Side::Virtual {
             return None;
@@ -268,11 +288,6 @@ impl<I: Headers> Syn<I> {
         if !table.is_surely_absent(lookup.hash) && found().is_some() {
             return None;
         }
-        if I::is_ours(net, client.0)
-            || !(net.takes_all(interface) || net.takes_from(I::ip(client.0), interface))
-        {
-            return None;
-        }
         let [_, _, _, third, _] = words;
         let (header, _) = tcp::offset_and_flags(third);
         Some(Self {
@@ -289,10 +304,6 @@ impl<I: Headers> Syn<I> {
             ),
             is_checked,
         })
-    }
-
-    fn tuple(&self) -> Tuple<I::Addr> {
-        self.packet.tuple(Side::Virtual)
     }
 
     /// Makes the frame the answer, unless something is wrong with it; then nothing is touched.
@@ -318,23 +329,21 @@ impl<I: Headers> Syn<I> {
                 return false;
             }
         }
-        let mut asked = Options::default();
-        if options_end > at + tcp::LEN {
-            let Some(options) = behind.get_mut(..options_end - at - tcp::LEN) else {
-                return false;
-            };
-            asked.read(options);
-        }
-        let isn = sequence.swap_bytes();
-        let size = asked.size_or_least(I::SIX);
-        let cookie = service
-            .maker
-            .cookie::<I>(self.client, isn, size)
-            .swap_bytes();
-        let options = what_is_said::<I>(&asked, service.mtu, service.clock).words();
-        let len = tcp::LEN + options.len() * 4;
+        let asked = match options_end - at {
+            tcp::LEN => None,
+            len => match behind.get_mut(..len - tcp::LEN) {
+                Some(options) => Some(read(options)),
+                None => return false,
+            },
+        };
+        let size = asked.and_then(|asked| asked.size);
+        // Without timestamps, it is just the size.
+        let agreed = asked.filter(|asked| asked.timestamps.is_some());
+        let more = agreed.map(|asked| said::<I>(&asked, service));
+        let len = tcp::LEN + more.as_ref().map_or(1, ArrayVec::len) * 4;
         let whole = at + len;
-        if !frame.append(whole.saturating_sub(frame.total_len())) {
+        let is = frame.total_len();
+        if is < whole && !frame.append(whole - is) {
             return false;
         }
         frame.truncate(whole);
@@ -348,9 +357,12 @@ impl<I: Headers> Syn<I> {
         let Some(header) = frame.head_mut().get_mut(at..) else {
             return true;
         };
-        let Ok((header, rest)) = Words::mut_from_prefix(header) else {
+        let Ok((header, rest)) = Header::mut_from_prefix(header) else {
             return true;
         };
+        let isn = sequence.swap_bytes();
+        let maker = &service.maker;
+        let cookie = maker.cookie::<I>(self.client, isn, size).swap_bytes();
         let acknowledged = isn.wrapping_add(1).swap_bytes();
         let offset = u8::try_from(len / 4).unwrap_or(5) << 4;
         let third = u32::from_le_bytes([offset, tcp::SYN | tcp::ACK, 0, 0]);
@@ -359,14 +371,33 @@ impl<I: Headers> Syn<I> {
             .and(cookie)
             .and(acknowledged)
             .and(third);
-        for (place, word) in rest.as_chunks_mut::<4>().0.iter_mut().zip(&options) {
-            *place = word.to_be_bytes();
-            sum = sum.and(word.swap_bytes());
+        let mut places = rest.as_chunks_mut::<4>().0.iter_mut();
+        let mut put = |word: u32| {
+            if let Some(place) = places.next() {
+                *place = word.to_le_bytes();
+                sum = sum.and(word);
+            }
+        };
+        match more {
+            None => put(service.size),
+            Some(words) => words.iter().for_each(|word| put(word.swap_bytes())),
         }
         let checksum = u32::from(sum.finish());
-        *header = Words::new([ports.rotate_left(16), cookie, acknowledged, third, checksum]);
+        *header = Header::new([ports.rotate_left(16), cookie, acknowledged, third, checksum]);
         true
     }
+}
+
+#[inline(never)]
+fn read(options: &mut [u8]) -> Options {
+    let mut asked = Options::default();
+    asked.read(options);
+    asked
+}
+
+#[inline(never)]
+fn said<I: Headers>(asked: &Options, service: &Asked<'_>) -> Words {
+    what_is_said::<I>(asked, service.mtu, service.clock).words()
 }
 
 /// What the pseudo-header has beside the addresses, for so many bytes of TCP.

@@ -152,7 +152,7 @@ fn answer<I: Ip, F: Frame, O: Output<F>>(
     let secret = &cx.shared.secret;
     let maker = secret.maker::<I>((tuple.other, tuple.other_port), cx.now);
     let ends = (tuple.client, tuple.client_port);
-    let cookie = maker.cookie::<I>(ends, sequence, asked.size_or_least(I::SIX));
+    let cookie = maker.cookie::<I>(ends, sequence, asked.size);
     let said = what_is_said::<I>(&asked, mtu, secret.clock(cx.now));
     let answer = Segment {
         source: SocketAddr::new(I::ip(tuple.other), tuple.other_port),

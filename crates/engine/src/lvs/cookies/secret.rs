@@ -35,6 +35,10 @@ const AGE: u64 = 1;
 const SIZES4: [u16; 8] = [216, 536, 1220, 1360, 1400, 1440, 1460, 8960];
 const SIZES6: [u16; 8] = [216, 536, 1220, 1340, 1380, 1420, 1440, 8940];
 
+/// Where the least are that everybody takes.
+const LEAST4: u32 = 1;
+const LEAST6: u32 = 2;
+
 /// Why an acknowledgement proves nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
@@ -131,12 +135,21 @@ pub(crate) struct Maker {
 }
 
 impl Maker {
-    /// The cookie for a SYN with the sequence number `isn` and that segment size.
+    /// The cookie for a SYN with the sequence number `isn` and that segment size, or none.
     #[inline(always)]
-    pub fn cookie<I: Ip>(&self, client: (I::Addr, u16), isn: u32, size: u16) -> u32 {
-        // They ascend; what is below all has the first.
-        let larger = sizes::<I>().iter().skip(1).filter(|s| **s <= size);
-        self.made::<I>(client, isn, larger.map(|_| 1).sum())
+    pub fn cookie<I: Ip>(&self, client: (I::Addr, u16), isn: u32, size: Option<u16>) -> u32 {
+        // RFC 9293 3.7.1: without a word it is 536, or 1220 over IPv6.
+        const { assert!(SIZES4[LEAST4 as usize] == 536 && SIZES6[LEAST6 as usize] == 1220) }
+        let index = match size {
+            None if I::SIX => LEAST6,
+            None => LEAST4,
+            // They ascend; what is below all has the first.
+            Some(size) => {
+                let larger = sizes::<I>().iter().skip(1).filter(|s| **s <= size);
+                larger.map(|_| 1).sum()
+            }
+        };
+        self.made::<I>(client, isn, index)
     }
 
     #[inline(always)]
@@ -245,7 +258,7 @@ mod tests {
         now: Tick,
     ) -> (u32, u16) {
         let maker = secret.maker::<I>((of.other, of.other_port), now);
-        let cookie = maker.cookie::<I>((of.client, of.client_port), isn, size);
+        let cookie = maker.cookie::<I>((of.client, of.client_port), isn, Some(size));
         (cookie, secret.check::<I>(of, isn, cookie, now).unwrap())
     }
 
@@ -368,6 +381,18 @@ mod tests {
                 assert_eq!(checked, Err(Refusal::Wrong), "{other:?}");
             }
         }
+    }
+
+    #[test]
+    fn without_a_size_it_is_the_least_that_everybody_takes() {
+        let (secret, client) = (Secret::new(SECRET), (1, 2));
+        let maker = secret.maker::<V4>((3, 4), Tick(5));
+        let of = |size| maker.cookie::<V4>(client, 6, size);
+        assert!(of(None) == of(Some(536)) && of(None) != of(Some(535)));
+        let (secret, client) = (Secret::new(SECRET), (1, 2));
+        let maker = secret.maker::<V6>((3, 4), Tick(5));
+        let of = |size| maker.cookie::<V6>(client, 6, size);
+        assert!(of(None) == of(Some(1220)) && of(None) != of(Some(1219)));
     }
 
     #[test]
