@@ -390,6 +390,18 @@ mod tests {
 
     proptest! {
         #[test]
+        fn words_as_they_stand_sum_as_bytes(first: u32, two: u64, bytes: Vec<u8>) {
+            let mut message = first.to_le_bytes().to_vec();
+            message.extend(two.to_le_bytes());
+            message.extend(&bytes);
+            let sum = OnWireSum::default().and(first).and_two(two).and_bytes(&bytes);
+            prop_assert_eq!(sum.finish().to_le_bytes(), of(&message).to_be_bytes());
+            let zeros = message.iter().all(|byte| *byte == 0);
+            prop_assert_eq!(sum.is_right(), of(&message) == 0 && !zeros);
+            prop_assert!(zeros || sum.and(sum.finish().into()).is_right());
+        }
+
+        #[test]
         fn a_plain_header_sums_as_any_bytes(header in any::<[u8; 20]>()) {
             prop_assert_eq!(of_plain_header(&header), of(&header));
             prop_assert_eq!(is_right_plain_header(words_of(&header)), of(&header) == 0);
