@@ -11,14 +11,18 @@ use rustix::net::{
     sockopt::{Timeout, set_socket_timeout},
 };
 use std::{
+    fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{Ipv4Addr, SocketAddr, TcpStream},
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    thread,
     time::{Duration, Instant},
 };
 
 pub fn cases() -> Vec<Case> {
     vec![
         Case::new("sync::connections_survive_a_kill_and_a_return", survive),
+        Case::new("sync::what_began_with_a_cookie_survives", cookies),
         Case::new("sync::daemons_of_ipvsadm", daemons),
     ]
 }
@@ -79,6 +83,13 @@ impl Held {
     }
 
     fn answer(&mut self) -> Result<usize> {
+        let mut body = vec![0; self.headers()?];
+        self.0.read_exact(&mut body)?;
+        Ok(body.len())
+    }
+
+    /// The answer's headers; the length of what follows.
+    fn headers(&mut self) -> Result<usize> {
         let (mut line, mut len, mut first) = (String::new(), 0, true);
         loop {
             line.clear();
@@ -92,14 +103,28 @@ impl Held {
                 len = n.trim().parse()?;
             }
             if line == "\r\n" {
-                break;
+                return Ok(len);
             }
         }
-        let mut body = vec![0; len];
-        self.0.read_exact(&mut body)?;
-        Ok(len)
+    }
+
+    /// The answer, as a client reads it that takes some seconds; how much of it there is meanwhile stands in `progress`.
+    fn answer_slowly(&mut self, progress: &AtomicUsize) -> Result<Vec<u8>> {
+        let mut body = vec![0; self.headers()?];
+        // A takeover within it takes as long as it takes.
+        let stream = self.0.get_ref();
+        stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+        for chunk in body.chunks_mut(PIECE) {
+            self.0.read_exact(chunk)?;
+            progress.fetch_add(chunk.len(), Relaxed);
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(body)
     }
 }
+
+/// What a slow client reads at a time.
+const PIECE: usize = 1 << 18;
 
 pub fn status(router: &Router<'_>) -> Result<api::Sync> {
     let sync: Option<api::Sync> = router.ask("sync")?;
@@ -176,6 +201,92 @@ fn survive() -> Result<()> {
             .with_context(|| format!("connection {number} after the master came back"))?;
     }
     one.stop()?;
+    two.stop()
+}
+
+/// The master has answered every client's SYN itself, and changes sequence numbers, timestamps and windows in each packet since. It is
+/// killed while one downloads: the other director, which has made up none of them, has to change them just so.
+fn cookies() -> Result<()> {
+    let lab = Lab::up(&["--twin"])?;
+    lab.publish("long", 48)?;
+    let sent = fs::read(lab.dir.join("www/long"))?;
+    let text = |node, priority| {
+        with_sync(&lab, node, priority).replace(
+            "method = \"masq\"\n",
+            "method = \"masq\"\nsyn_cookies = \"on\"\n",
+        )
+    };
+    let one = Router::start_on(&lab, NODES[0], &text(0, 220))?;
+    becomes(&one, "master")?;
+    let open = |n: usize| -> Result<Vec<Held>> {
+        let mut all = Vec::new();
+        for _ in 0..n {
+            let mut connection = Held::open(&lab)?;
+            connection.ask("/")?;
+            all.push(connection);
+        }
+        Ok(all)
+    };
+    let mut held = open(10)?;
+    let two = Router::start_on(&lab, NODES[1], &text(1, 200))?;
+    becomes(&two, "backup")?;
+    told_everything(&two)?;
+    held.extend(open(10)?);
+    let mut download = Held::open(&lab)?;
+    download.request("/files/long")?;
+    let progress = AtomicUsize::new(0);
+    let before = |bytes| {
+        run::until("the download does not go on", 20, || {
+            Ok(progress.load(Relaxed) > bytes)
+        })
+    };
+    let (came, at_kill, at_takeover) = thread::scope(|scope| {
+        let slowly = scope.spawn(|| download.answer_slowly(&progress));
+        before(4 * PIECE)?;
+        run::until(
+            "the other director has not all active connections",
+            5,
+            || {
+                let peers = status(&one)?.peers;
+                Ok(peers.iter().any(|p| p.complete_percent == Some(100.0)))
+            },
+        )?;
+        let accepted = one.dropped("syn_cookie_accepted")?;
+        ensure!(
+            accepted == 21,
+            "{accepted} of 21 connections began with a cookie"
+        );
+        let at_kill = progress.load(Relaxed);
+        one.kill()?;
+        becomes(&two, "master")?;
+        let at_takeover = progress.load(Relaxed);
+        let came = slowly
+            .join()
+            .map_err(|_| anyhow::anyhow!("the client panicked"))?;
+        anyhow::Ok((came?, at_kill, at_takeover))
+    })
+    .context("the download under way")?;
+    ensure!(
+        at_takeover < sent.len(),
+        "it was over before the other director took it"
+    );
+    eprintln!(
+        "{at_kill} of {} bytes before the kill, {at_takeover} when the other was master",
+        sent.len()
+    );
+    ensure!(came == sent, "what came is not what was sent");
+    for (number, connection) in held.iter_mut().enumerate() {
+        connection
+            .ask("/")
+            .with_context(|| format!("connection {number} after the master was killed"))?;
+    }
+    // And it answers SYNs itself now.
+    open(5)?;
+    let accepted = two.dropped("syn_cookie_accepted")?;
+    ensure!(
+        accepted == 5,
+        "{accepted} of 5 new connections began with a cookie"
+    );
     two.stop()
 }
 

@@ -62,6 +62,21 @@ pub(crate) struct Prefix<A> {
     pub value: u32,
 }
 
+/// Addresses in a row.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Range<A> {
+    from: A,
+    /// The first behind it; `None`: it goes to the end.
+    until: Option<A>,
+}
+
+impl<A: Address> Range<A> {
+    #[inline(always)]
+    pub fn contains(&self, address: A) -> bool {
+        self.from <= address && self.until.is_none_or(|until| address < until)
+    }
+}
+
 /// A compiled set of prefixes.
 #[derive(Clone, Debug)]
 pub(crate) struct Fib<A> {
@@ -135,6 +150,16 @@ impl<A: Address> Fib<A> {
         (value != NONE).then_some(value)
     }
 
+    /// [`Fib::lookup`], and the addresses around it of which it says the same: from the first until before the other, if there is one.
+    #[must_use]
+    pub fn lookup_range(&self, address: A) -> Option<(u32, Range<A>)> {
+        let value = self.lookup(address)?;
+        let at = self.starts.partition_point(|start| *start <= address);
+        let from = *self.starts.get(at.checked_sub(1)?)?;
+        let until = self.starts.get(at).copied();
+        Some((value, Range { from, until }))
+    }
+
     /// The ranges to search: the one `address` lies in is among `from - 1 .. to`.
     #[inline]
     fn narrow(&self, address: A) -> (usize, usize) {
@@ -204,13 +229,17 @@ mod tests {
         let mut all = probes;
         all.extend(edges.flatten());
         all.push(A::zero());
-        for probe in all {
-            prop_assert_eq!(
-                fib.lookup(probe),
-                reference(&prefixes, probe),
-                "{:?}",
-                probe
-            );
+        for &probe in &all {
+            let value = fib.lookup(probe);
+            prop_assert_eq!(value, reference(&prefixes, probe), "{:?}", probe);
+            let range = fib.lookup_range(probe);
+            prop_assert_eq!(range.map(|(value, _)| value), value);
+            for other in &all {
+                if range.is_some_and(|(_, range)| range.contains(*other)) {
+                    prop_assert_eq!(fib.lookup(*other), value, "{:?} {:?}", probe, other);
+                }
+            }
+            prop_assert!(range.is_none_or(|(_, range)| range.contains(probe)));
         }
         Ok(())
     }

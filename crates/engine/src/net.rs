@@ -7,7 +7,7 @@ mod routes;
 #[cfg(test)]
 mod tests;
 
-use crate::fib::Fib;
+use crate::fib::{Fib, Range};
 use addresses::AddressTable;
 pub(crate) use exit::Exit;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -272,6 +272,34 @@ impl Net {
         self.exits.get(self.fib6.lookup(ip)? as usize)
     }
 
+    /// [`Net::exit4`], and the addresses around it to which it is the same.
+    #[must_use]
+    pub fn exit4_and_range(&self, ip: u32) -> Option<(&Exit, Range<u32>)> {
+        let (exit, range) = self.fib4.lookup_range(ip)?;
+        Some((self.exits.get(exit as usize)?, range))
+    }
+
+    /// [`Net::exit4_and_range`] for IPv6.
+    #[must_use]
+    pub fn exit6_and_range(&self, ip: u128) -> Option<(&Exit, Range<u128>)> {
+        let (exit, range) = self.fib6.lookup_range(ip)?;
+        Some((self.exits.get(exit as usize)?, range))
+    }
+
+    /// Whether an IPv4 address in host byte order is ours: [`Net::local4`] for who asks of many that are not.
+    #[must_use]
+    #[inline(always)]
+    pub fn is_local4(&self, ip: u32) -> bool {
+        self.local4.holds(ip)
+    }
+
+    /// [`Net::is_local4`] for IPv6.
+    #[must_use]
+    #[inline(always)]
+    pub fn is_local6(&self, ip: u128) -> bool {
+        self.local6.holds(ip)
+    }
+
     /// Whether [`Net::route_back`] of an address that is on no link says what [`Net::route`] does, whatever interface it is asked for.
     #[must_use]
     #[inline]
@@ -298,6 +326,13 @@ impl Net {
             Some(own) if default_of(found.interface) == Some(found) => Some(own),
             _ => Some(found),
         }
+    }
+
+    /// Whether [`Net::takes_from`] takes packets from everywhere.
+    #[must_use]
+    pub fn takes_all(&self, interface: InterfaceId) -> bool {
+        self.interface(interface)
+            .is_none_or(|i| i.rp_filter == RpFilter::Off)
     }
 
     /// Whether the interface's `rp_filter` takes a packet from there. Link-local addresses, and none at all, are its link's.

@@ -79,8 +79,15 @@ pub(crate) fn burst<F: Frame, O: Output<F>>(
     let mut left: Left<F> = ArrayVec::new();
     let mut run = Run::default();
     let mut frames = mem::take(burst).into_iter();
-    while let Some(first) = lookups.first() {
-        let (ready, stop) = match first.kind() {
+    let at_once = cx.snapshot.cookies.any_at_once();
+    while let Some(kind) = lookups.first().map(Lookup::kind) {
+        let answered = if at_once {
+            lvs::answer_at_once(cx, port, frames.as_mut_slice(), lookups)
+        } else {
+            0
+        };
+        let (ready, stop) = match kind {
+            _ if answered > 0 => (answered, Stop::End),
             Kind::V4 => lvs::stretch::<V4, F, O>(cx, frames.as_mut_slice(), lookups),
             Kind::V6 => lvs::stretch::<V6, F, O>(cx, frames.as_mut_slice(), lookups),
             Kind::Odd => {
@@ -96,17 +103,9 @@ pub(crate) fn burst<F: Frame, O: Output<F>>(
         if stop == Stop::End {
             continue;
         }
-        let (Some(lookup), Some(mut frame)) = (lookups.split_off_first_mut(), frames.next()) else {
+        let (Some(lookup), Some(frame)) = (lookups.split_off_first_mut(), frames.next()) else {
             break;
         };
-        if stop == Stop::Unknown
-            && cx.snapshot.cookies.any_at_once()
-            && lvs::answer_at_once(cx, port, &mut frame, lookup)
-        {
-            run.add(cx, lookup.out, frame.total_len());
-            cx.out.transmit(lookup.out, frame);
-            continue;
-        }
         let back = match (lookup.kind(), stop) {
             (Kind::Odd, _) => odd_one(cx, port, frame, &mut odd),
             (_, Stop::Unknown) => Some(frame),

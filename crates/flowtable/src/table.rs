@@ -248,6 +248,14 @@ impl<F: Family> Table<F> {
         self.find_beyond(h, *packet, side, now)
     }
 
+    /// Whether there is no such connection, from the home group's tags alone: at once for most that there are not. No says nothing.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_surely_absent(&self, h: Hash) -> bool {
+        let tags = self.groups.get(h.group as usize).map(Group::load);
+        tags.is_some_and(|tags| tags.overflow() == 0 && tags.matching(h.tag).next().is_none())
+    }
+
     /// By value, so that the packet's ends need not be in memory where the candidate is it.
     #[cold]
     #[inline(never)]

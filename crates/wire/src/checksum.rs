@@ -84,6 +84,58 @@ impl Sum {
     }
 }
 
+/// A sum over words as they stand in headers, read as little-endian numbers: in one's complement, neither word size nor byte order
+/// matters until the end. For headers that are at hand as words; of pieces of whole words only.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OnWireSum(u64);
+
+impl OnWireSum {
+    /// Adds a word.
+    #[must_use]
+    #[inline(always)]
+    pub const fn and(self, word: u32) -> Self {
+        // It cannot overflow: no packet has so many words.
+        Self(self.0 + word as u64)
+    }
+
+    /// Adds two words.
+    #[must_use]
+    #[inline(always)]
+    pub const fn and_two(self, words: u64) -> Self {
+        Self(self.0 + (words & 0xffff_ffff) + (words >> 32))
+    }
+
+    /// Adds the rest of a message; its last word may be cut short.
+    #[must_use]
+    #[inline(always)]
+    pub fn and_bytes(mut self, bytes: &[u8]) -> Self {
+        let (fours, rest) = bytes.as_chunks::<4>();
+        for four in fours {
+            self = self.and(u32::from_le_bytes(*four));
+        }
+        match *rest {
+            [a, b, c] => self.and(u32::from_le_bytes([a, b, c, 0])),
+            [a, b] => self.and(u32::from_le_bytes([a, b, 0, 0])),
+            [a] => self.and(u32::from(a)),
+            _ => self,
+        }
+    }
+
+    /// Whether what was added contains its own right checksum. Zeros alone do not.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_right(self) -> bool {
+        is_multiple(self.0)
+    }
+
+    /// The checksum, to be written as a little-endian number.
+    #[must_use]
+    #[inline(always)]
+    pub const fn finish(self) -> u16 {
+        !fold(self.0)
+    }
+}
+
 /// [`of`] for an IPv4 header without options, which nearly all are.
 #[must_use]
 #[inline]
@@ -106,7 +158,13 @@ pub fn is_right_plain_header((low, middle, high): (u64, u64, u32)) -> bool {
     let (sum, more) = sum.overflowing_add(u64::from(high) + u64::from(carry));
     // It cannot wrap again: a sum that has just wrapped is small.
     let sum = sum + u64::from(more);
-    // A multiple of 0xffff, told by multiplication with the number's inverse: multiples become small numbers.
+    is_multiple(sum)
+}
+
+/// Whether a sum that is not 0 is a multiple of 0xffff, told by multiplication with the number's inverse: multiples become small
+/// numbers.
+#[inline(always)]
+const fn is_multiple(sum: u64) -> bool {
     sum != 0 && sum.wrapping_mul(INVERSE) <= u64::MAX / 0xffff
 }
 
@@ -331,6 +389,18 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn words_as_they_stand_sum_as_bytes(first: u32, two: u64, bytes: Vec<u8>) {
+            let mut message = first.to_le_bytes().to_vec();
+            message.extend(two.to_le_bytes());
+            message.extend(&bytes);
+            let sum = OnWireSum::default().and(first).and_two(two).and_bytes(&bytes);
+            prop_assert_eq!(sum.finish().to_le_bytes(), of(&message).to_be_bytes());
+            let zeros = message.iter().all(|byte| *byte == 0);
+            prop_assert_eq!(sum.is_right(), of(&message) == 0 && !zeros);
+            prop_assert!(zeros || sum.and(sum.finish().into()).is_right());
+        }
+
         #[test]
         fn a_plain_header_sums_as_any_bytes(header in any::<[u8; 20]>()) {
             prop_assert_eq!(of_plain_header(&header), of(&header));

@@ -23,7 +23,7 @@ pub mod udp;
 mod frame;
 
 pub use arp::Arp;
-pub use checksum::{Delta, Sum};
+pub use checksum::{Delta, OnWireSum, Sum};
 pub use ethernet::{Ethernet, VlanTag};
 pub use frame::{Frame, RxChecksum, TxChecksum, TxL4};
 pub use icmp::Icmp;

@@ -1,7 +1,7 @@
 //! TCP (RFC 9293).
 
 use zerocopy::{
-    FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned,
+    FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned, little_endian,
     network_endian::{U16, U32},
 };
 
@@ -94,6 +94,41 @@ impl Tcp {
 }
 
 const _: () = assert!(size_of::<Tcp>() == LEN);
+
+/// A TCP header without its options in little-endian words, as it stands there: for who makes all of it anew, and its checksum
+/// ([`crate::OnWireSum`]) meanwhile.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
+)]
+#[repr(transparent)]
+pub struct Words([little_endian::U32; 5]);
+
+impl Words {
+    /// Of these words.
+    #[must_use]
+    #[inline(always)]
+    pub const fn new([a, b, c, d, e]: [u32; 5]) -> Self {
+        let word = little_endian::U32::new;
+        Self([word(a), word(b), word(c), word(d), word(e)])
+    }
+
+    /// The words: the ports, the sequence number, what is acknowledged, offset and flags and window, checksum and urgent pointer.
+    #[must_use]
+    #[inline(always)]
+    pub fn get(&self) -> [u32; 5] {
+        self.0.map(little_endian::U32::get)
+    }
+}
+
+/// Header length in bytes and flags, of the word they stand in.
+#[must_use]
+#[inline(always)]
+pub const fn offset_and_flags(word: u32) -> (usize, u8) {
+    let [offset, flags, _, _] = word.to_le_bytes();
+    ((offset >> 4) as usize * 4, flags)
+}
+
+const _: () = assert!(size_of::<Words>() == LEN);
 
 #[cfg(test)]
 mod tests {

@@ -1,15 +1,18 @@
 //! The headers of a plain packet, by address family: what the straight way reads and writes.
 
 use super::{family::Ip, tunnel::Inner};
-use crate::net::{Exit, Net};
+use crate::{
+    fib::{Address, Range},
+    net::{Exit, Net},
+};
 use flowtable::{OnWire, V4, V6};
 use wire::{
-    Delta, Ethernet, FromBytes, Immutable, IntoBytes, Ipv6, KnownLayout, Plain4, Plain6, Sum,
+    Delta, Ethernet, FromBytes, Immutable, IntoBytes, Ipv6, KnownLayout, OnWireSum, Plain4, Plain6,
     TcpRest, U16, U32, ipv4, ipv6, protocol,
 };
 
 /// An address family's headers in one piece.
-pub(crate) trait Headers: Ip {
+pub(crate) trait Headers: Ip<Addr: Address> {
     /// Link header, IP header, and what TCP and UDP share.
     type Plain: FromBytes + IntoBytes + Immutable + KnownLayout;
     /// Link header.
@@ -41,10 +44,14 @@ pub(crate) trait Headers: Ip {
     /// Makes the header that of an answer without options or data: the ends change places, and what else it says is our own.
     /// `len`: bytes behind the IP header.
     fn turn(plain: &mut Self::Plain, len: u16, ttl: u8);
-    /// The sum over the pseudo-header for `len` bytes.
-    fn pseudo(plain: &Self::Plain, len: u16) -> Sum;
+    /// The sum over both addresses.
+    fn sum(addresses: &Self::Pair) -> OnWireSum;
+    /// Whether an address is ours.
+    fn is_ours(net: &Net, address: Self::Addr) -> bool;
     /// The way out to an address.
     fn exit(net: &Net, to: Self::Addr) -> Option<&Exit>;
+    /// And the addresses around it to which it is the same.
+    fn exit_and_range(net: &Net, to: Self::Addr) -> Option<(&Exit, Range<Self::Addr>)>;
 }
 
 impl Headers for V4 {
@@ -122,17 +129,31 @@ impl Headers for V4 {
         ip.id.set(0);
         ip.fragment.set(ipv4::DONT_FRAGMENT);
         ip.ttl = ttl;
+        let sum = Self::sum(&ip.addresses());
         std::mem::swap(&mut ip.source, &mut ip.destination);
-        ip.fill_checksum();
+        // Not of the header read back, parts of which are still on their way to memory.
+        let [high, low] = len.saturating_add(HEADER4).to_be_bytes();
+        let [flags, offset] = ipv4::DONT_FRAGMENT.to_be_bytes();
+        let sum = sum
+            .and(u32::from_le_bytes([0x45, 0, high, low]))
+            .and(u32::from_le_bytes([0, 0, flags, offset]))
+            .and(u32::from_le_bytes([ttl, ip.protocol, 0, 0]));
+        ip.checksum = U16::from_bytes(sum.finish().to_le_bytes());
     }
     #[inline(always)]
-    fn pseudo(plain: &Plain4, len: u16) -> Sum {
-        let ip = &plain.ip;
-        Sum::pseudo4(ip.source.get(), ip.destination.get(), ip.protocol, len)
+    fn sum(addresses: &u64) -> OnWireSum {
+        OnWireSum::default().and_two(*addresses)
+    }
+    #[inline(always)]
+    fn is_ours(net: &Net, address: u32) -> bool {
+        net.is_local4(address)
     }
     #[inline(always)]
     fn exit(net: &Net, to: u32) -> Option<&Exit> {
         net.exit4(to)
+    }
+    fn exit_and_range(net: &Net, to: u32) -> Option<(&Exit, Range<u32>)> {
+        net.exit4_and_range(to)
     }
 }
 
@@ -208,13 +229,20 @@ impl Headers for V6 {
         std::mem::swap(&mut ip.source, &mut ip.destination);
     }
     #[inline(always)]
-    fn pseudo(plain: &Plain6, len: u16) -> Sum {
-        let ip = &plain.ip;
-        Sum::pseudo6(ip.source(), ip.destination(), ip.next_header, len.into())
+    fn sum([[a, b], [c, d]]: &[[u64; 2]; 2]) -> OnWireSum {
+        let sum = OnWireSum::default().and_two(*a).and_two(*b);
+        sum.and_two(*c).and_two(*d)
+    }
+    #[inline(always)]
+    fn is_ours(net: &Net, address: u128) -> bool {
+        net.is_local6(address)
     }
     #[inline(always)]
     fn exit(net: &Net, to: u128) -> Option<&Exit> {
         net.exit6(to)
+    }
+    fn exit_and_range(net: &Net, to: u128) -> Option<(&Exit, Range<u128>)> {
+        net.exit6_and_range(to)
     }
 }
 

@@ -76,6 +76,12 @@ impl<K: Key> AddressTable<K> {
         }
     }
 
+    /// Whether `key` is ours; at once for most that are not.
+    #[inline(always)]
+    pub fn holds(&self, key: K) -> bool {
+        matches!(self.slots.get(self.home(key)), Some(Some(_))) && self.get(key).is_some()
+    }
+
     /// Why `key` is ours.
     #[inline]
     pub fn get(&self, key: K) -> Option<Local> {

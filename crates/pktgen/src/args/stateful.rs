@@ -69,6 +69,9 @@ pub struct Life {
     /// Whoever closes first keeps address and port unused so long (real stacks: 60)
     #[arg(long, default_value = "1", value_name = "SECONDS", value_parser = read_seconds)]
     pub time_wait: f64,
+    /// Clients ask for timestamps (RFC 7323), which then stand in every segment: 12 bytes more
+    #[arg(long)]
+    pub timestamps: bool,
     /// Ports the servers listen on; without, all
     #[arg(long, value_name = "PORTS", value_parser = read_ports)]
     pub listen: Option<Ports>,

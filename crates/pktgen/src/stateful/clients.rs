@@ -497,7 +497,7 @@ impl Clients {
         };
         while let Some(said) = client.tcb.poll(now, &script.timing) {
             if said.is_again {
-                match said.mss {
+                match said.options.mss {
                     Some(_) => self.tally.syn_again += 1,
                     None => self.tally.segments_again += 1,
                 }

@@ -127,7 +127,7 @@ pub fn serve(args: &Serve) -> Result<()> {
     crate::run::place(&args.wiring)?;
     let stop = stop_on_signals()?;
     let mut wired = wiring::open(&args.wiring, &[])?;
-    let timing = timing(1.0, args.timeout, 1.0, args.wiring.mtu, false);
+    let timing = timing((1.0, args.timeout, 1.0), false, args.wiring.mtu, false);
     let plan = Plan {
         wiring: &args.wiring,
         clients: None,
@@ -248,9 +248,8 @@ fn script(life: &Life, exchange: &Exchange, from: MacAddr, to: MacAddr) -> Scrip
         expected_len: exchange.expected_len,
         expected: exchange.expected.clone(),
         timing: timing(
-            life.rto,
-            life.timeout,
-            life.time_wait,
+            (life.rto, life.timeout, life.time_wait),
+            life.timestamps,
             life.wiring.mtu,
             template.is_ipv6,
         ),
@@ -274,7 +273,12 @@ fn service(life: &Life, exchange: &Exchange) -> Service {
         content: exchange.response_bytes,
         ports: life.listen.as_ref().map(|ports| ports.0.clone()),
         addresses: addresses(&life.wiring.rx_address, Some(&life.template)),
-        timing: timing(life.rto, timeout, life.time_wait, life.wiring.mtu, is_ipv6),
+        timing: timing(
+            (life.rto, timeout, life.time_wait),
+            false,
+            life.wiring.mtu,
+            is_ipv6,
+        ),
         first_sequence: if life.dry_run { 1 } else { first_sequence() },
     }
 }
@@ -291,12 +295,18 @@ fn addresses(given: &[Addresses], template: Option<&Template>) -> [Vec<crate::ax
     })
 }
 
-fn timing(rto: f64, timeout: f64, time_wait: f64, mtu: u16, is_ipv6: bool) -> Timing {
+fn timing(
+    (rto, timeout, time_wait): (f64, f64, f64),
+    stamps: bool,
+    mtu: u16,
+    is_ipv6: bool,
+) -> Timing {
     Timing {
         rto_ns: nanoseconds(rto),
         timeout_ns: nanoseconds(timeout),
         time_wait_ns: nanoseconds(time_wait),
         mss: (mtu - if is_ipv6 { 60 } else { 40 }).max(64),
+        stamps,
     }
 }
 

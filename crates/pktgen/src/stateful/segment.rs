@@ -3,14 +3,20 @@
 use crate::parse;
 use types::MacAddr;
 use wire::{
-    Ethernet, FromBytes, Ipv4, Ipv6, Sum, Tcp, checksum, ethernet, ipv4, ipv6, protocol, tcp,
+    Ethernet, FromBytes, Ipv4, Ipv6, Sum, Tcp, checksum, ethernet, ipv4, ipv6, protocol,
+    tcp::{self, kind},
 };
 
-/// Bytes of the largest headers written here: tagged, IPv6, TCP and the option of a SYN.
-pub const HEADERS: usize = ethernet::LEN + ethernet::VLAN_LEN + ipv6::LEN + tcp::LEN + MSS_LEN;
-const MSS_LEN: usize = 4;
-/// The window we offer: all there is without scaling.
+/// Bytes of the largest headers written here: tagged, IPv6, TCP and all options of a SYN.
+pub const HEADERS: usize = ethernet::LEN + ethernet::VLAN_LEN + ipv6::LEN + tcp::LEN + OPTIONS;
+/// Bytes of the options written here at most.
+const OPTIONS: usize = 20;
+/// The window we offer; scaled, if that is agreed on.
 pub const WINDOW: u16 = u16::MAX;
+/// Bytes of timestamps in each segment of a connection that has them.
+pub const STAMPS_LEN: u16 = 12;
+/// The largest window scale (RFC 7323 2.3).
+const MOST_SCALE: u8 = 14;
 
 /// What tells a connection from others, seen from our end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -40,6 +46,96 @@ pub struct Path {
     pub tos: u8,
 }
 
+/// What stands behind TCP's header. All but timestamps count in a SYN only.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// The largest segment the sender takes.
+    pub mss: Option<u16>,
+    /// How far its windows are to be shifted.
+    pub scale: Option<u8>,
+    /// It understands selective acknowledgements.
+    pub sack: bool,
+    /// Its timestamp, and the one it echoes.
+    pub stamps: Option<(u32, u32)>,
+}
+
+impl Options {
+    /// Those that are understood, as far as they make sense (RFC 9293 3.2).
+    fn read(mut options: &[u8]) -> Self {
+        let mut found = Self::default();
+        loop {
+            match *options {
+                [] | [kind::END, ..] => return found,
+                [kind::NOTHING, ref rest @ ..] => options = rest,
+                [kind, len, ..] if len >= 2 => {
+                    let Some((option, rest)) = options.split_at_checked(usize::from(len)) else {
+                        return found;
+                    };
+                    found.take(kind, option.get(2..).unwrap_or_default());
+                    options = rest;
+                }
+                _ => return found,
+            }
+        }
+    }
+
+    fn take(&mut self, kind: u8, contents: &[u8]) {
+        match (kind, contents) {
+            (kind::MSS, [high, low]) => self.mss = Some(u16::from_be_bytes([*high, *low])),
+            (kind::SCALE, [scale]) => self.scale = Some((*scale).min(MOST_SCALE)),
+            (kind::SACK_PERMITTED, []) => self.sack = true,
+            (kind::TIMESTAMPS, [a, b, c, d, e, f, g, h]) => {
+                let (sent, echoed) = ([*a, *b, *c, *d], [*e, *f, *g, *h]);
+                self.stamps = Some((u32::from_be_bytes(sent), u32::from_be_bytes(echoed)));
+            }
+            _ => {}
+        }
+    }
+
+    /// Bytes they take, in whole words.
+    const fn len(&self) -> usize {
+        let mss = if self.mss.is_some() { 4 } else { 0 };
+        let scale = if self.scale.is_some() { 4 } else { 0 };
+        // They go before the timestamps, where those have room to spare.
+        let rest = match (self.sack, self.stamps) {
+            (_, Some(_)) => STAMPS_LEN as usize,
+            (true, None) => 4,
+            (false, None) => 0,
+        };
+        mss + rest + scale
+    }
+
+    /// Writes them to where they have room, in the order of Linux's.
+    fn write(&self, place: &mut [u8]) {
+        let mut words = place.as_chunks_mut::<4>().0.iter_mut();
+        let mut put = |word: [u8; 4]| {
+            if let Some(place) = words.next() {
+                *place = word;
+            }
+        };
+        if let Some(mss) = self.mss {
+            let [high, low] = mss.to_be_bytes();
+            put([kind::MSS, 4, high, low]);
+        }
+        let sack = match self.sack {
+            true => [kind::SACK_PERMITTED, 2],
+            false => [kind::NOTHING; 2],
+        };
+        match (sack, self.stamps) {
+            ([a, b], Some((sent, echoed))) => {
+                put([a, b, kind::TIMESTAMPS, 10]);
+                put(sent.to_be_bytes());
+                put(echoed.to_be_bytes());
+            }
+            ([a, b], None) if self.sack => put([kind::NOTHING, kind::NOTHING, a, b]),
+            _ => {}
+        }
+        if let Some(scale) = self.scale {
+            put([kind::NOTHING, kind::SCALE, 3, scale]);
+        }
+    }
+}
+
 /// A segment that came in.
 #[derive(Clone, Copy, Debug)]
 pub struct Heard<'a> {
@@ -49,10 +145,10 @@ pub struct Heard<'a> {
     pub sequence: u32,
     /// What it acknowledges, if the flags say so.
     pub acknowledgement: u32,
-    /// Bytes the sender would take. No scaling is ever agreed.
+    /// Bytes the sender would take, as on the wire.
     pub window: u16,
-    /// The largest segment the sender takes, if it says so.
-    pub mss: Option<u16>,
+    /// What it says besides.
+    pub options: Options,
     /// Its data.
     pub payload: &'a [u8],
 }
@@ -86,8 +182,8 @@ pub struct Said {
     pub sequence: u32,
     /// What is acknowledged.
     pub acknowledgement: u32,
-    /// The largest segment we take: in a SYN.
-    pub mss: Option<u16>,
+    /// What is said besides.
+    pub options: Options,
     /// Which byte of all this end ever sends its data begin with.
     pub at: u32,
     /// Bytes of data.
@@ -152,9 +248,9 @@ pub fn read(bytes: &[u8]) -> Result<Frame<'_>, Unread> {
         return Err(Unread::Damaged);
     }
     let payload = segment.get(header_len..).ok_or(Unread::Damaged)?;
-    let mss = match header.flags & tcp::SYN {
-        0 => None,
-        _ => segment.get(tcp::LEN..header_len).and_then(mss),
+    let options = match header_len {
+        tcp::LEN => Options::default(),
+        _ => Options::read(segment.get(tcp::LEN..header_len).unwrap_or_default()),
     };
     Ok(Frame {
         back: Path {
@@ -175,23 +271,10 @@ pub fn read(bytes: &[u8]) -> Result<Frame<'_>, Unread> {
             sequence: header.sequence.get(),
             acknowledgement: header.acknowledgement.get(),
             window: header.window.get(),
-            mss,
+            options,
             payload,
         },
     })
-}
-
-/// The largest segment, from the options of a SYN (RFC 9293 3.2).
-fn mss(mut options: &[u8]) -> Option<u16> {
-    loop {
-        match *options {
-            [] | [0, ..] => return None,
-            [1, ref rest @ ..] => options = rest,
-            [2, 4, high, low, ..] => return Some(u16::from_be_bytes([high, low])),
-            [_, len, ..] if len >= 2 => options = options.get(usize::from(len)..)?,
-            _ => return None,
-        }
-    }
 }
 
 /// Bytes before the data of a segment.
@@ -204,8 +287,7 @@ pub const fn headers_len(path: &Path, is_ipv6: bool, said: &Said) -> usize {
         0
     };
     let ip = if is_ipv6 { ipv6::LEN } else { ipv4::LEN };
-    let option = if said.mss.is_some() { MSS_LEN } else { 0 };
-    ethernet::LEN + vlan + ip + tcp::LEN + option
+    ethernet::LEN + vlan + ip + tcp::LEN + said.options.len()
 }
 
 /// Writes the headers of a segment into `frame`, whose data stand behind them already. `frame` is the whole of it: [`headers_len`] and
@@ -225,9 +307,9 @@ pub fn write(path: &Path, tuple: &Tuple, said: &Said, frame: &mut [u8]) {
         put(&ethernet::VLAN.to_be_bytes());
         put(&tag.to_be_bytes());
     }
-    let option = if said.mss.is_some() { MSS_LEN } else { 0 };
+    let options = said.options.len();
     // An MTU is below 65,536.
-    let segment_len = u16::try_from(tcp::LEN + option)
+    let segment_len = u16::try_from(tcp::LEN + options)
         .unwrap_or(0)
         .saturating_add(said.len);
     let mut sum;
@@ -253,20 +335,20 @@ pub fn write(path: &Path, tuple: &Tuple, said: &Said, frame: &mut [u8]) {
         put(&header);
         sum = Sum::pseudo4(ours, theirs, protocol::TCP, segment_len);
     }
-    let mut header = [0; tcp::LEN + MSS_LEN];
+    let mut header = [0; tcp::LEN + OPTIONS];
+    let len = tcp::LEN + options;
     header[..2].copy_from_slice(&tuple.ports[0].to_be_bytes());
     header[2..4].copy_from_slice(&tuple.ports[1].to_be_bytes());
     header[4..8].copy_from_slice(&said.sequence.to_be_bytes());
     header[8..12].copy_from_slice(&said.acknowledgement.to_be_bytes());
-    header[12] = if option > 0 { 0x60 } else { 0x50 };
+    header[12] = u8::try_from(len / 4).unwrap_or(5) << 4;
     header[13] = said.flags;
     header[14..16].copy_from_slice(&WINDOW.to_be_bytes());
-    if let Some(mss) = said.mss {
-        let [high, low] = mss.to_be_bytes();
-        header[20..].copy_from_slice(&[2, 4, high, low]);
+    if options > 0 {
+        said.options.write(&mut header[tcp::LEN..len]);
     }
-    put(&header[..tcp::LEN + option]);
-    let tcp_at = at - tcp::LEN - option;
+    put(&header[..len]);
+    let tcp_at = at - len;
     if let Some(segment) = frame.get_mut(tcp_at..) {
         sum.add(segment);
         if let Some(place) = segment.get_mut(16..18) {
@@ -283,16 +365,25 @@ const fn low(address: u128) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
+    use proptest::{option, prelude::*};
 
     fn said() -> impl Strategy<Value = Said> {
-        (any::<(u8, u32, u32, Option<u16>)>(), 0..1400_u16).prop_map(
-            |((flags, sequence, acknowledgement, mss), len)| Said {
+        let options = (
+            any::<Option<u16>>(),
+            option::of(0..=14_u8),
+            any::<(bool, Option<(u32, u32)>)>(),
+        );
+        (any::<(u8, u32, u32)>(), options, 0..1400_u16).prop_map(
+            |((flags, sequence, acknowledgement), (mss, scale, (sack, stamps)), len)| Said {
                 flags,
                 sequence,
                 acknowledgement,
-                // The option is a SYN's.
-                mss: mss.filter(|_| flags & tcp::SYN != 0),
+                options: Options {
+                    mss,
+                    scale,
+                    sack,
+                    stamps,
+                },
                 at: 0,
                 len,
                 is_again: false,
@@ -316,7 +407,7 @@ mod tests {
             prop_assert_eq!(read_back.back, Path { from: path.to, to: path.from, ttl: 64, tos: 0, ..path });
             prop_assert_eq!(read_back.tuple, Tuple { ours: tuple.theirs, theirs: tuple.ours, ports: [ports[1], ports[0]], is_ipv6 });
             let heard = read_back.heard;
-            prop_assert_eq!((heard.flags, heard.sequence, heard.acknowledgement, heard.mss), (said.flags, said.sequence, said.acknowledgement, said.mss));
+            prop_assert_eq!((heard.flags, heard.sequence, heard.acknowledgement, heard.options), (said.flags, said.sequence, said.acknowledgement, said.options));
             prop_assert_eq!(heard.payload, vec![noise; said.len.into()]);
             // Any bit turned behind the addresses on the link is noticed, or it makes another protocol of it.
             let at = ethernet::LEN + if vlan.is_some() { 4 } else { 0 } + usize::from(noise) % (frame.len() - 18);
@@ -338,12 +429,13 @@ mod tests {
                 });
             }
             let _ = read(&bytes);
-            let _ = mss(&bytes);
+            let _ = Options::read(&bytes);
         }
     }
 
     #[test]
     fn options_before_the_one_wanted_are_skipped() {
+        let mss = |bytes: &[u8]| Options::read(bytes).mss;
         assert_eq!(
             mss(&[1, 1, 8, 10, 0, 0, 0, 0, 0, 0, 0, 0, 2, 4, 5, 180]),
             Some(1460)
@@ -351,5 +443,6 @@ mod tests {
         assert_eq!(mss(&[4, 2, 0, 2, 4, 5, 180]), None);
         assert_eq!(mss(&[3, 0, 2, 4, 5, 180]), None);
         assert_eq!(mss(&[3]), None);
+        assert_eq!(Options::read(&[3, 3, 15]).scale, Some(14));
     }
 }

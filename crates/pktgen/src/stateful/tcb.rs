@@ -1,9 +1,9 @@
-//! One end of a TCP connection (RFC 9293), as much of it as a generator of traffic needs: in order, no window scaling, no selective
-//! acknowledgements; what comes early is dropped and comes again. It knows how many bytes it has to send, not which.
+//! One end of a TCP connection (RFC 9293), as much of it as a generator of traffic needs: in order; what comes early is dropped
+//! and comes again, and selective acknowledgements, which it says it understands, change nothing in what it repeats. It knows how many bytes it has to send, not which.
 //!
 //! Time is its caller's, nanoseconds. What it wants to say is asked for with [`Tcb::poll`] until there is nothing more.
 
-use super::segment::{Heard, Said, WINDOW};
+use super::segment::{Heard, Options, STAMPS_LEN, Said, WINDOW};
 use wire::tcp::{ACK, FIN, PSH, RST, SYN};
 
 /// Times and sizes all connections share.
@@ -17,6 +17,8 @@ pub struct Timing {
     pub time_wait_ns: u64,
     /// The largest segment we take.
     pub mss: u16,
+    /// Whether clients ask for timestamps, which then stand in every segment.
+    pub stamps: bool,
 }
 
 /// How far a connection has come.
@@ -46,8 +48,10 @@ pub struct Tcb {
     /// What we expect from the far end.
     expected: u32,
     /// Bytes the far end takes, and the largest of its segments.
-    window: u16,
+    window: u32,
     mss: u16,
+    /// What both ends have agreed on in their SYNs.
+    agreed: Agreed,
     /// Segments we let be under way.
     congestion: u16,
     duplicates: u8,
@@ -65,6 +69,29 @@ pub struct Tcb {
     rto_ns: u64,
     progress: u64,
     deadline: u64,
+}
+
+/// What the ends of a connection agree on in their SYNs: what both have said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Agreed {
+    /// How far the far end's windows are shifted.
+    scale: Option<u8>,
+    sack: bool,
+    /// The far end's last timestamp.
+    stamp: Option<u32>,
+}
+
+impl Agreed {
+    const fn of(options: &Options) -> Self {
+        Self {
+            scale: options.scale,
+            sack: options.sack,
+            stamp: match options.stamps {
+                Some((sent, _)) => Some(sent),
+                None => None,
+            },
+        }
+    }
 }
 
 /// What a segment brought.
@@ -99,7 +126,9 @@ pub enum Lapse {
 
 /// Segments under way to begin with (RFC 6928), and at most.
 const CONGESTION_FIRST: u16 = 10;
-const CONGESTION_MOST: u16 = 64;
+const CONGESTION_MOST: u16 = 256;
+/// How far our own windows are shifted: 256 kB are offered.
+const SCALE: u8 = 2;
 /// What a far end takes that does not say (RFC 9293 3.7.1).
 const MSS_UNSAID: u16 = 536;
 /// Shortest time to a repetition, once a round trip is known.
@@ -119,6 +148,11 @@ impl Tcb {
             expected: 0,
             window: 0,
             mss: MSS_UNSAID,
+            agreed: Agreed {
+                scale: None,
+                sack: false,
+                stamp: None,
+            },
             congestion: CONGESTION_FIRST,
             duplicates: 0,
             backoff: 0,
@@ -141,8 +175,10 @@ impl Tcb {
         Self {
             state: State::SynReceived,
             expected: syn.sequence.wrapping_add(1),
-            window: syn.window,
-            mss: syn.mss.unwrap_or(MSS_UNSAID).clamp(64, timing.mss),
+            // In SYNs it is as it stands there.
+            window: syn.window.into(),
+            mss: segment_size(&syn.options, timing),
+            agreed: Agreed::of(&syn.options),
             ..Self::connect(now, first, timing)
         }
     }
@@ -223,7 +259,7 @@ impl Tcb {
             // RFC 5961 3.2: only the number that is expected resets.
             if ahead == 0 {
                 (self.state, took.is_reset) = (State::Closed, true);
-            } else if ahead < u32::from(WINDOW) {
+            } else if ahead < u32::from(WINDOW) << self.agreed.scale.map_or(0, |_| SCALE) {
                 self.owes_ack = true;
             }
             return took;
@@ -236,6 +272,13 @@ impl Tcb {
                 self.owes_ack = true;
             }
             return took;
+        }
+        // RFC 7323 4.3: of what is in order. Nothing is refused for an old one: that a number comes again takes longer than a test.
+        if let (Some(stamp), Some((sent, _))) = (&mut self.agreed.stamp, heard.options.stamps)
+            && (ahead == 0 || ahead > u32::MAX / 2)
+            && !is_before(sent, *stamp)
+        {
+            *stamp = sent;
         }
         if heard.flags & ACK == 0 || !self.take_acknowledgement(now, heard, &mut took) {
             return took;
@@ -267,10 +310,13 @@ impl Tcb {
             (self.state, took.is_reset) = (State::Closed, true);
         } else if heard.flags & SYN != 0 {
             self.expected = heard.sequence.wrapping_add(1);
-            self.mss = heard.mss.unwrap_or(MSS_UNSAID).clamp(64, timing.mss);
+            let mut options = heard.options;
+            options.stamps = options.stamps.filter(|_| timing.stamps);
+            self.mss = segment_size(&options, timing);
+            self.agreed = Agreed::of(&options);
             self.acknowledged = heard.acknowledgement;
             self.next = self.acknowledged;
-            self.window = heard.window;
+            self.window = heard.window.into();
             self.owes_ack = true;
             self.establish(now, took);
             self.deadline = now + timing.timeout_ns;
@@ -293,6 +339,7 @@ impl Tcb {
     /// False if the segment is to be dropped.
     #[inline]
     fn take_acknowledgement(&mut self, now: u64, heard: &Heard<'_>, took: &mut Took<'_>) -> bool {
+        let window = u32::from(heard.window) << self.agreed.scale.unwrap_or(0);
         let newly = heard.acknowledgement.wrapping_sub(self.acknowledged);
         let under_way = self.highest.wrapping_sub(self.acknowledged);
         if newly > under_way {
@@ -318,7 +365,7 @@ impl Tcb {
         } else if under_way > 0
             && heard.payload.is_empty()
             && heard.flags & FIN == 0
-            && heard.window == self.window
+            && window == self.window
         {
             // RFC 5681 3.2: the third in a row tells of a loss.
             self.duplicates = self.duplicates.saturating_add(1);
@@ -326,7 +373,7 @@ impl Tcb {
                 self.go_back();
             }
         }
-        self.window = heard.window;
+        self.window = window;
         true
     }
 
@@ -385,10 +432,18 @@ impl Tcb {
                 };
                 self.deadline = self.repetition(now, timing);
                 self.owes_ack = false;
-                Some(Said {
-                    mss: Some(timing.mss),
-                    ..self.say(flags, 0, 1)
-                })
+                let mut said = self.say(now, flags, 0, 1);
+                said.options.mss = Some(timing.mss);
+                if self.state == State::SynSent {
+                    // As a client asks that can all of it; what it does not ask for, the server does not say.
+                    said.options.sack = true;
+                    said.options.scale = Some(SCALE);
+                    said.options.stamps = timing.stamps.then(|| (clock(now), 0));
+                } else {
+                    said.options.sack = self.agreed.sack;
+                    said.options.scale = self.agreed.scale.map(|_| SCALE);
+                }
+                Some(said)
             }
             State::Open | State::TimeWait => self.poll_open(now, timing),
         }
@@ -403,7 +458,7 @@ impl Tcb {
             0
         };
         let most = u32::from(self.mss) * u32::from(self.congestion);
-        let window = u32::from(self.window).max(self.is_probing.into()).min(most);
+        let window = self.window.max(self.is_probing.into()).min(most);
         let wanted = left.min(self.mss.into());
         let len = wanted.min(window.saturating_sub(under_way));
         // RFC 9293 3.8.6.2.1: no crumbs while something is under way.
@@ -417,7 +472,7 @@ impl Tcb {
             let fin = if says_end { FIN } else { 0 };
             self.owes_ack = false;
             let len = u16::try_from(len).unwrap_or(u16::MAX);
-            return Some(self.say(ACK | push | fin, len, says_end.into()));
+            return Some(self.say(now, ACK | push | fin, len, says_end.into()));
         }
         if left > 0 && under_way == 0 {
             // The far end takes nothing: it is asked again (RFC 9293 3.8.6.1).
@@ -425,7 +480,7 @@ impl Tcb {
         }
         self.owes_ack.then(|| {
             self.owes_ack = false;
-            self.say(ACK, 0, 0)
+            self.say(now, ACK, 0, 0)
         })
     }
 
@@ -437,7 +492,7 @@ impl Tcb {
 
     /// The next segment: `len` bytes, and `marks` that take a number, too.
     #[inline]
-    fn say(&mut self, flags: u8, len: u16, marks: u32) -> Said {
+    fn say(&mut self, now: u64, flags: u8, len: u16, marks: u32) -> Said {
         let sequence = self.next;
         self.next = sequence.wrapping_add(u32::from(len) + marks);
         let is_again = is_before(sequence, self.highest) && self.next != sequence;
@@ -448,7 +503,10 @@ impl Tcb {
             flags,
             sequence,
             acknowledgement: if flags & ACK == 0 { 0 } else { self.expected },
-            mss: None,
+            options: Options {
+                stamps: self.agreed.stamp.map(|stamp| (clock(now), stamp)),
+                ..Options::default()
+            },
             at: sequence.wrapping_sub(self.first).wrapping_sub(1),
             len,
             is_again,
@@ -484,7 +542,9 @@ impl Tcb {
     pub fn reset(&mut self) -> Said {
         self.state = State::Closed;
         self.next = self.highest;
-        self.say(RST | ACK, 0, 0)
+        // RFC 7323 3.2: a reset may do without timestamps.
+        self.agreed.stamp = None;
+        self.say(0, RST | ACK, 0, 0)
     }
 }
 
@@ -498,7 +558,7 @@ pub fn refusal(heard: &Heard<'_>) -> Option<Said> {
         flags: RST,
         sequence: heard.acknowledgement,
         acknowledgement: 0,
-        mss: None,
+        options: Options::default(),
         at: 0,
         len: 0,
         is_again: false,
@@ -514,6 +574,23 @@ pub fn refusal(heard: &Heard<'_>) -> Option<Said> {
         acknowledgement: heard.sequence.wrapping_add(len + marks),
         ..said
     })
+}
+
+/// Bytes of data in a segment to who has said so: options are no part of the size it says (RFC 6691).
+fn segment_size(options: &Options, timing: &Timing) -> u16 {
+    let size = options.mss.unwrap_or(MSS_UNSAID).min(timing.mss);
+    let stamps = if options.stamps.is_some() {
+        STAMPS_LEN
+    } else {
+        0
+    };
+    size.saturating_sub(stamps).max(64)
+}
+
+/// The clock of timestamps: milliseconds, and never 0.
+#[expect(clippy::cast_possible_truncation, reason = "it wraps")]
+const fn clock(now: u64) -> u32 {
+    (now / 1_000_000) as u32 | 1 << 31
 }
 
 /// Whether sequence number `a` comes before `b`.

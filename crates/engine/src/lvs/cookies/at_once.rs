@@ -1,167 +1,210 @@
 //! SYNs answered with a cookie on the straight way: plain ones, to a service of which nothing but its address and port
 //! need be known ([`super::guard::AtOnce`]). Under a flood it is these that cost; all others go the long way, and get the same answer.
+//!
+//! A flood's SYNs come in a row and go to one service, which is asked once for all of them. Nothing is read that was just written:
+//! what checksums are made of is at hand as words.
 
 use super::{
     super::{
-        family::Ip,
         ftp,
-        headers::{Headers, Tcp as TcpUpper},
-        lookup::{Kind, Lookup},
+        headers::Headers,
+        lookup::{Kind, Lookup, prefetch_ahead},
         schedule,
         services::FTP_DATA,
         straight,
     },
-    options::Options,
+    Flood,
+    options::{Options, Words},
+    secret::Maker,
     what_is_said,
 };
-use crate::{DropReason, Output, context::Context, model::Defence};
-use flowtable::{Side, Tuple, V4, V6};
-use types::PortId;
-use wire::{Frame, FromBytes, IntoBytes, RxChecksum, Tcp, ethernet, protocol, tcp};
+use crate::{
+    DropReason, Output, context::Context, fib::Range, model::Defence, neighbour::NeighbourId,
+    net::Exit,
+};
+use arrayvec::ArrayVec;
+use flowtable::{OnWire, Side, V4, V6};
+use types::{MacAddr, PortId, ServiceId, SynCookies};
+use wire::{
+    Frame, FromBytes, RxChecksum, ethernet, protocol,
+    tcp::{self, Words as Header},
+};
 
-/// Makes a SYN of no connection its own answer, to leave by [`Lookup::out`], accounted for but for the port's counters, if that can be done without further
-/// questions. Otherwise nothing has been touched.
-#[inline(never)]
+/// Makes SYNs of no connection their own answers, each to leave by its [`Lookup::out`], accounted for but for the port's counters: those
+/// at the start of `frames` with which that can be done without further questions. Says how many; nothing else has been touched.
+#[inline]
 pub(crate) fn answer_at_once<F: Frame, O: Output<F>>(
     cx: &mut Context<'_, F, O>,
     port: PortId,
-    frame: &mut F,
-    lookup: &mut Lookup,
-) -> bool {
-    match lookup.kind() {
-        Kind::V4 => answer::<V4, F, O>(cx, port, frame, lookup),
-        Kind::V6 => answer::<V6, F, O>(cx, port, frame, lookup),
-        Kind::Odd => false,
+    frames: &mut [F],
+    lookups: &mut [Lookup],
+) -> usize {
+    match lookups.first().map(Lookup::kind) {
+        Some(Kind::V4) => row_if_any::<V4, F, O>(cx, port, frames, lookups),
+        Some(Kind::V6) => row_if_any::<V6, F, O>(cx, port, frames, lookups),
+        Some(Kind::Odd) | None => 0,
     }
+}
+
+/// Most packets are no SYNs, even then.
+#[inline(always)]
+fn row_if_any<I: Headers, F: Frame, O: Output<F>>(
+    cx: &mut Context<'_, F, O>,
+    port: PortId,
+    frames: &mut [F],
+    lookups: &mut [Lookup],
+) -> usize {
+    let first = frames.first().and_then(|frame| words::<I>(frame.head()));
+    match first {
+        Some((_, words)) if is_merely_syn(words) => row::<I, F, O>(cx, port, frames, lookups),
+        _ => 0,
+    }
+}
+
+/// Bytes in front of TCP's header.
+const fn link_and_ip<I: Headers>() -> usize {
+    size_of::<I::Plain>() - size_of::<wire::Upper>()
+}
+
+/// The ends of a plain packet, and the words of its TCP header if it has one.
+#[inline(always)]
+fn words<I: Headers>(head: &[u8]) -> Option<(OnWire<I>, [u32; 5])> {
+    let (plain, _) = I::Plain::ref_from_prefix(head).ok()?;
+    let packet = I::on_wire(plain);
+    let (words, _) = Header::ref_from_prefix(head.get(link_and_ip::<I>()..)?).ok()?;
+    (packet.protocol == protocol::TCP).then(|| (packet, words.get()))
 }
 
 #[inline(always)]
-fn answer<I: Headers, F: Frame, O: Output<F>>(
+const fn is_merely_syn([_, _, _, word, _]: [u32; 5]) -> bool {
+    let (_, flags) = tcp::offset_and_flags(word);
+    flags & (tcp::SYN | tcp::ACK | tcp::RST | tcp::FIN) == tcp::SYN
+}
+
+#[inline(never)]
+fn row<I: Headers, F: Frame, O: Output<F>>(
     cx: &mut Context<'_, F, O>,
     port: PortId,
-    frame: &mut F,
-    lookup: &mut Lookup,
-) -> bool {
-    let Some((syn, mtu)) = Syn::<I>::of(cx, port, frame, lookup) else {
-        return false;
-    };
+    frames: &mut [F],
+    lookups: &mut [Lookup],
+) -> usize {
     let snapshot = cx.snapshot;
-    let way = I::exit(&snapshot.net, syn.tuple.client).filter(|exit| exit.mtu != 0);
-    let Some(exit) = way.filter(|_| snapshot.net.leads_back()) else {
-        return false;
-    };
-    let next = || snapshot.net.route(I::ip(syn.tuple.client));
-    let Some(mac) = straight::mac_of(cx, exit, next) else {
-        return false;
-    };
-    let (cookie, said) = what_is_said::<I>(
-        &cx.shared.secret,
-        &syn.tuple,
-        syn.isn,
-        &syn.asked,
-        mtu,
-        cx.now,
-    );
-    let options = said.words();
-    let len = tcp::LEN + options.len() * 4;
-    let whole = size_of::<I::Plain>() - UPPER + len;
-    if !frame.append(whole.saturating_sub(frame.total_len())) {
-        return false;
+    if !snapshot.marks.is_empty()
+        || snapshot.settings.drop_packet != Defence::Off
+        || !snapshot.net.leads_back()
+    {
+        return 0;
     }
-    frame.truncate(whole);
-    lookup.out = exit.port;
-    cx.local.counters.drop_n(DropReason::CookieSent, 1);
-    cx.local.counters.generated.add(1);
-    cx.local.tallies.sent(syn.service);
-
-    let Some((plain, _)) = straight::headers::<I, TcpUpper>(frame.head_mut()) else {
-        return true;
+    let Some(interface) = snapshot.net.interface_of(port, None) else {
+        return 0;
     };
-    let short = u16::try_from(len).unwrap_or(u16::MAX);
-    I::turn(plain, short, snapshot.settings.default_ttl);
-    straight::address(I::ether(plain), exit, mac);
-    let mut sum = I::pseudo(plain, short);
-    let header = frame.head_mut().get_mut(size_of::<I::Plain>() - UPPER..);
-    let Some((header, rest)) = header.and_then(|h| Tcp::mut_from_prefix(h).ok()) else {
-        return true;
-    };
-    std::mem::swap(&mut header.source, &mut header.destination);
-    header.sequence.set(cookie);
-    header.acknowledgement.set(syn.isn.wrapping_add(1));
-    header.data_offset = u8::try_from(len / 4).unwrap_or(5) << 4;
-    header.flags = tcp::SYN | tcp::ACK;
-    header.window.set(0);
-    header.checksum.set(0);
-    header.urgent.set(0);
-    sum.add(header.as_bytes());
-    for (place, word) in rest.as_chunks_mut::<4>().0.iter_mut().zip(&options) {
-        *place = word.to_be_bytes();
-        sum.add32(*word);
+    let takes_all = snapshot.net.takes_all(interface);
+    let (mut asked, mut way): (Option<Asked<'_>>, Option<Way<'_, I>>) = (None, None);
+    let mut answered = 0;
+    for frame in frames {
+        let Some(lookup) = lookups.get(answered) else {
+            break;
+        };
+        let Some(syn) = Syn::<I>::of(cx, frame, lookup) else {
+            break;
+        };
+        let client = syn.client.0;
+        if I::is_ours(&snapshot.net, client)
+            || !(takes_all || snapshot.net.takes_from(I::ip(client), interface))
+        {
+            break;
+        }
+        if asked.as_ref().is_none_or(|asked| asked.other != syn.other) {
+            let Some(service) = Asked::of(cx, &syn.packet, syn.other) else {
+                break;
+            };
+            if let Some(before) = asked.replace(service) {
+                before.settle(cx);
+            }
+        }
+        let Some(service) = &mut asked else { break };
+        if way.as_ref().is_none_or(|way| !way.leads_to(client)) {
+            way = Way::to(cx, client);
+        }
+        let Some(Way { exit, mac, .. }) = way else {
+            break;
+        };
+        if !syn.answer(cx, frame, service, (exit, mac)) {
+            break;
+        }
+        service.sent += 1;
+        prefetch_ahead(cx.shared, lookups, answered);
+        if let Some(lookup) = lookups.get_mut(answered) {
+            lookup.out = exit.port;
+        }
+        answered += 1;
     }
-    header.checksum.set(sum.finish());
-    true
+    if let Some(last) = asked {
+        last.settle(cx);
+    }
+    answered
 }
 
-/// Bytes of TCP's header that belong to the plain ones.
-const UPPER: usize = size_of::<wire::Upper>();
-
-/// A SYN that can be answered.
-struct Syn<I: Ip> {
-    tuple: Tuple<I::Addr>,
-    isn: u32,
-    asked: Options,
-    service: types::ServiceId,
+/// A straight way to clients.
+#[derive(Clone, Copy)]
+struct Way<'s, I: Headers> {
+    exit: &'s Exit,
+    /// The next hop's.
+    mac: MacAddr,
+    /// Whom it leads to.
+    range: Range<I::Addr>,
 }
 
-impl<I: Headers> Syn<I> {
-    /// The SYN in a plain frame whose connection was not found, and the MTU of the ways to its service's servers.
+impl<'s, I: Headers> Way<'s, I> {
+    #[inline(never)]
+    fn to<F: Frame, O: Output<F>>(cx: &Context<'s, F, O>, client: I::Addr) -> Option<Self> {
+        let net = &cx.snapshot.net;
+        let (exit, range) = I::exit_and_range(net, client)?;
+        let mac = straight::mac_of(cx, exit, || net.route(I::ip(client)))?;
+        (exit.mtu != 0).then_some(Self { exit, mac, range })
+    }
+
+    /// Whether it does. Without a gateway each client has a MAC of its own.
     #[inline(always)]
-    fn of<F: Frame, O: Output<F>>(
-        cx: &Context<'_, F, O>,
-        port: PortId,
-        frame: &mut F,
-        lookup: &Lookup,
-    ) -> Option<(Self, u16)> {
-        const LOOKED_AT: u8 = tcp::SYN | tcp::ACK | tcp::RST | tcp::FIN;
+    fn leads_to(&self, client: I::Addr) -> bool {
+        self.exit.neighbour != NeighbourId::NOBODY && self.range.contains(client)
+    }
+}
+
+/// The ends of a service, as they stand in headers: its address's words and its port.
+type End = ((u64, u64), u16);
+
+/// A service whose SYNs are answered at once, asked for all there is to know.
+struct Asked<'s> {
+    /// Where it is.
+    other: End,
+    id: ServiceId,
+    flood: &'s Flood,
+    when: SynCookies,
+    mtu: u16,
+    /// The option that says the segment size, as it is to stand there.
+    size: u32,
+    maker: Maker,
+    /// Of timestamps.
+    clock: u32,
+    /// SYNs answered.
+    sent: usize,
+}
+
+impl<'s> Asked<'s> {
+    /// The service a SYN is for; `None` if it does not answer at once.
+    #[inline(never)]
+    fn of<I: Headers, F: Frame, O: Output<F>>(
+        cx: &Context<'s, F, O>,
+        packet: &OnWire<I>,
+        other: End,
+    ) -> Option<Self> {
         let (snapshot, shared) = (cx.snapshot, cx.shared);
-        let checked = match frame.rx_l4_checksum() {
-            RxChecksum::Good => true,
-            RxChecksum::Unknown => false,
-            RxChecksum::Bad | RxChecksum::Partial => return None,
-        };
-        let (plain, _) = straight::headers::<I, TcpUpper>(frame.head_mut())?;
-        let packet = I::on_wire(plain);
-        // A SYN to a virtual address is nobody's answer to whoever has that address as a client, so the other direction is not looked up.
-        if packet.protocol != protocol::TCP || lookup.side != Side::Virtual {
-            return None;
-        }
-        let tuple = Tuple {
-            protocol: protocol::TCP,
-            client: I::source(plain),
-            client_port: I::upper(plain).source.get(),
-            other: I::destination(plain),
-            other_port: I::upper(plain).destination.get(),
-        };
-        let link_and_ip = size_of::<I::Plain>() - UPPER;
-        let end = ethernet::LEN + usize::from(I::len(plain));
-        let len = u16::try_from(end.checked_sub(link_and_ip)?).ok()?;
-        let pseudo = I::pseudo(plain, len);
-        let segment = frame.head_mut().get_mut(link_and_ip..end)?;
-        let header = *Tcp::ref_from_prefix(segment).ok()?.0;
-        if header.flags & LOOKED_AT != tcp::SYN || tuple.client_port == FTP_DATA {
-            return None;
-        }
-        let client = I::ip(tuple.client);
-        let interface = snapshot.net.interface_of(port, None)?;
+        let tuple = packet.tuple(Side::Virtual);
         let door = snapshot
             .cookies
             .at_once::<I>(tuple.other, tuple.other_port)?;
-        if !snapshot.marks.is_empty()
-            || snapshot.settings.drop_packet != Defence::Off
-            || ftp::concerns(snapshot, &tuple)
-            || snapshot.net.local(client).is_some()
-            || !snapshot.net.takes_from(client, interface)
-        {
+        if ftp::concerns(snapshot, &tuple) {
             return None;
         }
         let service = snapshot.services.at(door.place)?;
@@ -170,22 +213,196 @@ impl<I: Headers> Syn<I> {
         if !schedule::is_there_any(service, &shared.roster) || !flood.is_on(cx.now) {
             return None;
         }
-        if !checked {
-            let mut sum = pseudo;
-            sum.add(segment);
-            if sum.finish() != 0 {
-                return None;
+        let size = what_is_said::<I>(&Options::default(), door.mtu, 0).words();
+        let size = *size.first()?;
+        Some(Self {
+            other,
+            id: service.id,
+            flood,
+            when: door.when,
+            mtu: door.mtu,
+            size: size.swap_bytes(),
+            maker: shared
+                .secret
+                .maker::<I>((tuple.other, tuple.other_port), cx.now),
+            clock: shared.secret.clock(cx.now),
+            sent: 0,
+        })
+    }
+
+    /// Accounts for the SYNs answered.
+    fn settle<F: Frame, O: Output<F>>(&self, cx: &Context<'_, F, O>) {
+        let sent = self.sent as u64;
+        cx.local.counters.drop_n(DropReason::CookieSent, sent);
+        cx.local.counters.generated.add(sent);
+        cx.local.tallies.sent(self.id, sent);
+        self.flood.meets_all(self.when, self.sent, cx.now);
+    }
+}
+
+/// A SYN that can be answered.
+struct Syn<I: Headers> {
+    packet: OnWire<I>,
+    client: (I::Addr, u16),
+    other: End,
+    /// Of its TCP header.
+    words: [u32; 5],
+    /// Where TCP's options end, and the packet, both from the frame's start.
+    ends: (usize, usize),
+    is_checked: bool,
+}
+
+impl<I: Headers> Syn<I> {
+    /// The SYN in a plain frame, if there is no connection of it.
+    #[inline(always)]
+    fn of<F: Frame, O: Output<F>>(
+        cx: &Context<'_, F, O>,
+        frame: &F,
+        lookup: &Lookup,
+    ) -> Option<Self> {
+        // A SYN to a virtual address is nobody's answer to whoever has that address as a client, so the other direction is not looked up.
+        if lookup.kind != Kind::of::<I>() || lookup.side != Side::Virtual {
+            return None;
+        }
+        let is_checked = match frame.rx_l4_checksum() {
+            RxChecksum::Good => true,
+            RxChecksum::Unknown => false,
+            RxChecksum::Bad | RxChecksum::Partial => return None,
+        };
+        let (plain, _) = I::Plain::ref_from_prefix(frame.head()).ok()?;
+        let (packet, words) = words::<I>(frame.head())?;
+        let client = (I::source(plain), I::upper(plain).source.get());
+        if !is_merely_syn(words) || client.1 == FTP_DATA {
+            return None;
+        }
+        let table = I::table(cx.shared);
+        let found = || {
+            table.find_from(
+                lookup.candidate,
+                lookup.hash,
+                &packet,
+                Side::Virtual,
+                cx.now,
+            )
+        };
+        if !table.is_surely_absent(lookup.hash) && found().is_some() {
+            return None;
+        }
+        let [_, _, _, third, _] = words;
+        let (header, _) = tcp::offset_and_flags(third);
+        Some(Self {
+            other: (
+                I::client_words(&packet.addresses, Side::Server),
+                I::upper(plain).destination.get(),
+            ),
+            packet,
+            client,
+            words,
+            ends: (
+                link_and_ip::<I>() + header,
+                ethernet::LEN + usize::from(I::len(plain)),
+            ),
+            is_checked,
+        })
+    }
+
+    /// Makes the frame the answer, unless something is wrong with it; then nothing is touched.
+    #[inline(always)]
+    fn answer<F: Frame, O: Output<F>>(
+        &self,
+        cx: &Context<'_, F, O>,
+        frame: &mut F,
+        service: &Asked<'_>,
+        (exit, mac): (&Exit, MacAddr),
+    ) -> bool {
+        let [ports, sequence, acknowledged, third, last] = self.words;
+        let at = link_and_ip::<I>();
+        let (options_end, end) = self.ends;
+        let Some(behind) = frame.head_mut().get_mut(at + tcp::LEN..end) else {
+            return false;
+        };
+        // Addresses and ports change places, which a sum does not see.
+        let sum = I::sum(&self.packet.addresses).and(ports);
+        if !self.is_checked {
+            let all = sum.and(pseudo(end - at)).and(sequence).and(acknowledged);
+            if !all.and(third).and(last).and_bytes(behind).is_right() {
+                return false;
             }
         }
-        let mut asked = Options::default();
-        asked.read(segment.get_mut(tcp::LEN..header.header_len())?);
-        flood.meets(door.when, cx.now);
-        let syn = Self {
-            tuple,
-            isn: header.sequence.get(),
-            asked,
-            service: service.id,
+        let asked = match options_end - at {
+            tcp::LEN => None,
+            len => match behind.get_mut(..len - tcp::LEN) {
+                Some(options) => Some(read(options)),
+                None => return false,
+            },
         };
-        Some((syn, door.mtu))
+        let size = asked.and_then(|asked| asked.size);
+        // Without timestamps, it is just the size.
+        let agreed = asked.filter(|asked| asked.timestamps.is_some());
+        let more = agreed.map(|asked| said::<I>(&asked, service));
+        let len = tcp::LEN + more.as_ref().map_or(1, ArrayVec::len) * 4;
+        let whole = at + len;
+        let is = frame.total_len();
+        if is < whole && !frame.append(whole - is) {
+            return false;
+        }
+        frame.truncate(whole);
+
+        let Ok((plain, _)) = I::Plain::mut_from_prefix(frame.head_mut()) else {
+            return true;
+        };
+        let short = u16::try_from(len).unwrap_or(u16::MAX);
+        I::turn(plain, short, cx.snapshot.settings.default_ttl);
+        straight::address(I::ether(plain), exit, mac);
+        let Some(header) = frame.head_mut().get_mut(at..) else {
+            return true;
+        };
+        let Ok((header, rest)) = Header::mut_from_prefix(header) else {
+            return true;
+        };
+        let isn = sequence.swap_bytes();
+        let maker = &service.maker;
+        let cookie = maker.cookie::<I>(self.client, isn, size).swap_bytes();
+        let acknowledged = isn.wrapping_add(1).swap_bytes();
+        let offset = u8::try_from(len / 4).unwrap_or(5) << 4;
+        let third = u32::from_le_bytes([offset, tcp::SYN | tcp::ACK, 0, 0]);
+        let mut sum = sum
+            .and(pseudo(len))
+            .and(cookie)
+            .and(acknowledged)
+            .and(third);
+        let mut places = rest.as_chunks_mut::<4>().0.iter_mut();
+        let mut put = |word: u32| {
+            if let Some(place) = places.next() {
+                *place = word.to_le_bytes();
+                sum = sum.and(word);
+            }
+        };
+        match more {
+            None => put(service.size),
+            Some(words) => words.iter().for_each(|word| put(word.swap_bytes())),
+        }
+        let checksum = u32::from(sum.finish());
+        *header = Header::new([ports.rotate_left(16), cookie, acknowledged, third, checksum]);
+        true
     }
+}
+
+#[inline(never)]
+fn read(options: &mut [u8]) -> Options {
+    let mut asked = Options::default();
+    asked.read(options);
+    asked
+}
+
+#[inline(never)]
+fn said<I: Headers>(asked: &Options, service: &Asked<'_>) -> Words {
+    what_is_said::<I>(asked, service.mtu, service.clock).words()
+}
+
+/// What the pseudo-header has beside the addresses, for so many bytes of TCP.
+#[inline(always)]
+fn pseudo(len: usize) -> u32 {
+    let [high, low] = u16::try_from(len).unwrap_or(u16::MAX).to_be_bytes();
+    u32::from_le_bytes([0, protocol::TCP, high, low])
 }

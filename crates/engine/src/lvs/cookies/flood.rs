@@ -47,6 +47,18 @@ impl Flood {
         on || over
     }
 
+    /// [`Flood::meets`] so many of them, while it is on.
+    pub fn meets_all(&self, wanted: SynCookies, n: usize, now: Tick) {
+        let n = if wanted == SynCookies::On {
+            n.min(1)
+        } else {
+            n
+        };
+        for _ in 0..n {
+            self.meets(wanted, now);
+        }
+    }
+
     /// Whether SYNs are answered so now.
     pub fn is_on(&self, now: Tick) -> bool {
         now.0 < self.until.load(Relaxed)

@@ -43,7 +43,7 @@ use guard::{Guard, How};
 use options::Options;
 use secret::{Refusal, SLOT_MS};
 use std::net::SocketAddr;
-use types::{PortId, Tick};
+use types::PortId;
 use wire::{Frame, FromBytes, Tcp, protocol, tcp};
 
 /// How long after a flood acknowledgements of its cookies are looked for.
@@ -149,7 +149,11 @@ fn answer<I: Ip, F: Frame, O: Output<F>>(
     };
     let asked = Options::of(&frame, packet);
     let sequence = syn.sequence.get();
-    let (cookie, said) = what_is_said::<I>(&cx.shared.secret, tuple, sequence, &asked, mtu, cx.now);
+    let secret = &cx.shared.secret;
+    let maker = secret.maker::<I>((tuple.other, tuple.other_port), cx.now);
+    let ends = (tuple.client, tuple.client_port);
+    let cookie = maker.cookie::<I>(ends, sequence, asked.size);
+    let said = what_is_said::<I>(&asked, mtu, secret.clock(cx.now));
     let answer = Segment {
         source: SocketAddr::new(I::ip(tuple.other), tuple.other_port),
         destination: SocketAddr::new(client, tuple.client_port),
@@ -159,42 +163,29 @@ fn answer<I: Ip, F: Frame, O: Output<F>>(
         window: 0,
     };
     let built = answer.replace(cx, frame, &said.bytes(), DropReason::CookieSent);
-    cx.local.tallies.sent(service.id);
+    cx.local.tallies.sent(service.id, 1);
     if let Some((frame, _)) = built {
         transmit::send(cx, frame, crate::datagram::L3, next);
     }
 }
 
-/// The cookie a SYN is answered with, and the options.
-#[inline]
-fn what_is_said<I: Ip>(
-    secret: &Secret,
-    tuple: &Tuple<I::Addr>,
-    isn: u32,
-    asked: &Options,
-    mtu: u16,
-    now: Tick,
-) -> (u32, Options) {
-    // RFC 9293 3.7.1: without a word it is 536, or 1220 over IPv6.
-    let size = asked.size.unwrap_or(if I::SIX { 1220 } else { 536 });
-    let (cookie, _) = secret.cookie::<I>(tuple, isn, size, now);
+/// The options a SYN is answered with; the cookies' clock of timestamps.
+#[inline(always)]
+fn what_is_said<I: Ip>(asked: &Options, mtu: u16, clock: u32) -> Options {
+    let size = Some(segment_size::<I>(mtu));
     // What the timestamp does not carry cannot be remembered, and is not agreed on.
-    let said = match asked.timestamps {
+    match asked.timestamps {
         None => Options {
-            size: Some(segment_size::<I>(mtu)),
+            size,
             ..Options::default()
         },
         Some((value, _)) => Options {
-            size: Some(segment_size::<I>(mtu)),
+            size,
             scale: asked.scale.map(|_| splice::SCALE),
             sack: asked.sack,
-            timestamps: Some((
-                options::stamp(secret.clock(now), asked.scale, asked.sack),
-                value,
-            )),
+            timestamps: Some((options::stamp(clock, asked.scale, asked.sack), value)),
         },
-    };
-    (cookie, said)
+    }
 }
 
 /// A packet that may acknowledge a cookie: if it does, a connection is made of it. Whatever data it carries the client sends again.

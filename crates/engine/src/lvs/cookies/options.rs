@@ -11,6 +11,8 @@ use wire::{
 const MOST: usize = 40;
 /// Words of those that are written here.
 const WORDS: usize = 6;
+/// Such words.
+pub(super) type Words = ArrayVec<u32, WORDS>;
 /// The largest window scale (RFC 7323 2.3).
 const MAX_SCALE: u8 = 14;
 
@@ -67,7 +69,7 @@ impl Options {
 
     /// The same in whole words.
     #[inline]
-    pub fn words(&self) -> ArrayVec<u32, WORDS> {
+    pub fn words(&self) -> Words {
         let mut words = ArrayVec::new();
         // There is room for all there are.
         let mut put = |word| {

@@ -3,10 +3,18 @@
 //!
 //! ```text
 //! 31    30 29      27 26                                    0
-//! [ slot 2 | size 3   | SipHash-2-4 of all that identifies 27 ]
+//! [ slot 2 | size 3   | SipHash-1-3 of all that identifies 27 ]
 //! ```
-//! The hash covers both ends, the client's own sequence number, the slot in full and the size. Of all sequence numbers sixteen are
-//! right at any moment: a blind guess is one with a chance of 2^-28.
+//! The hash covers both ends, the client's own sequence number and the size, under a key of the slot's own. Of all sequence numbers
+//! sixteen are right at any moment: a blind guess is one with a chance of 2^-28.
+//!
+//! A flood is many SYNs to one service within one slot: what is the same in all of them, key, slot and the service's own end, is hashed
+//! first and once ([`Maker`]).
+//!
+//! # Strength
+//! SipHash-1-3 is a MAC of 128 bits of key on which no attack but trying keys is known (its authors' conservative choice, 2-4, stands
+//! against attacks nobody has either). Of each result an attacker sees 27 bits. A key is in use for one slot and good for two, and is
+//! itself made of the director's secret by SipHash-2-4, so that whatever is learnt of one is worth nothing two minutes later.
 
 use super::super::{family::Ip, schedule::round};
 use flowtable::Tuple;
@@ -26,6 +34,10 @@ const AGE: u64 = 1;
 /// client's is taken.
 const SIZES4: [u16; 8] = [216, 536, 1220, 1360, 1400, 1440, 1460, 8960];
 const SIZES6: [u16; 8] = [216, 536, 1220, 1340, 1380, 1420, 1440, 8940];
+
+/// Where the least are that everybody takes.
+const LEAST4: u32 = 1;
+const LEAST6: u32 = 2;
 
 /// Why an acknowledgement proves nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,27 +66,16 @@ impl Secret {
     /// From the director's key, which is used for other things as well.
     #[expect(clippy::cast_possible_truncation, reason = "any part of it will do")]
     pub fn new(key: [u64; 2]) -> Self {
-        let part = |n| Sip::new(key).finish(n);
+        let part = |n| Derivation::new(key).finish(n);
         Self {
             key: [part(1), part(2)],
             ahead: part(3) as u32,
         }
     }
 
-    /// The cookie for a SYN with the sequence number `isn` and that segment size, and the size as it will be known from it.
-    pub fn cookie<I: Ip>(
-        &self,
-        tuple: &Tuple<I::Addr>,
-        isn: u32,
-        size: u16,
-        now: Tick,
-    ) -> (u32, u16) {
-        let sizes = sizes::<I>();
-        let index = sizes.iter().rposition(|s| *s <= size).unwrap_or(0);
-        let known = sizes.get(index).copied().unwrap_or(size);
-        let slot = now.0 / SLOT_MS;
-        let index = u32::try_from(index).unwrap_or(0);
-        (self.made::<I>(tuple, isn, slot, index), known)
+    /// What makes the cookies of the service at `other` now.
+    pub fn maker<I: Ip>(&self, other: (I::Addr, u16), now: Tick) -> Maker {
+        self.maker_of::<I>(other, now.0 / SLOT_MS)
     }
 
     /// The segment size in `cookie`, if it is one for a SYN with the sequence number `isn`.
@@ -90,7 +91,8 @@ impl Secret {
         let index = cookie >> SIZE_BITS & 7;
         let slot = current.wrapping_sub(age);
         // One comparison of two words: it takes as long whatever differs.
-        if self.made::<I>(tuple, isn, slot, index) != cookie {
+        let maker = self.maker_of::<I>((tuple.other, tuple.other_port), slot);
+        if maker.made::<I>((tuple.client, tuple.client_port), isn, index) != cookie {
             return Err(Refusal::Wrong);
         }
         if age > AGE {
@@ -105,23 +107,63 @@ impl Secret {
         now.low().wrapping_add(self.ahead)
     }
 
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "27 bits of 64, and the slot's last two"
-    )]
-    fn made<I: Ip>(&self, tuple: &Tuple<I::Addr>, isn: u32, slot: u64, index: u32) -> u32 {
-        let (client, virtual_) = (I::words(tuple.client), I::words(tuple.other));
-        let ports = u64::from(tuple.client_port) << 16 | u64::from(tuple.other_port);
-        let mut sip = Sip::new(self.key);
+    fn maker_of<I: Ip>(&self, (other, port): (I::Addr, u16), slot: u64) -> Maker {
+        let part = |n| Derivation::new(self.key).word(slot).finish(n);
+        let mut hash = Hash::new([part(1), part(2)]);
+        let (low, high) = I::words(other);
+        let port = u64::from(port);
         if I::SIX {
-            sip.word(client.0).word(client.1);
-            sip.word(virtual_.0).word(virtual_.1);
+            hash.word(low).word(high).word(port);
         } else {
-            sip.word(client.0 | virtual_.0 << 32);
+            hash.word(low | port << 32);
         }
-        sip.word(u64::from(isn) << 32 | ports);
-        let hash = sip.finish(slot << 3 | u64::from(index)) as u32 & HASH;
-        ((slot & SLOTS) as u32) << SLOT_BITS | index << SIZE_BITS | hash
+        Maker {
+            hash,
+            slot: ((slot & SLOTS) as u32) << SLOT_BITS,
+        }
+    }
+}
+
+/// Makes the cookies of one service in one slot.
+#[derive(Clone, Copy)]
+pub(crate) struct Maker {
+    /// Of what is the same in all of them.
+    hash: Hash,
+    /// The slot's bits, where they stand.
+    slot: u32,
+}
+
+impl Maker {
+    /// The cookie for a SYN with the sequence number `isn` and that segment size, or none.
+    #[inline(always)]
+    pub fn cookie<I: Ip>(&self, client: (I::Addr, u16), isn: u32, size: Option<u16>) -> u32 {
+        // RFC 9293 3.7.1: without a word it is 536, or 1220 over IPv6.
+        let index = match size {
+            None if I::SIX => LEAST6,
+            None => LEAST4,
+            // They ascend; what is below all has the first.
+            Some(size) => {
+                let larger = sizes::<I>().iter().skip(1).filter(|s| **s <= size);
+                larger.map(|_| 1).sum()
+            }
+        };
+        self.made::<I>(client, isn, index)
+    }
+
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "27 bits of 64")]
+    fn made<I: Ip>(&self, (client, port): (I::Addr, u16), isn: u32, index: u32) -> u32 {
+        let mut hash = self.hash;
+        let (low, high) = I::words(client);
+        let (isn, last) = (u64::from(isn), u64::from(port) | u64::from(index) << 16);
+        let hash = if I::SIX {
+            hash.word(low).word(high);
+            hash.finish(last | isn << 24)
+        } else {
+            hash.word(low | isn << 32);
+            hash.finish(last)
+        };
+        self.slot | index << SIZE_BITS | hash as u32 & HASH
     }
 }
 
@@ -131,14 +173,20 @@ const fn sizes<I: Ip>() -> &'static [u16; 8] {
 
 const SEVEN: u64 = (1 << 56) - 1;
 
-/// SipHash-2-4 (Aumasson, Bernstein 2012) of whole words and seven bytes more, which the last word has room for.
+/// Makes keys of a key.
+type Derivation = Sip<2, 4>;
+/// Makes cookies.
+type Hash = Sip<1, 3>;
+
+/// SipHash (Aumasson, Bernstein 2012) of so many rounds for each word and at the end, of whole words and seven bytes more, which the
+/// last word has room for.
 #[derive(Clone, Copy)]
-struct Sip {
+struct Sip<const WORD: usize, const END: usize> {
     v: [u64; 4],
     bytes: u64,
 }
 
-impl Sip {
+impl<const WORD: usize, const END: usize> Sip<WORD, END> {
     const fn new([a, b]: [u64; 2]) -> Self {
         let v = [
             a ^ 0x736f_6d65_7073_6575,
@@ -149,22 +197,33 @@ impl Sip {
         Self { v, bytes: 0 }
     }
 
+    #[inline(always)]
     fn word(&mut self, word: u64) -> &mut Self {
         self.bytes += 8;
         self.absorb(word);
         self
     }
 
+    #[inline(always)]
     fn absorb(&mut self, word: u64) {
         self.v[3] ^= word;
-        self.v = round(round(self.v));
+        self.rounds::<WORD>();
         self.v[0] ^= word;
     }
 
+    #[inline(always)]
+    fn rounds<const N: usize>(&mut self) {
+        for _ in 0..N {
+            self.v = round(self.v);
+        }
+    }
+
+    #[inline(always)]
     fn finish(&mut self, seven: u64) -> u64 {
         self.absorb((self.bytes + 7) << 56 | seven & SEVEN);
         self.v[2] ^= 0xff;
-        let [a, b, c, d] = round(round(round(round(self.v))));
+        self.rounds::<END>();
+        let [a, b, c, d] = self.v;
         a ^ b ^ c ^ d
     }
 }
@@ -188,10 +247,43 @@ mod tests {
         }
     }
 
+    /// A cookie, and the size it carries.
+    fn cookie<I: Ip>(
+        secret: &Secret,
+        of: &Tuple<I::Addr>,
+        isn: u32,
+        size: u16,
+        now: Tick,
+    ) -> (u32, u16) {
+        let maker = secret.maker::<I>((of.other, of.other_port), now);
+        let cookie = maker.cookie::<I>((of.client, of.client_port), isn, Some(size));
+        (cookie, secret.check::<I>(of, isn, cookie, now).unwrap())
+    }
+
+    /// The standard library's hasher is SipHash-1-3 without a key.
     #[test]
-    fn it_is_siphash_2_4() {
+    fn it_is_siphash_1_3() {
         for words in 0..6u64 {
-            let mut ours = Sip::new(SECRET);
+            let mut ours = Hash::new([0; 2]);
+            let mut theirs = std::collections::hash_map::DefaultHasher::new();
+            for n in 0..words {
+                let word = n.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x1234;
+                ours.word(word);
+                theirs.write(&word.to_le_bytes());
+            }
+            theirs.write(&[1, 2, 3, 4, 5, 6, 7]);
+            assert_eq!(
+                ours.finish(0xff07_0605_0403_0201),
+                theirs.finish(),
+                "{words} words"
+            );
+        }
+    }
+
+    #[test]
+    fn keys_are_made_by_siphash_2_4() {
+        for words in 0..6u64 {
+            let mut ours = Derivation::new(SECRET);
             #[expect(deprecated, reason = "a reference to compare with")]
             let mut theirs = SipHasher::new_with_keys(SECRET[0], SECRET[1]);
             for n in 0..words {
@@ -212,7 +304,7 @@ mod tests {
     fn good_for_one_to_two_slots_and_then_old() {
         let secret = Secret::new(SECRET);
         for start in [0, 1, 63_999, 64_000, 1_000_000, 123 * SLOT_MS + 7] {
-            let (cookie, size) = secret.cookie::<V4>(&tuple4(), 99, 1459, Tick(start));
+            let (cookie, size) = cookie::<V4>(&secret, &tuple4(), 99, 1459, Tick(start));
             assert_eq!(size, 1440);
             let at = |ms| secret.check::<V4>(&tuple4(), 99, cookie, Tick(start + ms));
             assert_eq!(at(0), Ok(1440));
@@ -228,7 +320,7 @@ mod tests {
     fn each_part_of_what_identifies_counts() {
         let secret = Secret::new(SECRET);
         let (now, good) = (Tick(77_777), tuple4());
-        let (cookie, _) = secret.cookie::<V4>(&good, 5, 1460, now);
+        let (cookie, _) = cookie::<V4>(&secret, &good, 5, 1460, now);
         for other in [
             Tuple { client: 1, ..good },
             Tuple {
@@ -270,7 +362,7 @@ mod tests {
             other: 0xfd00_u128 << 112 | 0x100,
             other_port: 443,
         };
-        let (cookie, size) = secret.cookie::<V6>(&good, 5, 1440, now);
+        let (cookie, size) = cookie::<V6>(&secret, &good, 5, 1440, now);
         assert_eq!(size, 1440);
         assert_eq!(secret.check::<V6>(&good, 5, cookie, now), Ok(1440));
         for bit in 0..128 {
@@ -290,6 +382,18 @@ mod tests {
     }
 
     #[test]
+    fn without_a_size_it_is_the_least_that_everybody_takes() {
+        let (secret, client) = (Secret::new(SECRET), (1, 2));
+        let maker = secret.maker::<V4>((3, 4), Tick(5));
+        let of = |size| maker.cookie::<V4>(client, 6, size);
+        assert!(of(None) == of(Some(536)) && of(None) != of(Some(535)));
+        let (secret, client) = (Secret::new(SECRET), (1, 2));
+        let maker = secret.maker::<V6>((3, 4), Tick(5));
+        let of = |size| maker.cookie::<V6>(client, 6, size);
+        assert!(of(None) == of(Some(1220)) && of(None) != of(Some(1219)));
+    }
+
+    #[test]
     fn the_size_is_the_largest_not_beyond_the_client_s() {
         let secret = Secret::new(SECRET);
         for (asked, known) in [
@@ -302,7 +406,7 @@ mod tests {
             (8959, 1460),
             (u16::MAX, 8960),
         ] {
-            let (cookie, size) = secret.cookie::<V4>(&tuple4(), 1, asked, Tick(9));
+            let (cookie, size) = cookie::<V4>(&secret, &tuple4(), 1, asked, Tick(9));
             assert_eq!(size, known, "{asked}");
             let checked = secret.check::<V4>(&tuple4(), 1, cookie, Tick(9));
             assert_eq!(checked, Ok(known), "{asked}");

@@ -23,14 +23,18 @@ impl Tallies {
     }
 
     fn add(&self, service: ServiceId, which: impl FnOnce(&Cell) -> &Counter) {
+        self.add_n(service, 1, which);
+    }
+
+    fn add_n(&self, service: ServiceId, n: u64, which: impl FnOnce(&Cell) -> &Counter) {
         if let Some(cell) = self.0.get(service.index()) {
-            which(cell).add(1);
+            which(cell).add(n);
         }
     }
 
-    /// A SYN was answered with a cookie.
-    pub fn sent(&self, service: ServiceId) {
-        self.add(service, |cell| &cell.sent);
+    /// So many SYNs were answered with a cookie.
+    pub fn sent(&self, service: ServiceId, n: u64) {
+        self.add_n(service, n, |cell| &cell.sent);
     }
 
     /// Of a packet that followed such a SYN a connection was made.

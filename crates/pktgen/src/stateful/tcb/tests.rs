@@ -10,6 +10,7 @@ const TIMING: Timing = Timing {
     timeout_ns: 900_000 * MS,
     time_wait_ns: 500 * MS,
     mss: 1460,
+    stamps: false,
 };
 
 struct Wire {
@@ -18,6 +19,8 @@ struct Wire {
     lost: u64,
     twice: u64,
     late: u64,
+    /// With timestamps.
+    stamps: bool,
     /// Arrival, order, which end, what.
     under_way: Vec<(u64, u64, usize, Said)>,
     count: u64,
@@ -62,7 +65,11 @@ fn exchange(
     numbers: [u32; 2],
     windows: [u16; 2],
 ) -> Seen {
-    let mut ends: [Option<Tcb>; 2] = [Some(Tcb::connect(0, numbers[0], &TIMING)), None];
+    let timing = Timing {
+        stamps: wire.stamps,
+        ..TIMING
+    };
+    let mut ends: [Option<Tcb>; 2] = [Some(Tcb::connect(0, numbers[0], &timing)), None];
     let mut seen = Seen {
         bytes: [0; 2],
         over: [false; 2],
@@ -77,12 +84,15 @@ fn exchange(
         assert!(ticks < 2_000_000, "it never ends");
         for (who, end) in ends.iter_mut().enumerate() {
             let Some(end) = end else { continue };
-            if end.lapse(now, &TIMING) == Lapse::GivenUp {
+            if end.lapse(now, &timing) == Lapse::GivenUp {
                 seen.given_up = true;
                 return seen;
             }
-            while let Some(said) = end.poll(now, &TIMING) {
+            while let Some(said) = end.poll(now, &timing) {
                 seen.again += u32::from(said.is_again);
+                assert_eq!(said.options.stamps.is_some(), timing.stamps);
+                let data = said.len + if timing.stamps { STAMPS_LEN } else { 0 };
+                assert!(data <= timing.mss);
                 wire.send(now, 1 - who, said);
             }
         }
@@ -116,16 +126,16 @@ fn exchange(
                 sequence: said.sequence,
                 acknowledgement: said.acknowledgement,
                 window: windows[1 - to],
-                mss: said.mss,
+                options: said.options,
                 payload: &payload,
             };
             let Some(end) = &mut ends[to] else {
                 if said.flags == SYN {
-                    ends[to] = Some(Tcb::accept(now, numbers[1], &heard, &TIMING));
+                    ends[to] = Some(Tcb::accept(now, numbers[1], &heard, &timing));
                 }
                 continue;
             };
-            let took = end.take(now, &heard, &TIMING);
+            let took = end.take(now, &heard, &timing);
             assert!(!took.is_reset);
             for value in took.data {
                 assert_eq!(*value, byte(1 - to, seen.bytes[to]));
@@ -151,6 +161,7 @@ fn quiet(seed: u64) -> Wire {
         lost: 0,
         twice: 0,
         late: 0,
+        stamps: false,
         under_way: Vec::new(),
         count: 0,
     }
@@ -182,7 +193,10 @@ fn a_dead_wire_is_given_up_and_a_syn_is_repeated_ever_more_rarely() {
     let mut now = 0;
     while end.lapse(now, &timing) != Lapse::GivenUp {
         if let Some(syn) = end.poll(now, &timing) {
-            assert_eq!((syn.flags, syn.sequence, syn.mss), (SYN, 7, Some(1460)));
+            assert_eq!(
+                (syn.flags, syn.sequence, syn.options.mss),
+                (SYN, 7, Some(1460))
+            );
             said.push(now / MS);
         }
         now = end.deadline();
@@ -198,7 +212,7 @@ fn resets_count_only_where_they_are_expected() {
         sequence: 99,
         acknowledgement: 8,
         window: 1000,
-        mss: None,
+        options: Options::default(),
         payload: &[],
     };
     let mut end = Tcb::connect(0, 7, &TIMING);
@@ -244,6 +258,98 @@ fn resets_count_only_where_they_are_expected() {
     );
 }
 
+/// What a client's SYN and first bytes look like if the server says `options`, and then a window of 1000; and how many bytes go at once.
+fn first_flight(options: Options, timing: &Timing) -> (Options, u32) {
+    let mut end = Tcb::connect(0, 7, timing);
+    let syn = end.poll(0, timing).unwrap();
+    let syn_ack = Heard {
+        flags: SYN | ACK,
+        sequence: 99,
+        acknowledgement: 8,
+        window: 1000,
+        options,
+        payload: &[],
+    };
+    assert!(end.take(0, &syn_ack, timing).is_established);
+    end.queue(100_000);
+    let flight = |end: &mut Tcb, now| -> u32 {
+        let said = std::iter::from_fn(|| end.poll(now, timing));
+        said.map(|said| u32::from(said.len)).sum()
+    };
+    // In a SYN it is not shifted. A crumb less than a segment is kept back.
+    let first = flight(&mut end, 1);
+    assert_eq!(first, if timing.stamps { 988 } else { 1000 });
+    let ack = Heard {
+        flags: ACK,
+        sequence: 100,
+        acknowledgement: 8 + first,
+        ..syn_ack
+    };
+    end.take(MS, &ack, timing);
+    (syn.options, flight(&mut end, MS))
+}
+
+#[test]
+fn what_is_offered_is_what_a_client_can_and_windows_are_shifted_as_the_server_says() {
+    let all = Options {
+        mss: Some(1000),
+        scale: Some(3),
+        sack: true,
+        stamps: Some((5, 6)),
+    };
+    let (syn, bytes) = first_flight(all, &TIMING);
+    let offered = Options {
+        mss: Some(1460),
+        scale: Some(SCALE),
+        sack: true,
+        stamps: None,
+    };
+    assert_eq!((syn, bytes), (offered, 8000));
+    let (_, bytes) = first_flight(Options { scale: None, ..all }, &TIMING);
+    assert_eq!(bytes, 1000);
+    let timing = Timing {
+        stamps: true,
+        ..TIMING
+    };
+    let (syn, bytes) = first_flight(all, &timing);
+    assert!(syn.stamps.is_some() && bytes <= 8000, "{syn:?} {bytes}");
+}
+
+#[test]
+fn a_server_says_what_it_was_asked_for() {
+    let asked = Options {
+        mss: Some(1460),
+        scale: Some(7),
+        sack: true,
+        stamps: Some((5, 0)),
+    };
+    let without = Options {
+        mss: Some(1460),
+        ..Options::default()
+    };
+    for options in [asked, without] {
+        let syn = Heard {
+            flags: SYN,
+            sequence: 99,
+            acknowledgement: 0,
+            window: 1000,
+            options,
+            payload: &[],
+        };
+        let mut end = Tcb::accept(MS, 7, &syn, &TIMING);
+        let said = end.poll(MS, &TIMING).unwrap().options;
+        let scale = options.scale.map(|_| SCALE);
+        assert_eq!(
+            (said.mss, said.scale, said.sack),
+            (Some(1460), scale, options.sack)
+        );
+        assert_eq!(
+            said.stamps.map(|(_, echoed)| echoed),
+            options.stamps.map(|(sent, _)| sent)
+        );
+    }
+}
+
 #[test]
 fn a_far_end_that_takes_nothing_is_asked_again_and_then_heard() {
     let mut end = Tcb::connect(0, 7, &TIMING);
@@ -253,7 +359,10 @@ fn a_far_end_that_takes_nothing_is_asked_again_and_then_heard() {
         sequence: 99,
         acknowledgement: 8,
         window: 0,
-        mss: Some(1000),
+        options: Options {
+            mss: Some(1000),
+            ..Options::default()
+        },
         payload: &[],
     };
     end.take(0, &heard, &TIMING);
@@ -289,10 +398,11 @@ proptest! {
         lost in 0..200_u64,
         twice in 0..100_u64,
         late in 0..300_u64,
+        stamps: bool,
         numbers: [u32; 2],
         windows in [2000..=u16::MAX, 2000..=u16::MAX],
     ) {
-        let wire = Wire { random: Random::new(seed), lost, twice, late, under_way: Vec::new(), count: 0 };
+        let wire = Wire { random: Random::new(seed), lost, twice, late, stamps, under_way: Vec::new(), count: 0 };
         let seen = exchange(sizes, first, wire, numbers, windows);
         // The last acknowledgement may be lost: then one end gives up, with everything done.
         prop_assert_eq!(seen.bytes, [sizes[1], sizes[0]]);
@@ -301,19 +411,19 @@ proptest! {
 
     /// Nor does nonsense make it panic or accept more than there is.
     #[test]
-    fn nonsense_is_survived(steps in proptest::collection::vec((any::<(u8, u32, u32, u16, Option<u16>, u8)>(), 0..3_u8, 0..2_000_000_000_u64), 0..60), accepts: bool) {
-        let blank = Heard { flags: SYN, sequence: 5, acknowledgement: 0, window: 9, mss: None, payload: &[] };
+    fn nonsense_is_survived(steps in proptest::collection::vec((any::<(u8, u32, u32, u16, (Option<u16>, Option<u8>, bool, Option<(u32, u32)>), u8)>(), 0..3_u8, 0..2_000_000_000_u64), 0..60), accepts: bool) {
+        let blank = Heard { flags: SYN, sequence: 5, acknowledgement: 0, window: 9, options: Options::default(), payload: &[] };
         let mut end = match accepts {
             true => Tcb::accept(0, 1000, &blank, &TIMING),
             false => Tcb::connect(0, 1000, &TIMING),
         };
         let mut now = 0;
-        for ((flags, sequence, acknowledgement, window, mss, len), near, pause) in steps {
+        for ((flags, sequence, acknowledgement, window, (mss, scale, sack, stamps), len), near, pause) in steps {
             let payload = vec![0; len.into()];
             // Near what is expected, or anywhere.
             let sequence = if near > 0 { end.expected().wrapping_add(sequence % 4).wrapping_sub(1) } else { sequence };
             let acknowledgement = if near > 1 { end.acknowledged.wrapping_add(acknowledgement % 300) } else { acknowledgement };
-            let heard = Heard { flags, sequence, acknowledgement, window, mss, payload: &payload };
+            let heard = Heard { flags, sequence, acknowledgement, window, options: Options { mss, scale: scale.map(|s| s % 15), sack, stamps }, payload: &payload };
             let took = end.take(now, &heard, &TIMING);
             prop_assert!(took.data.len() <= payload.len());
             let _ = refusal(&heard);
