@@ -14,7 +14,10 @@ use anyhow::{Result, ensure};
 use std::{fs, process::Command};
 
 pub fn cases() -> Vec<Case> {
-    vec![Case::new("tell::servers_quorum_and_routers", told)]
+    vec![
+        Case::new("tell::servers_quorum_and_routers", told),
+        Case::new("tell::programs_of_virtual_routers", programs),
+    ]
 }
 
 const ROUTERS: &str = "\
@@ -176,5 +179,48 @@ fn told() -> Result<()> {
     ] {
         ensure!(kinds.iter().any(|k| k == kind), "{kind} of {kinds:?}");
     }
+    Ok(())
+}
+
+/// Programs of an instance and of its group: run when the state changes, with the arguments keepalived gives, by who is named.
+fn programs() -> Result<()> {
+    let lab = Lab::up(&[])?;
+    let place = |name: &str| lab.dir.join(name).display().to_string();
+    let (script, noted) = (place("changed.sh"), place("changed"));
+    fs::write(
+        &script,
+        format!("#!/bin/sh\necho \"$(id -un) $*\" >>{noted}\n"),
+    )?;
+    fs::write(&noted, "")?;
+    run::text(Command::new("chmod").args(["0777", &script, &noted]), 5)?;
+    let tables = format!(
+        "{ROUTERS}[[vrrp_notify]]\nrouter = 'public'\nnotify_master = ['{script}', 'now master']\nnotify_backup = ['{script}', 'now backup']\n\
+         notify_fault = ['{script}', 'now in fault']\nnotify_stop = ['{script}', 'at the end']\nnotify = ['{script}', 'of one']\n\
+         [[vrrp_notify]]\nrouter = 'both'\nuser = 'root'\nnotify = ['{script}', 'of all']\n"
+    );
+    let setup = Setup {
+        host: true,
+        more: tables,
+        ..Setup::new(SERVICE.text())
+    };
+    let router = Router::start(&lab, &setup.text(&lab))?;
+    let has = |line: &str| {
+        run::until(&format!("{line:?} is not said"), 10, || {
+            Ok(fs::read_to_string(&noted)?.lines().any(|l| l == line))
+        })
+    };
+    let all = |own: &str, state: &str| -> Result<()> {
+        has(&format!("nobody {own}"))?;
+        has(&format!("nobody of one INSTANCE public {state} 150"))?;
+        has(&format!("root of all GROUP both {state} 0"))
+    };
+    all("now backup", "BACKUP")?;
+    all("now master", "MASTER")?;
+    lab.text("lan", "ip link set router-lan down", 5)?;
+    all("now in fault", "FAULT")?;
+    router.stop()?;
+    all("at the end", "STOP")?;
+    let said = fs::read_to_string(&noted)?;
+    ensure!(said.lines().count() == 12, "{said}");
     Ok(())
 }

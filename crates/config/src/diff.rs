@@ -56,6 +56,7 @@ pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
     changes.lists(Effect::Reload, "mark rule ", marks, by_text, |_, _, _| {});
     vrrp(&mut changes, &old.vrrp, &new.vrrp);
     track::scripts(&mut changes, &old.vrrp_scripts, &new.vrrp_scripts);
+    track::notify(&mut changes, &old.vrrp_notify, &new.vrrp_notify);
     track::files(&mut changes, &old.track_files, &new.track_files);
     track::gateways(&mut changes, &old.track_gateways, &new.track_gateways);
     track::servers(&mut changes, &old.track_servers, &new.track_servers);

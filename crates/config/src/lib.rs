@@ -24,6 +24,7 @@ mod tell;
 mod track;
 mod twin;
 mod vrrp;
+mod vrrp_notify;
 mod write;
 mod write_health;
 mod write_limits;
@@ -51,6 +52,8 @@ pub use track::{
 };
 pub use twin::{Conflict, Push, Twin, conflict, fingerprint};
 pub use types::ServiceKey;
+
+pub use vrrp_notify::{RouterState, VrrpNotify};
 
 pub use vrrp::{AuthType, MAX_UNITS as MAX_VRRP_UNITS, Vrrp};
 pub use write_health::line as check_line;

@@ -2,7 +2,7 @@
 
 use crate::{
     Access, Limits, Mail, Notify, Settings, Sync, TrackFile, TrackGateway, TrackServers, Twin,
-    Vrrp, VrrpScript,
+    Vrrp, VrrpNotify, VrrpScript,
 };
 use std::{
     fmt,
@@ -34,6 +34,8 @@ pub struct Config {
     pub vrrp: Vec<Vrrp>,
     /// Scripts that virtual routers track.
     pub vrrp_scripts: Vec<VrrpScript>,
+    /// Programs run when virtual routers are in another state.
+    pub vrrp_notify: Vec<VrrpNotify>,
     /// Files that virtual routers track.
     pub track_files: Vec<TrackFile>,
     /// Neighbours that virtual routers track.

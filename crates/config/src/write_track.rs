@@ -1,6 +1,6 @@
-//! `[[vrrp_script]]`, `[[track_file]]`, `[[track_gateway]]` and `[[track_servers]]`, to be read again.
+//! `[[vrrp_script]]`, `[[vrrp_notify]]`, `[[track_file]]`, `[[track_gateway]]` and `[[track_servers]]`, to be read again.
 
-use crate::{Config, TrackFile, TrackGateway, TrackServers, VrrpScript};
+use crate::{Config, TrackFile, TrackGateway, TrackServers, VrrpNotify, VrrpScript};
 use serde::Serialize;
 use std::{net::IpAddr, path::Path};
 
@@ -9,6 +9,8 @@ use std::{net::IpAddr, path::Path};
 pub(crate) struct Tables<'c> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     vrrp_script: Vec<ScriptTable<'c>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    vrrp_notify: Vec<NotifyTable<'c>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     track_file: Vec<FileTable<'c>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -20,6 +22,7 @@ pub(crate) struct Tables<'c> {
 pub(crate) fn tables(config: &Config) -> Tables<'_> {
     Tables {
         vrrp_script: config.vrrp_scripts.iter().map(script).collect(),
+        vrrp_notify: config.vrrp_notify.iter().map(notify).collect(),
         track_file: config.track_files.iter().map(file).collect(),
         track_gateway: config.track_gateways.iter().map(gateway).collect(),
         track_servers: config.track_servers.iter().map(servers).collect(),
@@ -52,6 +55,34 @@ fn script(s: &VrrpScript) -> ScriptTable<'_> {
         fall: s.fall,
         init_fail: s.init_fail,
         user: &s.user,
+    }
+}
+
+#[derive(Serialize)]
+struct NotifyTable<'c> {
+    router: &'c str,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    notify_master: &'c [String],
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    notify_backup: &'c [String],
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    notify_fault: &'c [String],
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    notify_stop: &'c [String],
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    notify: &'c [String],
+    user: &'c str,
+}
+
+fn notify(n: &VrrpNotify) -> NotifyTable<'_> {
+    NotifyTable {
+        router: &n.router,
+        notify_master: &n.master,
+        notify_backup: &n.backup,
+        notify_fault: &n.fault,
+        notify_stop: &n.stop,
+        notify: &n.any,
+        user: &n.user,
     }
 }
 

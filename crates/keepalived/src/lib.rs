@@ -24,13 +24,16 @@ pub mod tree;
 mod value;
 mod virtual_server;
 mod vrrp;
+mod vrrp_notify;
 mod words;
 
 pub use files::{Files, read_file};
 pub use lines::{Loader, NoIncludes};
 pub use note::{Class, Note, Place};
 
-use config::{Config, Mail, Notify, Service, Settings, Sync, TrackFile, Vrrp, VrrpScript};
+use config::{
+    Config, Mail, Notify, Service, Settings, Sync, TrackFile, Vrrp, VrrpNotify, VrrpScript,
+};
 use group::Group;
 use note::Notes;
 use std::{
@@ -50,6 +53,8 @@ pub struct Import {
     pub vrrp: Vec<Vrrp>,
     /// Scripts they track.
     pub scripts: Vec<VrrpScript>,
+    /// Programs run when they are in another state.
+    pub vrrp_notify: Vec<VrrpNotify>,
     /// Files they track.
     pub files: Vec<TrackFile>,
     /// Its notify FIFOs.
@@ -121,6 +126,7 @@ impl Import {
                 }
             }
             config.vrrp_scripts.clone_from(&self.scripts);
+            config.vrrp_notify.clone_from(&self.vrrp_notify);
             config.track_files.clone_from(&self.files);
             config.vrrp = routers;
         }
@@ -273,7 +279,8 @@ pub fn read(text: &str, file: &str, id: &str, loader: &mut dyn Loader) -> Import
             _ => words::top(statement, &mut notes),
         }
     }
-    import.vrrp = routers.finish(&import, &mut notes);
+    let user = context.script_user.as_deref();
+    (import.vrrp, import.vrrp_notify) = routers.finish(&import, user, &mut notes);
     import.mail = context.post.finish();
     import.notes = notes.in_order();
     import

@@ -11,7 +11,7 @@ use config::{MOST_FILE_WEIGHT, MOST_WEIGHT, Track, TrackFile, TrackWeight, Vrrp,
 use std::{path::PathBuf, time::Duration};
 
 /// Finds a program by PATH.
-const ENV: &str = "/usr/bin/env";
+pub(crate) const ENV: &str = "/usr/bin/env";
 
 /// `vrrp_script NAME { }`
 pub(crate) fn script(

@@ -9,8 +9,9 @@ use crate::{
     track::{Lines, What},
     tree::Statement,
     value::{flag, parsed},
+    vrrp_notify::{self, Programs},
 };
-use config::{AuthType, Vrrp};
+use config::{AuthType, Vrrp, VrrpNotify};
 use std::{collections::BTreeMap, net::IpAddr};
 
 /// Bytes of a password that count (RFC 2338).
@@ -20,16 +21,11 @@ const PASSWORD: usize = 8;
 const SYNC_DAEMON: &str =
     "write `lvs_sync_daemon INTERFACE INSTANCE` in global_defs instead: that is [sync] here";
 
-/// Words of both blocks that call programs, or only matter to a Linux host.
+/// Words of both blocks that would call programs.
 const PROGRAMS: &[&str] = &[
-    "notify",
-    "notify_backup",
     "notify_deleted",
-    "notify_fault",
-    "notify_master",
     "notify_master_rx_lower_pri",
     "notify_priority_changes",
-    "notify_stop",
 ];
 const TRACKED: &[&str] = &["track_bfd"];
 const HARMLESS: &[&str] = &[
@@ -194,6 +190,8 @@ pub(crate) struct Routers {
     groups: BTreeMap<String, String>,
     /// What instances and groups track.
     tracked: Lines,
+    /// What is run when they are in another state.
+    programs: Programs,
     /// Other words of groups: old files name members without `group { }`.
     loose: Vec<(String, Statement)>,
 }
@@ -310,6 +308,7 @@ impl Routers {
             "garp_master_repeat" => number(inner, &mut made.garp_master_repeat, notes),
             "garp_master_delay" => number(inner, &mut made.garp_master_delay, notes),
             "garp_master_refresh" => number(inner, &mut made.garp_master_refresh, notes),
+            _ if self.programs.take(&made.name, inner, notes) => {}
             _ => match What::of(word) {
                 Some(what) => self.tracked.add(&made.name, what, inner, notes),
                 None => other(inner, "vrrp_instance", INSTANCE, notes),
@@ -335,6 +334,7 @@ impl Routers {
                     self.tracked.weighted.push(name.clone());
                     notes.exact(inner);
                 }
+                _ if self.programs.take(&name, inner, notes) => {}
                 word => match What::of(word) {
                     Some(what) => self.tracked.add(&name, what, inner, notes),
                     None => self.loose.push((name.clone(), inner.clone())),
@@ -343,8 +343,13 @@ impl Routers {
         }
     }
 
-    /// The virtual routers, when the whole file is read.
-    pub fn finish(mut self, import: &Import, notes: &mut Notes) -> Vec<Vrrp> {
+    /// The virtual routers and their programs, when the whole file is read. `user`: who runs what names nobody.
+    pub fn finish(
+        mut self,
+        import: &Import,
+        user: Option<&str>,
+        notes: &mut Notes,
+    ) -> (Vec<Vrrp>, Vec<VrrpNotify>) {
         for (group, inner) in std::mem::take(&mut self.loose) {
             let member = fitting(inner.keyword());
             if self.instances.iter().any(|v| v.name == member) {
@@ -358,7 +363,8 @@ impl Routers {
             instance.sync_group = self.groups.get(&instance.name).cloned();
         }
         self.tracked.finish(&mut self.instances, import, notes);
-        self.instances
+        let programs = self.programs.finish(&self.instances, user);
+        (self.instances, programs)
     }
 }
 
@@ -501,7 +507,7 @@ fn other(inner: &Statement, block: &str, known: &[&str], notes: &mut Notes) {
     } else if PROGRAMS.contains(&word) {
         notes.unsupported(
             inner,
-            "no programs are run; [[notify]] and `tarpon events --follow` tell",
+            "programs are run when a router becomes master, backup or in fault, and at the end; `tarpon events --follow` tells of more",
         );
     } else if TRACKED.contains(&word) {
         notes.unsupported_block(inner, "there are no BFD sessions of virtual routers");
@@ -510,6 +516,7 @@ fn other(inner: &Statement, block: &str, known: &[&str], notes: &mut Notes) {
     } else {
         let all: Vec<&str> = known
             .iter()
+            .chain(vrrp_notify::WORDS)
             .chain(PROGRAMS)
             .chain(TRACKED)
             .chain(HARMLESS)

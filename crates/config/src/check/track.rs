@@ -6,7 +6,9 @@ use super::{
     reach::Reach,
     repeated,
 };
-use crate::{Config, Problem, Track, TrackGateway, TrackedBy, Vrrp, track::TrackWeight};
+use crate::{
+    Config, Problem, Track, TrackGateway, TrackedBy, Vrrp, VrrpNotify, track::TrackWeight,
+};
 
 pub(super) fn check(
     config: &Config,
@@ -27,6 +29,40 @@ pub(super) fn check(
     for (again, _) in repeated(config.track_servers.iter().map(|s| &s.name)) {
         let path = format!("track_servers[{again}].name");
         twice(&path, "[[track_servers]]", problems);
+    }
+    for (index, notify) in config.vrrp_notify.iter().enumerate() {
+        let path = format!("vrrp_notify[{index}]");
+        let same =
+            |other: &VrrpNotify| (&other.router, &other.user) == (&notify.router, &notify.user);
+        if !config.vrrp.iter().any(|v| notify.is_about(v)) {
+            problems.add(
+                format!("{path}.router"),
+                format!(
+                    "there is no instance, and no sync_group, {:?}",
+                    notify.router
+                ),
+                "name a [[vrrp]], or what one has as sync_group",
+            );
+        } else if notify
+            .programs()
+            .iter()
+            .all(|(_, program)| program.is_empty())
+        {
+            problems.add(
+                format!("{path}.router"),
+                format!("no program is named for {:?}", notify.router),
+                "add notify_master, notify_backup, notify_fault, notify_stop or notify: a program and its arguments, as a list",
+            );
+        } else if config.vrrp_notify.iter().take(index).any(same) {
+            problems.add(
+                format!("{path}.router"),
+                format!(
+                    "there is another [[vrrp_notify]] for {:?} and the same user",
+                    notify.router
+                ),
+                "write all its programs in one",
+            );
+        }
     }
     let interfaces: Vec<&str> = config.interfaces().map(|i| i.name).collect();
     if interfaces_known {

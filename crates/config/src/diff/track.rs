@@ -1,7 +1,7 @@
 //! Differences of what virtual routers track.
 
 use super::{Changes, Effect};
-use crate::{Track, TrackFile, TrackGateway, TrackServers, TrackWeight, VrrpScript};
+use crate::{Track, TrackFile, TrackGateway, TrackServers, TrackWeight, VrrpNotify, VrrpScript};
 
 pub(super) fn scripts(changes: &mut Changes, old: &[VrrpScript], new: &[VrrpScript]) {
     let e = Effect::Reload;
@@ -17,6 +17,17 @@ pub(super) fn scripts(changes: &mut Changes, old: &[VrrpScript], new: &[VrrpScri
         changes.value(e, &of("fall"), a.fall, b.fall);
         changes.value(e, &of("init_fail"), a.init_fail, b.init_fail);
         changes.value(e, &of("user"), &a.user, &b.user);
+    });
+}
+
+pub(super) fn notify(changes: &mut Changes, old: &[VrrpNotify], new: &[VrrpNotify]) {
+    let e = Effect::Reload;
+    let key = |n: &VrrpNotify| format!("{} as {}", n.router, n.user);
+    changes.lists(e, "vrrp_notify ", (old, new), key, |changes, a, b| {
+        for ((key, was), (_, is)) in a.programs().into_iter().zip(b.programs()) {
+            let of = format!("vrrp_notify {} as {}: {key}", a.router, a.user);
+            changes.value(e, &of, was.join(" "), is.join(" "));
+        }
     });
 }
 

@@ -96,6 +96,7 @@ fn read(reader: &mut Reader, table: &DeTable<'_>) -> Config {
     let marks = root.tables(reader, "mark", mark::rule);
     let vrrp = root.tables(reader, "vrrp", vrrp::instance);
     let vrrp_scripts = root.tables(reader, "vrrp_script", track::script);
+    let vrrp_notify = root.tables(reader, "vrrp_notify", track::notify);
     let track_files = root.tables(reader, "track_file", track::file);
     let track_gateways = root.tables(reader, "track_gateway", track::gateway);
     let track_servers = root.tables(reader, "track_servers", track::servers);
@@ -118,6 +119,7 @@ fn read(reader: &mut Reader, table: &DeTable<'_>) -> Config {
         marks,
         vrrp,
         vrrp_scripts,
+        vrrp_notify,
         track_files,
         track_gateways,
         track_servers,
@@ -175,7 +177,7 @@ pub fn settings_over(text: &str, before: &Settings) -> Result<Settings, Vec<Prob
 /// Every key there is, as (table, key): `("port", "mtu")`; the table of top-level keys is `""`.
 #[must_use]
 pub fn known_keys() -> Vec<(&'static str, &'static str)> {
-    let skeleton = "[director]\n[[port]]\n[[vlan]]\n[[route]]\n[[mark]]\n[[vrrp]]\n[[vrrp_script]]\n[[track_file]]\n[[track_gateway]]\n[[track_servers]]\n[sync]\n[twin]\n[[notify]]\n[mail]\n[access]\n[[service]]\n[[service.check]]\n[[service.server]]\n[settings]\n";
+    let skeleton = "[director]\n[[port]]\n[[vlan]]\n[[route]]\n[[mark]]\n[[vrrp]]\n[[vrrp_script]]\n[[vrrp_notify]]\n[[track_file]]\n[[track_gateway]]\n[[track_servers]]\n[sync]\n[twin]\n[[notify]]\n[mail]\n[access]\n[[service]]\n[[service.check]]\n[[service.server]]\n[settings]\n";
     let (table, _) = DeTable::parse_recoverable(skeleton);
     let mut reader = Reader::default();
     read(&mut reader, table.get_ref());

@@ -1,4 +1,4 @@
-//! `[[vrrp_script]]`, `[[track_file]]`, `[[track_gateway]]`, `[[track_servers]]`, and what instances track by name.
+//! `[[vrrp_script]]`, `[[vrrp_notify]]`, `[[track_file]]`, `[[track_gateway]]`, `[[track_servers]]`, and what instances track by name.
 
 use super::{
     health::program,
@@ -7,7 +7,7 @@ use super::{
     vrrp::{NAME, word},
 };
 use crate::{
-    Track, TrackFile, TrackGateway, TrackServers, VrrpScript,
+    Track, TrackFile, TrackGateway, TrackServers, VrrpNotify, VrrpScript,
     track::{MOST_FILE_WEIGHT, MOST_WEIGHT, TrackWeight},
 };
 use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
@@ -75,6 +75,32 @@ pub(super) fn script(reader: &mut Reader, section: &mut Section<'_>) -> Option<V
         init_fail: init_fail.unwrap_or(unsaid.init_fail),
         user: user.unwrap_or(unsaid.user),
         ..unsaid
+    })
+}
+
+pub(super) fn notify(reader: &mut Reader, section: &mut Section<'_>) -> Option<VrrpNotify> {
+    let router = section.need(
+        reader,
+        "router",
+        "the name of a [[vrrp]], or a sync_group's, like \"public\"",
+        word,
+    );
+    let mut program = |key| program(reader, section, key);
+    let master = program("notify_master");
+    let backup = program("notify_backup");
+    let fault = program("notify_fault");
+    let stop = program("notify_stop");
+    let any = program("notify");
+    let user = section.get(reader, "user", "the name of a user, like \"nobody\"", text);
+    let unsaid = VrrpNotify::new(router?);
+    Some(VrrpNotify {
+        master,
+        backup,
+        fault,
+        stop,
+        any,
+        user: user.unwrap_or(unsaid.user),
+        router: unsaid.router,
     })
 }
 

@@ -255,6 +255,18 @@ fn well_known(kind: &str, key: &str) -> Option<(String, String)> {
         ("vrrp", "track_gateways" | "track_arp") => is_called("track_gateway"),
         ("vrrp", "track_server") => is_called("track_servers"),
         ("vrrp", "track_interfaces") => is_called("track_interface"),
+        ("vrrp_notify", "name" | "instance" | "group" | "sync_group") => is_called("router"),
+        ("vrrp_notify", "master" | "on_master") => is_called("notify_master"),
+        ("vrrp_notify", "backup" | "on_backup") => is_called("notify_backup"),
+        ("vrrp_notify", "fault" | "on_fault") => is_called("notify_fault"),
+        ("vrrp_notify", "stop" | "on_stop") => is_called("notify_stop"),
+        ("vrrp_notify", "script" | "command") => is_called("notify"),
+        ("vrrp", "notify" | "notify_master" | "notify_backup" | "notify_fault" | "notify_stop") => {
+            answer(
+                format!("`{key}` is not among the keys of [[vrrp]]"),
+                "write [[vrrp_notify]] with router = \"NAME\", the instance's or its sync_group's, and the same key",
+            )
+        }
         ("vrrp_script", "command") => is_called("script"),
         ("vrrp_script", "delay_loop" | "every") => is_called("interval"),
         ("track_file", "path") => is_called("file"),

@@ -16,6 +16,7 @@ mod listener;
 mod listings;
 mod overload;
 mod passive;
+mod routers;
 mod signals;
 mod state;
 mod twin;

@@ -2,7 +2,7 @@
 
 use super::{
     Claims, Twin, claims, drill, floods, health, journal::Journal, listings::Rates,
-    overload::Capacity, passive,
+    overload::Capacity, passive, routers,
 };
 use crate::{
     capture::{Session, Switch},
@@ -465,7 +465,12 @@ impl Control {
     pub fn tell(&mut self) {
         for item in self.transitions.take() {
             match item {
-                Item::Transition(transition) => self.journal.add_transition(&transition),
+                Item::Transition(transition) => {
+                    self.journal.add_transition(&transition);
+                    for program in routers::programs(&self.config.vrrp_notify, &transition) {
+                        self.health.tell(program);
+                    }
+                }
                 Item::Tracked(tracked) => self.journal.add_tracked(tracked),
             }
         }
