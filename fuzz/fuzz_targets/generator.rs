@@ -8,7 +8,7 @@ use pktgen::{
     stateful::{
         clients::{Clients, Close, Outlet, Script},
         http::{self, Content},
-        segment::{self, Path, Said, Tuple},
+        segment::{self, Options, Path, Said, Tuple},
         servers::{Servers, Service},
         tcb::Timing,
         tuples::Tuples,
@@ -23,7 +23,7 @@ static CONTENT: LazyLock<Arc<Content>> = LazyLock::new(|| Arc::new(Content::new(
 static TEMPLATE: LazyLock<Template> = LazyLock::new(|| "tcp 10.0.0.1:5000-5003 > 10.0.1.1:80".parse().expect("it is right"));
 const PATH: Path = Path { from: MacAddr([2; 6]), to: MacAddr([4; 6]), vlan: None, ttl: 64, tos: 0 };
 const SECOND: u64 = 1_000_000_000;
-const TIMING: Timing = Timing { rto_ns: SECOND, timeout_ns: 10 * SECOND, time_wait_ns: SECOND, mss: 1460 };
+const TIMING: Timing = Timing { rto_ns: SECOND, timeout_ns: 10 * SECOND, time_wait_ns: SECOND, mss: 1460, stamps: false };
 
 /// What was said last.
 #[derive(Default)]
@@ -44,10 +44,10 @@ impl Outlet for Desk {
 }
 
 /// A frame of the far end's.
-fn frame(tuple: Tuple, flags: u8, sequence: u32, acknowledgement: u32, payload: &[u8]) -> Vec<u8> {
+fn frame(tuple: Tuple, flags: u8, sequence: u32, acknowledgement: u32, options: Options, payload: &[u8]) -> Vec<u8> {
     let back = Tuple { ours: tuple.theirs, theirs: tuple.ours, ports: [tuple.ports[1], tuple.ports[0]], ..tuple };
     let len = u16::try_from(payload.len()).expect("a piece");
-    let said = Said { flags, sequence, acknowledgement, mss: None, at: 0, len, is_again: false };
+    let said = Said { flags, sequence, acknowledgement, options, at: 0, len, is_again: false };
     let headers = segment::headers_len(&PATH, false, &said);
     let mut frame = vec![0; headers + payload.len()];
     frame[headers..].copy_from_slice(payload);
@@ -58,6 +58,14 @@ fn frame(tuple: Tuple, flags: u8, sequence: u32, acknowledgement: u32, payload: 
 fuzz_target!(|input: &[u8]| {
     let [kind, size, rest @ ..] = input else { return };
     let _ = (segment::read(rest), http::response(rest), http::request(rest));
+    let timing = Timing { stamps: kind >> 7 == 1, ..TIMING };
+    // What the far end says in its SYN, and in every segment: the generator's side of it follows from the same byte.
+    let options = Options {
+        mss: (size & 1 == 1).then(|| u16::from(*size) * 7),
+        scale: (size & 2 == 2).then_some(size >> 3),
+        sack: size & 4 == 4,
+        stamps: timing.stamps.then_some((u32::from(*size), 1)),
+    };
     let close = [Close::Client, Close::Server, Close::Reset][usize::from(kind % 3)];
     let get: Arc<[u8]> = http::get("h", "/", 0, close == Close::Server).into();
     let script = Script {
@@ -68,7 +76,7 @@ fuzz_target!(|input: &[u8]| {
         hold_ns: u64::from(kind >> 4 & 1) * SECOND,
         expected_len: None,
         expected: (kind >> 5 & 1 == 1).then(|| Arc::from(&b"expected"[..])),
-        timing: TIMING,
+        timing,
         path: PATH,
         first_sequence: 9,
         count: Some(1),
@@ -79,7 +87,7 @@ fuzz_target!(|input: &[u8]| {
         content: u32::from(*size) * 37,
         ports: None,
         addresses: [vec![TEMPLATE.axes[2].clone()], vec![]],
-        timing: TIMING,
+        timing,
         first_sequence: 7,
     };
     let mut servers = Servers::new(service, 2, Arc::clone(&CONTENT));
@@ -93,11 +101,11 @@ fuzz_target!(|input: &[u8]| {
     let ours = Tuple { ours: tuple.theirs, theirs: tuple.ours, ports: [tuple.ports[1], tuple.ports[0]], ..tuple };
     let take = |clients: &mut Clients, servers: &mut Servers, desk: &mut Desk, asked: &mut Desk, now, flags, sequence, payload: &[u8]| {
         let heard = desk.last.map_or(0, |(_, s)| s.sequence.wrapping_add(u32::from(s.len) + u32::from(s.flags & (SYN | FIN) != 0)));
-        let bytes = frame(tuple, flags, sequence, heard, payload);
+        let bytes = frame(tuple, flags, sequence, heard, options, payload);
         clients.take(now, &segment::read(&bytes).expect("right"), desk);
         let heard = asked.last.map_or(0, |(_, s)| s.sequence.wrapping_add(u32::from(s.len) + u32::from(s.flags & (SYN | FIN) != 0)));
         let flags = if flags & SYN != 0 { SYN } else { flags };
-        let bytes = frame(ours, flags, sequence, heard, payload);
+        let bytes = frame(ours, flags, sequence, heard, options, payload);
         servers.take(now, &segment::read(&bytes).expect("right"), asked);
     };
     take(&mut clients, &mut servers, &mut desk, &mut asked, now, SYN | ACK, sequence, &[]);
