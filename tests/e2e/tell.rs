@@ -218,9 +218,22 @@ fn programs() -> Result<()> {
     all("now master", "MASTER")?;
     lab.text("lan", "ip link set router-lan down", 5)?;
     all("now in fault", "FAULT")?;
+    lab.text("lan", "ip link set router-lan up", 5)?;
+    run::until(
+        "it is backup and master again, and that is said",
+        10,
+        || Ok(fs::read_to_string(&noted)?.lines().count() == 15),
+    )?;
     router.stop()?;
     all("at the end", "STOP")?;
     let said = fs::read_to_string(&noted)?;
-    ensure!(said.lines().count() == 12, "{said}");
+    let states = ["BACKUP", "MASTER", "FAULT", "BACKUP", "MASTER", "STOP"];
+    let told = said
+        .lines()
+        .filter_map(|line| line.strip_prefix("nobody of one INSTANCE public "));
+    ensure!(
+        told.eq(states.map(|state| format!("{state} 150"))) && said.lines().count() == 18,
+        "{said}"
+    );
     Ok(())
 }
