@@ -279,6 +279,7 @@ pub fn read(text: &str, file: &str, id: &str, loader: &mut dyn Loader) -> Import
             _ => words::top(statement, &mut notes),
         }
     }
+    import.sync = import.sync.take().or(routers.sync.take());
     let user = context.script_user.as_deref();
     (import.vrrp, import.vrrp_notify) = routers.finish(&import, user, &mut notes);
     import.mail = context.post.finish();

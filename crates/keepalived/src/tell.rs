@@ -79,8 +79,22 @@ pub(crate) fn readers(
     }
 }
 
-/// Of a local user's name, which some servers take.
-const BARE: &str = "an address needs a host: user@example.org";
+/// Of what is no address.
+const NO_ADDRESS: &str = "that is no address: write user@example.org";
+
+/// Where mail goes; `None`: it is no address, which is noted. A user's name alone is for the mail server's own host.
+fn mailbox(address: &str, at: &Statement, notes: &mut Notes) -> Option<String> {
+    let local = || format!("{address}@localhost");
+    if Mail::is_address(address) {
+        Some(address.to_owned())
+    } else if !address.contains('@') && Mail::is_address(&local()) {
+        notes.mapped(at, format!("a user of the mail server's host: {}", local()));
+        Some(local())
+    } else {
+        notes.unsupported(at, NO_ADDRESS);
+        None
+    }
+}
 
 /// What is said of mail.
 #[derive(Debug, Default)]
@@ -121,20 +135,14 @@ impl Post {
                     let words = std::iter::once(line.keyword());
                     let all = words.chain(line.arguments().iter().map(String::as_str));
                     for address in all {
-                        match Mail::is_address(address) {
-                            true => self.to.push(address.to_owned()),
-                            false => notes.unsupported(line, BARE),
-                        }
+                        self.to.extend(mailbox(address, line, notes));
                     }
                 }
             }
-            "notification_email_from" => match inner.argument(0) {
-                Some(address) if Mail::is_address(address) => {
-                    self.from = Some(address.to_owned());
-                    notes.exact(inner);
-                }
-                _ => notes.unsupported(inner, BARE),
-            },
+            "notification_email_from" => {
+                notes.exact(inner);
+                self.from = mailbox(inner.argument(0).unwrap_or_default(), inner, notes);
+            }
             "smtp_server" => self.server(inner, notes),
             "smtp_connect_timeout" => {
                 if let Some(timeout) = timer(inner, notes) {

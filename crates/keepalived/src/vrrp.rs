@@ -11,15 +11,11 @@ use crate::{
     value::{flag, parsed},
     vrrp_notify::{self, Programs},
 };
-use config::{AuthType, Vrrp, VrrpNotify};
+use config::{AuthType, Sync, SyncRole, Vrrp, VrrpNotify};
 use std::{collections::BTreeMap, net::IpAddr};
 
 /// Bytes of a password that count (RFC 2338).
 const PASSWORD: usize = 8;
-
-/// Of the old place of a word of global_defs.
-const SYNC_DAEMON: &str =
-    "write `lvs_sync_daemon INTERFACE INSTANCE` in global_defs instead: that is [sync] here";
 
 /// Words of both blocks that would call programs.
 const PROGRAMS: &[&str] = &[
@@ -60,8 +56,6 @@ const UNSUPPORTED: &[(&str, &str)] = &[
         "virtual_rules",
         "routes are those of [[route]] in tarpon.toml, on every director",
     ),
-    ("lvs_sync_daemon_interface", SYNC_DAEMON),
-    ("lvs_sync_daemon_inteface", SYNC_DAEMON),
     (
         "garp_lower_prio_delay",
         "who hears a worse master contradicts it at once",
@@ -192,6 +186,8 @@ pub(crate) struct Routers {
     tracked: Lines,
     /// What is run when they are in another state.
     programs: Programs,
+    /// Where an instance has connections told of: the old place of `lvs_sync_daemon`.
+    pub sync: Option<Sync>,
     /// Other words of groups: old files name members without `group { }`.
     loose: Vec<(String, Statement)>,
 }
@@ -308,12 +304,37 @@ impl Routers {
             "garp_master_repeat" => number(inner, &mut made.garp_master_repeat, notes),
             "garp_master_delay" => number(inner, &mut made.garp_master_delay, notes),
             "garp_master_refresh" => number(inner, &mut made.garp_master_refresh, notes),
+            "lvs_sync_daemon_interface" | "lvs_sync_daemon_inteface" => self.sync(inner, notes),
             _ if self.programs.take(&made.name, inner, notes) => {}
             _ => match What::of(word) {
                 Some(what) => self.tracked.add(&made.name, what, inner, notes),
                 None => other(inner, "vrrp_instance", INSTANCE, notes),
             },
         }
+    }
+
+    fn sync(&mut self, inner: &Statement, notes: &mut Notes) {
+        let Some(interface) = inner.argument(0) else {
+            notes.wrong(inner, "it is the name of an interface");
+            return;
+        };
+        if self
+            .sync
+            .as_ref()
+            .is_some_and(|sync| sync.interface != interface)
+        {
+            notes.wrong(inner, "another instance names another interface; write `lvs_sync_daemon INTERFACE` in global_defs");
+            return;
+        }
+        notes.mapped(
+            inner,
+            "[sync]: this director tells while it is master of any virtual router; `lvs_sync_daemon` of global_defs comes first",
+        );
+        self.sync = Some(Sync {
+            role: SyncRole::Vrrp,
+            interface: interface.to_owned(),
+            ..Sync::default()
+        });
     }
 
     pub fn group(&mut self, statement: &Statement, notes: &mut Notes) {

@@ -769,6 +769,46 @@ fn tunnels_single_packets_and_synchronisation() {
 }
 
 #[test]
+fn synchronisation_where_old_files_have_it() {
+    const INSTANCE: &str =
+        "interface eth0\nvirtual_router_id 1\nvirtual_ipaddress {\n192.0.2.1\n}\n";
+    for word in ["lvs_sync_daemon_interface", "lvs_sync_daemon_inteface"] {
+        let instance =
+            |name: &str, of: &str| format!("vrrp_instance {name} {{\n{INSTANCE}{word} {of}\n}}\n");
+        let interface = |text: &str| import(text).sync.map(|sync| sync.interface);
+        assert_eq!(interface(&instance("a", "eth1")).as_deref(), Some("eth1"));
+        let global = "global_defs {\nlvs_sync_daemon eth2\n}\n";
+        assert_eq!(
+            interface(&format!("{global}{}", instance("a", "eth1"))).as_deref(),
+            Some("eth2")
+        );
+        for wrong in [
+            instance("a", ""),
+            instance("a", "eth1") + &instance("b", "eth2"),
+        ] {
+            assert!(import(&wrong).is_wrong(), "{wrong}");
+        }
+    }
+}
+
+#[test]
+fn mail_to_a_name_alone_is_for_the_mail_servers_host() {
+    let text = "global_defs {\nnotification_email {\nacassen\nroot@example.org\n}\nnotification_email_from lvs\nsmtp_server 192.0.2.25\nsmtp_alert\n}\n";
+    let import = import(text);
+    let mail = import.mail.as_ref().expect("mail");
+    assert_eq!(mail.to, ["acassen@localhost", "root@example.org"]);
+    assert_eq!(mail.from, "lvs@localhost");
+    assert_eq!(
+        lines(&import, Class::Mapped).len(),
+        2,
+        "{:?}",
+        lines(&import, Class::Mapped)
+    );
+    let text = "global_defs {\nnotification_email {\na@b@c\n}\n}\n";
+    assert_eq!(lines(&self::import(text), Class::Unsupported).len(), 1);
+}
+
+#[test]
 fn mail_is_sent_where_somebody_asks_for_it() {
     const GLOBAL: &str = "notification_email {\n a@example.org\n b@example.org\n }\n notification_email_from lvs@example.org\n \
                           smtp_server 192.0.2.25 587\n smtp_connect_timeout 7\n smtp_helo_name lb1\n";
