@@ -5,7 +5,10 @@ use anyhow::{Context, Result, ensure};
 use std::{
     io::{ErrorKind, Read as _, Write as _},
     net::{Ipv4Addr, SocketAddr, TcpStream},
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -57,18 +60,21 @@ impl Idle {
         })
     }
 
-    /// Asks each again; how many answered and how many are gone.
-    pub fn ask(&mut self) -> (u64, u64) {
-        let before = self.held.len();
-        self.held
-            .retain_mut(|connection| connection.request("/").is_ok());
+    /// Asks each again; how many answered, and what became of the others.
+    pub fn ask(&mut self) -> (u64, Vec<String>) {
+        let mut gone = Vec::new();
+        let mut keep = |what: Result<()>| {
+            let lost = what.map_err(|error| gone.push(format!("an idle connection: {error:#}")));
+            lost.is_ok()
+        };
         // For all together: where the new director knows nothing of them, nobody may answer at all.
-        let many = u32::try_from(before).unwrap_or(u32::MAX);
+        let many = u32::try_from(self.held.len()).unwrap_or(u32::MAX);
+        self.held
+            .retain_mut(|connection| keep(connection.request("/")));
         let deadline = Instant::now() + PATIENCE + many * Duration::from_micros(200);
         self.held
-            .retain_mut(|connection| connection.answer_until(deadline).is_ok());
-        let left = self.held.len();
-        (left as u64, (before - left) as u64)
+            .retain_mut(|connection| keep(connection.answer_until(deadline).map(drop)));
+        (self.held.len() as u64, gone)
     }
 }
 
@@ -79,6 +85,10 @@ pub struct Work {
     pub progress: AtomicU64,
     /// Connections that broke.
     pub broken: AtomicU64,
+    /// Of the download under way: since when its connection is open.
+    opened: Mutex<Option<Instant>>,
+    /// Why the last one broke.
+    why: Mutex<String>,
     /// The connection under way is to be given up: nothing comes on it any more.
     give_up: AtomicBool,
 }
@@ -88,13 +98,27 @@ impl Work {
     pub fn download(&self, lab: &Lab, stop: &AtomicBool) -> Result<()> {
         lab.inside("client", || {
             while !stop.load(Ordering::Relaxed) {
-                if self.one_download(stop).is_err() {
+                if let Err(error) = self.one_download(stop) {
+                    let age = self.age().unwrap_or_default();
+                    let why = format!("a download that was open for {age:.1?}: {error:#}");
+                    *self.why.lock().expect("no panic holds it") = why;
                     self.broken.fetch_add(1, Ordering::Release);
                     thread::sleep(Duration::from_millis(100));
                 }
             }
             Ok(())
         })
+    }
+
+    /// For how long the connection of the download under way has been open.
+    pub fn age(&self) -> Option<Duration> {
+        let opened = *self.opened.lock().expect("no panic holds it");
+        opened.map(|at| at.elapsed())
+    }
+
+    /// Why the last download broke.
+    pub fn why(&self) -> String {
+        self.why.lock().expect("no panic holds it").clone()
     }
 
     /// The bytes of the download under way, and how many broke before it.
@@ -123,7 +147,9 @@ impl Work {
     }
 
     fn one_download(&self, stop: &AtomicBool) -> Result<()> {
+        *self.opened.lock().expect("no panic holds it") = None;
         let mut stream = connect()?;
+        *self.opened.lock().expect("no panic holds it") = Some(Instant::now());
         self.give_up.store(false, Ordering::Relaxed);
         stream.set_read_timeout(Some(Duration::from_millis(100)))?;
         write!(stream, "GET /files/{FILE} HTTP/1.0\r\n\r\n")?;

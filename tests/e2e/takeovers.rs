@@ -165,6 +165,9 @@ struct Clients<'a> {
     requests: &'a Work,
 }
 
+/// Who has not been open for so long may not have been told of.
+const OLD: Duration = Duration::from_millis(300);
+
 fn takeovers(
     options: &Options,
     lab: &Lab,
@@ -193,7 +196,7 @@ fn takeovers(
         let (answered, gone) = idle.ask();
         // What the client's own stack had received before is read by then.
         thread::sleep(Duration::from_millis(600));
-        let moving = clients.going_on(broken);
+        let (moving, stopped) = clients.going_on(broken);
         let mut moments = clients.masters.moments(began, Instant::now());
         // Where what it sends is lost it goes on as master; when it is heard again one of the two gives way, within an interval.
         let healed = Instant::now();
@@ -208,8 +211,12 @@ fn takeovers(
         moments += clients.masters.moments(from, Instant::now());
         figures.gaps.push(gap.longest);
         figures.survived += answered + moving;
-        figures.reset += gone + clients.downloads.len() as u64 - moving;
+        figures.reset += (gone.len() + stopped.len()) as u64;
         figures.two_masters += moments;
+        // Where all break, ten say enough.
+        for one in gone.iter().chain(&stopped).take(10) {
+            say(&format!("takeover {number}: lost: {one}"));
+        }
         say(&line(options, number, gap, &figures, clients.failed()));
     }
     ensure!(
@@ -231,8 +238,10 @@ fn ready(
     for _ in 0..5 {
         let master = pair.settled()?;
         idle.fill(lab)?;
-        // Older than the wait for more of a message of synchronisation.
-        thread::sleep(Duration::from_millis(300));
+        // Older than the wait for more of a message of synchronisation: one download follows the other at any time.
+        thread::sleep(OLD);
+        let old = clients.are_old(OLD, patience);
+        ensure!(old, "no download lasts before the takeover");
         let answered = clients.probes.await_answer(Instant::now(), patience);
         ensure!(answered, "no probe is answered before the takeover");
         let broken = clients.broken();
@@ -269,15 +278,38 @@ impl Clients<'_> {
             .map(|download| download.course().1)
     }
 
-    /// How many downloads go on that were under way when so many had broken.
-    fn going_on(&self, broken: [u64; 2]) -> u64 {
+    /// How many downloads go on that were under way when so many had broken, and what became of the others.
+    fn going_on(&self, broken: [u64; 2]) -> (u64, Vec<String>) {
         let now = self
             .downloads
             .each_ref()
             .map(|download| download.course().0);
         let all = self.downloads.iter().zip(now).zip(broken);
-        all.filter(|((download, bytes), broken)| download.goes_on((*bytes, *broken)))
-            .count() as u64
+        let (on, over): (Vec<_>, Vec<_>) =
+            all.partition(|((download, bytes), broken)| download.goes_on((*bytes, *broken)));
+        let why = over.into_iter().map(|((download, _), broken)| {
+            // Who is to give up has not said so yet.
+            match download.course().1 != broken {
+                true => download.why(),
+                false => "a download: nothing came for 5 s".to_owned(),
+            }
+        });
+        (on.len() as u64, why.collect())
+    }
+
+    /// Waits until the downloads under way are as old as that; whether they are in the end.
+    fn are_old(&self, age: Duration, patience: Duration) -> bool {
+        let deadline = Instant::now() + patience;
+        loop {
+            let old = |download: &Work| download.age().is_some_and(|of| of >= age);
+            if self.downloads.iter().all(old) {
+                return true;
+            }
+            if Instant::now() >= deadline {
+                return false;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
     }
 }
 
