@@ -1,149 +1,241 @@
 //! What tells at a glance, for nearly every packet, that no rule of a shape is true of it: a bit for each digest of what the
 //! shape's rules are looked up by. It errs to one side only, and then the rules themselves are asked.
+//!
+//! Shapes of the same networks are asked about together first, by what is common to them: with many rules each question is a
+//! line of memory that a first packet has to fetch.
 
 use super::{Key, Shape};
 use crate::packet::{Addresses, Packet};
 use hashbrown::HashMap;
+use std::ops::Range;
 
 /// Bits a rule has room for. Three of one word are set for it, so that about one stranger in a hundred passes.
 const BITS: usize = 16;
 
-/// What of a packet a shape looks at, in 64-bit words: its addresses in `N` of them.
-#[derive(Clone, Debug)]
-struct Screen<const N: usize> {
+/// What of a packet is looked at: its addresses in `N` 64-bit words, and what stands above them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Masks<const N: usize> {
     addresses: [u64; N],
     /// The protocol, above it the destination's port.
-    upper: u64,
-    /// The number of the shape.
-    shape: usize,
-    /// A power of two.
+    upper: u32,
+}
+
+/// The digests of what of a packet is looked at.
+#[derive(Clone, Copy, Debug)]
+struct Screen<const N: usize> {
+    masks: Masks<N>,
+    /// Its first word among the bits of all.
+    first: u32,
+    /// Its words less one: a power of two less one.
+    last: u32,
+}
+
+/// The screens for packets of one family.
+#[derive(Clone, Debug, Default)]
+struct Family<const N: usize> {
+    /// Of shapes of the same networks, and where their own are.
+    common: Box<[(Screen<N>, Range<u32>)]>,
+    /// Of each shape, and its number.
+    own: Box<[(Screen<N>, u32)]>,
     bits: Box<[u64]>,
 }
 
 /// The screens of all shapes, by the family of the packets that they look at.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Screens {
-    v4: Box<[Screen<1>]>,
-    v6: Box<[Screen<4>]>,
+    v4: Family<1>,
+    v6: Family<4>,
 }
+
+/// A shape by its number, and what its rules are looked up by.
+type Numbered<'s> = (u32, &'s Shape, &'s HashMap<Key, Vec<u32>>);
 
 impl Screens {
     /// The screens of `shapes`, which are known by their places from here on.
     pub fn of(shapes: &[(Shape, HashMap<Key, Vec<u32>>)]) -> Self {
-        let numbered = || {
-            shapes
-                .iter()
-                .enumerate()
-                .map(|(at, (shape, rules))| (at, shape, rules.keys()))
-        };
         // A rule without networks is one for both families.
         let is_for = |shape: &Shape, v4: bool| {
             let nets = [shape.destination, shape.source];
             nets.into_iter().flatten().all(|(is_v4, _)| is_v4 == v4)
         };
-        let v4 = numbered().filter(|(_, shape, _)| is_for(shape, true));
-        let v6 = numbered().filter(|(_, shape, _)| is_for(shape, false));
+        let of_family = |v4: bool| -> Vec<Numbered<'_>> {
+            let numbered = (0..)
+                .zip(shapes)
+                .map(|(at, (shape, rules))| (at, shape, rules));
+            numbered.filter(|(_, shape, _)| is_for(shape, v4)).collect()
+        };
         Self {
-            v4: v4
-                .map(|(at, shape, keys)| {
-                    let words = |of: [u128; 2]| [of4(of.map(low32))];
-                    let masks = [shape.source, shape.destination].map(|net| mask(net, 32));
-                    Screen::new(at, shape, words(masks), keys, words)
-                })
-                .collect(),
-            v6: v6
-                .map(|(at, shape, keys)| {
-                    let masks = [shape.source, shape.destination].map(|net| mask(net, 128));
-                    Screen::new(at, shape, of6(masks), keys, of6)
-                })
-                .collect(),
+            v4: Family::new(of_family(true), 32, |of| [of4(of.map(low32))]),
+            v6: Family::new(of_family(false), 128, of6),
         }
     }
 
-    /// Numbers of the shapes that may have a rule for a packet.
+    /// Calls `each` with the number of every shape that may have a rule for a packet.
     #[inline]
-    pub fn passed(&self, packet: &Packet) -> impl Iterator<Item = usize> {
+    pub fn passed(&self, packet: &Packet, each: &mut impl FnMut(usize)) {
         let upper = upper(packet.protocol, packet.destination_port);
-        let (v4, v6) = match packet.addresses {
+        match packet.addresses {
             Addresses::V4 {
                 source,
                 destination,
-            } => (Some([of4([source, destination])]), None),
+            } => self.v4.passed([of4([source, destination])], upper, each),
             Addresses::V6 {
                 source,
                 destination,
-            } => (None, Some(of6([source, destination]))),
-        };
-        let v4 = v4.map(|words| {
-            let screens = self.v4.iter();
-            screens.filter_map(move |screen| screen.lets_through(words, upper))
-        });
-        let v6 = v6.map(|words| {
-            let screens = self.v6.iter();
-            screens.filter_map(move |screen| screen.lets_through(words, upper))
-        });
-        v4.into_iter().flatten().chain(v6.into_iter().flatten())
+            } => self.v6.passed(of6([source, destination]), upper, each),
+        }
     }
 }
 
-impl<const N: usize> Screen<N> {
-    /// `words`: the addresses of a key, source first, as `masks` has them.
-    fn new<'k>(
-        at: usize,
-        shape: &Shape,
-        masks: [u64; N],
-        keys: impl ExactSizeIterator<Item = &'k Key>,
+impl<const N: usize> Family<N> {
+    /// `words`: addresses of `width` bits, source first, as [`Masks`] has them.
+    fn new(
+        mut shapes: Vec<Numbered<'_>>,
+        width: u32,
         words: impl Fn([u128; 2]) -> [u64; N],
     ) -> Self {
-        let size = (keys.len() * BITS).div_ceil(64).next_power_of_two();
-        let mut screen = Self {
-            addresses: masks,
+        let masks = |shape: &Shape| Masks {
+            addresses: words([shape.source, shape.destination].map(|net| mask(net, width))),
             upper: upper(
                 if shape.protocol { u8::MAX } else { 0 },
                 if shape.port { u16::MAX } else { 0 },
             ),
-            shape: at,
-            bits: vec![0; size].into_boxed_slice(),
         };
-        for &(destination, source, protocol, port) in keys {
-            let (word, bits) = screen.place(words([source, destination]), upper(protocol, port));
-            if let Some(word) = screen.bits.get_mut(word) {
-                *word |= bits;
+        shapes.sort_by_key(|(_, shape, _)| masks(shape).addresses);
+        let (mut common, mut own, mut bits) = (Vec::new(), Vec::new(), Vec::new());
+        for alike in shapes.chunk_by(|a, b| masks(a.1).addresses == masks(b.1).addresses) {
+            let digests = |masks: Masks<N>, shapes: &[Numbered<'_>]| -> Vec<u64> {
+                let keys = shapes.iter().flat_map(|(_, _, rules)| rules.keys());
+                let digest = |&(destination, source, protocol, port): &Key| {
+                    masks.digest(words([source, destination]), upper(protocol, port))
+                };
+                keys.map(digest).collect()
+            };
+            let first = own.len();
+            for shape in alike {
+                let masks = masks(shape.1);
+                let digests = digests(masks, std::slice::from_ref(shape));
+                own.push((Screen::new(masks, digests, &mut bits), shape.0));
+            }
+            let screen = match own.get(first..) {
+                Some([(alone, _)]) => *alone,
+                _ => {
+                    let all = alike.iter().map(|(_, shape, _)| masks(shape));
+                    let Some(masks) = all.reduce(Masks::common) else {
+                        continue;
+                    };
+                    Screen::new(masks, digests(masks, alike), &mut bits)
+                }
+            };
+            common.push((screen, number(first)..number(own.len())));
+        }
+        Self {
+            common: common.into(),
+            own: own.into(),
+            bits: bits.into(),
+        }
+    }
+
+    #[inline]
+    fn passed(&self, words: [u64; N], upper: u32, each: &mut impl FnMut(usize)) {
+        for (common, own) in &self.common {
+            if self.lets_through(common, words, upper) {
+                self.passed_of(own, words, upper, each);
+            }
+        }
+    }
+
+    /// Of shapes of the same networks, of which one may have a rule.
+    #[cold]
+    fn passed_of(
+        &self,
+        own: &Range<u32>,
+        words: [u64; N],
+        upper: u32,
+        each: &mut impl FnMut(usize),
+    ) {
+        let own = self.own.get(own.start as usize..own.end as usize);
+        for (screen, shape) in own.unwrap_or_default() {
+            if self.lets_through(screen, words, upper) {
+                each(*shape as usize);
+            }
+        }
+    }
+
+    /// Whether there may be a rule for a packet of these words.
+    #[inline]
+    fn lets_through(&self, screen: &Screen<N>, words: [u64; N], upper: u32) -> bool {
+        let (word, bits) = screen.place(screen.masks.digest(words, upper));
+        self.bits.get(word).is_none_or(|word| word & bits == bits)
+    }
+}
+
+impl<const N: usize> Masks<N> {
+    /// What of a packet is looked at, as one number.
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "both halves are used")]
+    fn digest(&self, words: [u64; N], upper: u32) -> u64 {
+        // Digits of pi. Who knows them can have his packets held against the rules themselves, no more.
+        let mut digest = u64::from(upper & self.upper) ^ 0x243f_6a88_85a3_08d3;
+        for (word, mask) in words.into_iter().zip(self.addresses) {
+            let product = u128::from(digest) * u128::from(word & mask ^ 0x1319_8a2e_0370_7344);
+            digest = product as u64 ^ (product >> 64) as u64;
+        }
+        digest
+    }
+
+    /// What both look at, of the same networks.
+    const fn common(self, other: Self) -> Self {
+        Self {
+            upper: self.upper & other.upper,
+            ..self
+        }
+    }
+}
+
+impl<const N: usize> Screen<N> {
+    /// One of `digests`, its bits behind those that there are.
+    fn new(masks: Masks<N>, mut digests: Vec<u64>, bits: &mut Vec<u64>) -> Self {
+        digests.sort_unstable();
+        digests.dedup();
+        let words = (digests.len() * BITS).div_ceil(64).next_power_of_two();
+        let screen = Self {
+            masks,
+            first: number(bits.len()),
+            last: number(words - 1),
+        };
+        bits.resize(bits.len() + words, 0);
+        for digest in digests {
+            let (word, set) = screen.place(digest);
+            if let Some(word) = bits.get_mut(word) {
+                *word |= set;
             }
         }
         screen
     }
 
-    /// The shape's number, if it may have a rule for a packet of these words.
+    /// The word of a digest and the bits in it.
     #[inline]
-    fn lets_through(&self, words: [u64; N], upper: u64) -> Option<usize> {
-        let (word, bits) = self.place(words, upper);
-        let set = self.bits.get(word).is_none_or(|word| word & bits == bits);
-        set.then_some(self.shape)
-    }
-
-    /// The word and the bits in it of what the shape looks at.
-    #[inline]
-    #[expect(clippy::cast_possible_truncation, reason = "a place in memory")]
-    fn place(&self, words: [u64; N], upper: u64) -> (usize, u64) {
-        // Digits of pi. Who knows them can have his packets held against the rules themselves, no more.
-        let mut digest = upper & self.upper ^ 0x243f_6a88_85a3_08d3;
-        for (word, mask) in words.into_iter().zip(self.addresses) {
-            let product = u128::from(digest) * u128::from(word & mask ^ 0x1319_8a2e_0370_7344);
-            digest = product as u64 ^ (product >> 64) as u64;
-        }
-        let word = (digest >> 32) as usize & (self.bits.len() - 1);
-        let bit = |shift: u32| 1 << (digest >> shift & 63);
-        (word, bit(0) | bit(6) | bit(12))
+    const fn place(&self, digest: u64) -> (usize, u64) {
+        let word = self.first as usize + ((digest >> 32) as usize & self.last as usize);
+        (
+            word,
+            1 << (digest & 63) | 1 << (digest >> 6 & 63) | 1 << (digest >> 12 & 63),
+        )
     }
 }
 
-const fn upper(protocol: u8, port: u16) -> u64 {
-    protocol as u64 | (port as u64) << 8
+const fn upper(protocol: u8, port: u16) -> u32 {
+    protocol as u32 | (port as u32) << 8
 }
 
-fn of4([source, destination]: [u32; 2]) -> u64 {
-    u64::from(source) | u64::from(destination) << 32
+/// Of rules there are never so many.
+fn number(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+const fn of4([source, destination]: [u32; 2]) -> u64 {
+    source as u64 | (destination as u64) << 32
 }
 
 fn of6([source, destination]: [u128; 2]) -> [u64; 4] {
