@@ -34,7 +34,7 @@ pub(crate) struct Plan {
     pub roll: Roll,
     /// The services in the order wanted.
     pub list: Box<[Arc<Service>]>,
-    /// By server slot.
+    /// By server slot, up to the last that is in use.
     pub targets: Box<[Target]>,
     /// What changes.
     pub applied: Applied,
@@ -59,7 +59,7 @@ impl Roll {
         let mut plan = Plan {
             roll: self.clone(),
             list: Box::default(),
-            targets: vec![Target::VACANT; self.capacity.1 as usize].into(),
+            targets: Box::default(),
             applied: Applied::default(),
             changed: Vec::new(),
             thresholds: Vec::new(),
@@ -270,6 +270,10 @@ impl Plan {
     }
 
     fn fill_targets(&mut self, net: &Net, pins: &Pins, expires: bool) {
+        // Not as many as there is room for: to write megabytes at each change takes longer than all else, and pushes out of the caches
+        // what the workers need.
+        let used = self.roll.servers.values().map(|r| r.id.index() + 1).max();
+        self.targets = vec![Target::VACANT; used.unwrap_or(0)].into();
         for record in self.roll.servers.values() {
             let Some(target) = self.targets.get_mut(record.id.index()) else {
                 continue;
