@@ -350,6 +350,17 @@ impl Lane {
         self.worker.housekeeping(self.now, &mut self.out);
     }
 
+    /// A burst of nothing: what is done beside packets, alone.
+    pub fn nothing(&mut self) {
+        let none = &mut ArrayVec::new();
+        self.worker.step(self.now, self.port, none, &mut self.out);
+    }
+
+    /// A piece of the clockwork that can wait; false: there is none.
+    pub fn spare_time(&mut self) -> bool {
+        self.worker.spare_time(self.now, &mut self.out)
+    }
+
     /// Packets that came and did not leave.
     pub fn lost(&self) -> u64 {
         self.counters.rx.get() - self.counters.tx.get()

@@ -2,13 +2,13 @@
 
 use crate::{
     director::Lvs,
-    measure::cpu_time,
+    measure::{cpu_time, interrupts},
     path::Path,
     report::{Ageing, tenth},
 };
 use anyhow::{Context, Result, ensure};
 use dpdk::Mempool;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use types::{ForwardingMethod, Protocol};
 use wire::tcp;
 
@@ -18,6 +18,8 @@ const LATER: Duration = Duration::from_secs(2 * 86_400);
 const TIME_WAIT_OVER: Duration = Duration::from_secs(200);
 /// Virtual milliseconds in which everything past its time must be gone, beside one for every fifty connections.
 const PATIENCE: u32 = 10_000;
+/// Bursts in a virtual millisecond: a million packets a second. Between them ageing goes on.
+const BURSTS: u32 = 31;
 
 /// Lives a second and core, of `lives` connections that are opened, acknowledged, closed from both sides and expired, six packets
 /// each, beside `resident` that stand. The clocks of making the packets are taken off.
@@ -42,7 +44,7 @@ pub fn per_second(resident: u32, lives: u32, pool: &Mempool) -> Result<f64> {
         (after.active, after.inactive) == (u64::from(resident), u64::from(lives)),
         "closed connections count as inactive, the others as active: {after:?}"
     );
-    let expiry = sweep(&mut lvs, TIME_WAIT_OVER, resident)?;
+    let expiry = sweep(&mut lvs, TIME_WAIT_OVER, resident, Between::Nothing)?;
     let end = lvs.seen()?;
     ensure!(
         (end.active, end.inactive, end.connections)
@@ -63,18 +65,18 @@ pub fn ageing(connections: u32, pool: &Mempool) -> Result<Ageing> {
         is_syn: false,
     };
     let mut lvs = Lvs::new(path, connections, 1, pool)?;
-    let swept = sweep(&mut lvs, LATER, 0)?;
+    let swept = sweep(&mut lvs, LATER, 0, Between::Bursts)?;
     let end = lvs.seen()?;
     ensure!(
         (end.active, end.inactive, end.connections) == (0, 0, 0),
         "connections are left: {end:?}"
     );
-    let share = swept.total.as_secs_f64() / (f64::from(swept.calls) / 1000.0);
+    let share = swept.total.as_secs_f64() / (f64::from(swept.ms) / 1000.0);
     Ok(Ageing {
         connections,
         worst_us: tenth(swept.worst.as_secs_f64() * 1e6),
         cpu_share: tenth(share * 100.0),
-        seconds: tenth(f64::from(swept.calls) / 1000.0),
+        seconds: tenth(f64::from(swept.ms) / 1000.0),
     })
 }
 
@@ -112,38 +114,90 @@ fn six_packets(lvs: &mut Lvs, range: std::ops::Range<u32>, dry: bool) -> Result<
 }
 
 struct Sweep {
-    calls: u32,
+    /// Virtual milliseconds.
+    ms: u32,
     total: Duration,
-    /// The longest call; of a thousand, the slowest is left out: interrupts are booked to whoever runs.
+    /// The longest a burst was delayed; as many delays are left out as there were interrupts, which are booked to whoever runs.
     worst: Duration,
 }
 
-/// Lets `later` go by at once, then calls the clockwork every virtual millisecond until `left` connections are left.
-fn sweep(lvs: &mut Lvs, later: Duration, left: u32) -> Result<Sweep> {
+/// What there is between two calls of the clockwork.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Between {
+    /// Bursts of nothing, [`BURSTS`] of them.
+    Bursts,
+    /// Time to spare.
+    Nothing,
+}
+
+/// Lets `later` go by at once, then millisecond after virtual millisecond, until `left` connections are left.
+fn sweep(lvs: &mut Lvs, later: Duration, left: u32, between: Between) -> Result<Sweep> {
     let patience = PATIENCE + u32::try_from(lvs.seen()?.connections / 50)?;
     let lane = lvs.lanes.first_mut().context("no worker")?;
     lane.jump(later);
-    let mut swept = Sweep {
-        calls: 0,
-        total: Duration::ZERO,
-        worst: Duration::ZERO,
-    };
-    let mut times = Vec::new();
+    let mut ms = 0_u32;
+    let mut total = Duration::ZERO;
+    let mut longest = Longest::default();
+    let interrupted = interrupts()?;
     loop {
         let lane = lvs.lanes.first_mut().context("no worker")?;
         lane.jump(Duration::from_millis(1));
-        let begun = cpu_time();
-        lane.clockwork();
-        let spent = cpu_time() - begun;
-        swept.calls += 1;
-        swept.total += spent;
-        times.push(spent);
-        if swept.calls.is_multiple_of(64) && lvs.seen()?.connections <= u64::from(left) {
-            times.sort_unstable();
-            let at = times.len() - 1 - times.len() / 1000;
-            swept.worst = times.get(at).copied().unwrap_or_default();
-            return Ok(swept);
+        for piece in 0.. {
+            let begun = Instant::now();
+            let more = match (piece, between) {
+                (0, _) => {
+                    lane.clockwork();
+                    true
+                }
+                (_, Between::Bursts) => {
+                    lane.nothing();
+                    piece < BURSTS
+                }
+                (_, Between::Nothing) => lane.spare_time(),
+            };
+            let spent = begun.elapsed();
+            total += spent;
+            longest.add(spent);
+            if !more {
+                break;
+            }
         }
-        ensure!(swept.calls < patience, "connections past their time stay");
+        ms += 1;
+        if ms.is_multiple_of(64) && lvs.seen()?.connections <= u64::from(left) {
+            let interrupted = interrupts()? - interrupted;
+            let worst = longest.but(interrupted);
+            return Ok(Sweep { ms, total, worst });
+        }
+        ensure!(ms < patience, "connections past their time stay");
+    }
+}
+
+/// How often something took how long, in steps of a tenth of a microsecond.
+struct Longest(Vec<u64>);
+
+impl Default for Longest {
+    fn default() -> Self {
+        // A millisecond; what took longer is in the last.
+        Self(vec![0; 10_000])
+    }
+}
+
+impl Longest {
+    fn add(&mut self, time: Duration) {
+        let place = usize::try_from(time.as_nanos() / 100).unwrap_or(usize::MAX);
+        let last = self.0.len() - 1;
+        if let Some(count) = self.0.get_mut(place.min(last)) {
+            *count += 1;
+        }
+    }
+
+    /// The longest, with so many left out.
+    fn but(&self, mut without: u64) -> Duration {
+        let place = self.0.iter().rposition(|count| {
+            let is_it = *count > without;
+            without = without.saturating_sub(*count);
+            is_it
+        });
+        Duration::from_nanos(100 * (place.unwrap_or(0) as u64 + 1))
     }
 }

@@ -134,6 +134,21 @@ pub fn cpu_time() -> Duration {
     )
 }
 
+/// Interrupts the calling thread's core has taken since it was started. The kernel books their time to whoever runs: of many short
+/// times, so many may be longer than they were.
+pub fn interrupts() -> Result<u64> {
+    let text = fs::read_to_string("/proc/interrupts")?;
+    let mut lines = text.lines();
+    let cores = lines.next().context("/proc/interrupts is empty")?;
+    let name = format!("CPU{}", rustix::thread::sched_getcpu());
+    let column = cores.split_ascii_whitespace().position(|core| core == name);
+    let column = column.context("/proc/interrupts lacks this core")?;
+    // Some lines are of the machine, and have one number.
+    let count =
+        |line: &str| -> Option<u64> { line.split_ascii_whitespace().nth(column + 1)?.parse().ok() };
+    Ok(lines.filter_map(count).sum())
+}
+
 /// What the machine was doing meanwhile.
 pub struct Load {
     before: [u64; 10],

@@ -136,7 +136,7 @@ impl Rest<'_> {
         println!("{resident} connections past their time at once");
         let ageing = lives::ageing(resident, &bed.pool())?;
         println!(
-            "  gone after {} s of clockwork every millisecond; worst call {} us, {} % of a core",
+            "  gone after {} s of a million packets a second; worst delay of a burst {} us, {} % of a core",
             ageing.seconds, ageing.worst_us, ageing.cpu_share
         );
         Ok(Some(ageing))

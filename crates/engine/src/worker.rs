@@ -92,7 +92,8 @@ impl<F: Frame> Worker<F> {
     }
 
     /// The clockwork: neighbours, ageing, packets held back. Bounded; call it at least every millisecond while frames
-    /// come, and at least every 100 milliseconds otherwise.
+    /// come, and at least every 100 milliseconds otherwise. Of ageing it does a piece; more is done behind bursts and in
+    /// [`Worker::spare_time`].
     pub fn housekeeping(&mut self, now: Tick, out: &mut impl Output<F>) {
         self.enter();
         let mut cx = self.context(now, out);
@@ -106,6 +107,17 @@ impl<F: Frame> Worker<F> {
         lvs::ask_again(&mut cx);
         lvs::defend(&mut cx);
         cx.local.lingering.settle(&cx.shared.roster);
+    }
+
+    /// A piece of that part of the clockwork which can wait, in a round without frames. False: there is nothing to do.
+    #[inline]
+    pub fn spare_time(&mut self, now: Tick, out: &mut impl Output<F>) -> bool {
+        if !self.local.hands.could_go_on() {
+            return false;
+        }
+        self.enter();
+        lvs::go_on_idly(&mut self.context(now, out));
+        true
     }
 
     /// `packets` frames of `bytes` in all, handed over for `port`, were not taken by it.

@@ -97,8 +97,8 @@ impl<F: Family> Table<F> {
         self.expire_some(now, cursor, budget_groups, u32::MAX, on)
     }
 
-    /// [`Table::expire`] that stops behind the group in which the `most`th entry has ended: ending one takes ten times as long as
-    /// passing one over.
+    /// [`Table::expire`] that stops behind the group in which the `most`th entry has ended, and frees hardly more without the hand:
+    /// either takes ten times as long as passing one over.
     pub fn expire_some(
         &self,
         now: Tick,
@@ -109,7 +109,8 @@ impl<F: Family> Table<F> {
     ) -> Swept {
         let mut swept = Swept {
             expired: 0,
-            freed: self.free_waiting(cursor),
+            // As many as can have ended in one call, so that the queue does not grow.
+            freed: self.free_waiting(cursor, most.saturating_add(LANES)),
             groups: 0,
         };
         let share = (cursor.end - cursor.start) as usize;
@@ -251,12 +252,12 @@ impl<F: Family> Table<F> {
         }
     }
 
-    fn free_waiting(&self, cursor: &mut Cursor) -> u32 {
+    fn free_waiting(&self, cursor: &mut Cursor, most: u32) -> u32 {
         let mut freed = 0;
-        let Some(&(_, _, _)) = cursor.waiting.back() else {
-            return freed;
-        };
-        while let Some(&(until, slot, word)) = cursor.waiting.front() {
+        for _ in 0..most {
+            let Some(&(until, slot, word)) = cursor.waiting.front() else {
+                break;
+            };
             if !self.domain.passed(until) {
                 let current = self.domain.current();
                 // One grace period at a time, started by whichever cursor needs it first.

@@ -47,7 +47,7 @@ mod traffic;
 mod tunnel;
 mod wrap;
 
-pub(crate) use age::{Hands, age, go_on};
+pub(crate) use age::{Hands, age, go_on, go_on_idly};
 pub(crate) use busy::Busy;
 pub(crate) use check::{check, vips};
 pub(crate) use connect::{class, marks_count, protocol_of, serves, stray};

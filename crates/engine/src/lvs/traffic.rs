@@ -28,25 +28,38 @@ impl Cell {
 
 /// One worker's counters, by server slot. A slot's counters never go back: who reuses a slot starts from what it holds.
 #[derive(Debug)]
-pub(crate) struct TrafficCells(Box<[Cell]>);
+pub(crate) struct TrafficCells {
+    servers: Box<[Cell]>,
+    /// Connections in all.
+    begun: Counter,
+}
 
 impl TrafficCells {
     /// All zero.
     pub fn new(servers: u32) -> Self {
-        Self((0..servers).map(|_| Cell::default()).collect())
+        Self {
+            servers: (0..servers).map(|_| Cell::default()).collect(),
+            begun: Counter::default(),
+        }
     }
 
     /// A new connection.
     pub fn connection(&self, server: ServerId) {
-        if let Some(cell) = self.0.get(server.index()) {
+        if let Some(cell) = self.servers.get(server.index()) {
             cell.connections.add(1);
         }
+        self.begun.add(1);
+    }
+
+    /// Connections there have been, of all servers.
+    pub fn begun(&self) -> u64 {
+        self.begun.get()
     }
 
     /// A packet of `bytes` (IP length) from a client.
     #[inline]
     pub fn incoming(&self, server: ServerId, bytes: u64) {
-        if let Some(cell) = self.0.get(server.index()) {
+        if let Some(cell) = self.servers.get(server.index()) {
             cell.packets_in.add(1);
             cell.bytes_in.add(bytes);
         }
@@ -55,7 +68,7 @@ impl TrafficCells {
     /// A packet of `bytes` (IP length) to a client.
     #[inline]
     pub fn outgoing(&self, server: ServerId, bytes: u64) {
-        if let Some(cell) = self.0.get(server.index()) {
+        if let Some(cell) = self.servers.get(server.index()) {
             cell.packets_out.add(1);
             cell.bytes_out.add(bytes);
         }
@@ -64,7 +77,7 @@ impl TrafficCells {
     /// What all slots hold.
     pub fn sum(&self) -> Traffic {
         let mut sum = Traffic::default();
-        for cell in &self.0 {
+        for cell in &self.servers {
             sum += cell.traffic();
         }
         sum
@@ -72,7 +85,7 @@ impl TrafficCells {
 
     /// What the slot holds.
     pub fn read(&self, server: ServerId) -> Traffic {
-        self.0
+        self.servers
             .get(server.index())
             .map_or_else(Traffic::default, Cell::traffic)
     }

@@ -166,7 +166,7 @@ impl Duties {
             if moved > 0 {
                 self.gauge.busy_round(moved, cycles().wrapping_sub(begin));
                 patience.worked();
-            } else {
+            } else if !self.engine.spare_time(now, &mut self.out) {
                 match patience.found_nothing() {
                     Rest::Spin => std::hint::spin_loop(),
                     Rest::Sleep(time) => self.pause(time, stop),
