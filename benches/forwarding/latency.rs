@@ -1,11 +1,12 @@
 //! Latency at half load: packets come at half the rate the engine can take, in a steady stream; each waits until its burst has gone.
-//! While the kernel gives the core to others, the clock stands still, and the stream with it.
+//! While the kernel gives the core to others, the clock stands still, and the stream with it. Interrupts are the machine's doing as well
+//! (on a virtual one each may take 20 µs, and many a thousand come a second): what waited because of one is left out.
 
 use crate::{
     director::Lvs,
     flows::{Stamp, Stamper},
     forward::{BURST, Bed},
-    measure::{Side, Spread, Windows, cpu_time},
+    measure::{Side, Spread, Windows, cpu_time, interrupts},
     path::Path,
     report::Latency,
     subject::{Macswap, Subject},
@@ -21,7 +22,7 @@ const CONNECTIONS: u32 = 10_000;
 const PAIRS: usize = 20;
 const WINDOW: Duration = Duration::from_millis(100);
 
-/// Longer than any burst takes: something else has had the core meanwhile.
+/// Longer than a burst should take: something else has had the core meanwhile, or the engine has made it wait.
 const GAP: Duration = Duration::from_micros(10);
 
 /// Time less that in which others had the core. To ask for the thread's CPU time is a system call, which would cost more than a burst: it
@@ -43,15 +44,17 @@ impl Clock {
         }
     }
 
+    /// The time, and how long ago it was asked for.
     #[inline]
-    fn now(&mut self) -> Duration {
+    fn now(&mut self) -> (Duration, Duration) {
         let passed = self.start.elapsed();
-        if passed - self.last > GAP {
+        let gap = passed - self.last;
+        if gap > GAP {
             let ran = cpu_time() - self.cpu_start;
             self.stolen = self.stolen.max(passed.saturating_sub(ran));
         }
         self.last = passed;
-        passed - self.stolen
+        (passed - self.stolen, gap)
     }
 }
 
@@ -77,7 +80,7 @@ pub fn run(bed: &mut Bed, hz: u64) -> Result<Latency> {
     .compare(|_, window| bed.run(window, hz, &mut stamp, lane))?;
     #[expect(clippy::cast_precision_loss, reason = "a frequency")]
     let gap_ns = 2.0 * capacity.first().median / hz as f64 * 1e9;
-    let mut waited = Histogram::new();
+    let mut waited = Waits::new();
     let mut pairs = Vec::new();
     for turn in 0..=PAIRS {
         let order = if turn % 2 == 0 {
@@ -122,19 +125,22 @@ fn window(
     gap_ns: f64,
     stamp: &mut Stamp,
     subject: &mut impl Subject,
-    waited: &mut Histogram,
+    waited: &mut Waits,
 ) -> Result<Quantiles> {
     let pool = bed.pool();
+    waited.clear();
+    let interrupted = interrupts()?;
     let mut clock = Clock::start();
     let mut done = 0_u64;
-    waited.clear();
     let mut burst: ArrayVec<Mbuf, BURST> = ArrayVec::new();
     loop {
-        let now = clock.now();
+        let (now, gap) = clock.now();
         if now > WINDOW {
             break;
         }
-        let due = (now.as_nanos() as f64 / gap_ns) as u64 - done;
+        // What is stolen is known afterwards only, and then the clock goes back.
+        let due = ((now.as_nanos() as f64 / gap_ns) as u64).saturating_sub(done);
+        waited.turn(due as f64, gap);
         if due == 0 {
             continue;
         }
@@ -147,13 +153,116 @@ fn window(
         stamp.stamp(&mut burst);
         subject.tick();
         bed.send(&mut burst, subject);
-        let end = clock.now().as_nanos() as f64;
+        let (end, gap) = clock.now();
+        waited.longest = waited.longest.max(gap);
+        let end = end.as_nanos() as f64;
         for n in done..done + count {
             waited.add(end - (n + 1) as f64 * gap_ns);
         }
         done += count;
     }
-    Ok([0.5, 0.99, 0.999].map(|share| waited.quantile(share)))
+    let interrupted = interrupts()? - interrupted;
+    let all = waited.but(usize::try_from(interrupted)?);
+    Ok([0.5, 0.99, 0.999].map(|share| all.quantile(share)))
+}
+
+/// Packets that usually wait, before it is known.
+const USUAL: f64 = 8.0;
+
+/// How long packets waited. What waited behind a gap is kept apart: all that came until no more waited than before it.
+struct Waits {
+    sound: Histogram,
+    /// What waited behind gaps, one after the other, and behind them what went last.
+    waits: Vec<f32>,
+    /// The gaps: the longest time between two looks at the clock, and where what waited begins among `waits`.
+    gaps: Vec<(Duration, usize)>,
+    /// Where what went last begins.
+    begin: usize,
+    /// The longest time between two looks at the clock since then.
+    longest: Duration,
+    /// Packets that usually wait.
+    usual: f64,
+}
+
+impl Waits {
+    fn new() -> Self {
+        // Not zeros: those the kernel finds when they are first written.
+        let mut waits = vec![1.0; 2_000_000];
+        waits.clear();
+        Self {
+            sound: Histogram::new(),
+            waits,
+            gaps: Vec::with_capacity(100_000),
+            begin: 0,
+            longest: Duration::ZERO,
+            usual: USUAL,
+        }
+    }
+
+    fn clear(&mut self) {
+        self.sound.clear();
+        self.waits.clear();
+        self.gaps.clear();
+        (self.begin, self.longest, self.usual) = (0, Duration::ZERO, USUAL);
+    }
+
+    #[inline]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "nanoseconds, to seven digits"
+    )]
+    fn add(&mut self, ns: f64) {
+        self.waits.push(ns as f32);
+    }
+
+    /// A look at the clock, `gap` after the one before: so many wait now.
+    #[inline]
+    fn turn(&mut self, waiting: f64, gap: Duration) {
+        if self.longest <= GAP {
+            self.settle();
+        } else if gap <= GAP && waiting <= self.usual + 1.0 {
+            self.set_aside();
+        }
+        self.longest = self.longest.max(gap);
+        if self.longest <= GAP {
+            self.usual += (waiting - self.usual) / 16.0;
+        }
+    }
+
+    #[inline]
+    fn settle(&mut self) {
+        for wait in self.waits.drain(self.begin..) {
+            self.sound.add(wait.into());
+        }
+        self.longest = Duration::ZERO;
+    }
+
+    #[cold]
+    fn set_aside(&mut self) {
+        self.gaps.push((self.longest, self.begin));
+        self.begin = self.waits.len();
+        self.longest = Duration::ZERO;
+    }
+
+    /// All waits, but for those behind the longest gaps: as many as there were interrupts. What the engine makes wait so long more often
+    /// than that is among them.
+    fn but(&mut self, interrupts: usize) -> &Histogram {
+        if self.longest > GAP {
+            self.set_aside();
+        } else {
+            self.settle();
+        }
+        let ends = self.gaps.iter().skip(1).map(|(_, begin)| *begin);
+        let ends = ends.chain([self.begin]);
+        let mut gaps: Vec<_> = self.gaps.iter().zip(ends).collect();
+        gaps.sort_by_key(|((longest, _), _)| std::cmp::Reverse(*longest));
+        for ((_, begin), end) in gaps.into_iter().skip(interrupts) {
+            for wait in self.waits.get(*begin..end).unwrap_or_default() {
+                self.sound.add((*wait).into());
+            }
+        }
+        &self.sound
+    }
 }
 
 /// How long packets waited, in memory that is there before the clock starts: a page the kernel had to find under way would be
