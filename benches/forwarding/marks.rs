@@ -3,7 +3,7 @@
 use crate::{
     director::{self, Lvs},
     measure::{Side, Spread, Windows, cpu_time},
-    path::Path,
+    path::{Path, Syn},
     report::{Marks, tenth},
 };
 use anyhow::Result;
@@ -22,7 +22,7 @@ const PATH: Path = Path {
     protocol: Protocol::Udp,
     is_ipv6: false,
     is_reply: false,
-    is_syn: false,
+    syn: Syn::No,
 };
 
 /// A director without rules and one with ten thousand, in turn, on the same packets; none of the rules is true of them.
