@@ -83,27 +83,17 @@ pub fn rfc2544(args: &Rfc2544) -> Result<()> {
     };
     bench.warm_up()?;
     let mut results = Vec::new();
-    for size in sizes {
-        bench.recipe.templates = of_size(&args.template, size);
-        let result = bench.measure(size)?;
-        if args
-            .json
-            .as_ref()
-            .is_none_or(|path| path.as_os_str() != "-")
-        {
-            say(&result.to_string())?;
-        }
-        results.push(result);
-    }
+    let measured = bench.all(sizes, &mut results);
+    // What was found before it failed, or was stopped, is told.
     if let Some(path) = &args.plot {
         let series = results.iter();
         let series = series.map(|of| (format!("size {}", of.size), of.tried.clone()));
         plot::loss(path, "RFC 2544", &series.collect::<Vec<_>>())?;
     }
-    match &args.json {
-        Some(path) => write_json(&results, path),
-        None => Ok(()),
+    if let Some(path) = &args.json {
+        write_json(&results, path)?;
     }
+    measured
 }
 
 /// The sizes asked for, none too small to be measured.
@@ -136,6 +126,21 @@ fn of_size(templates: &[Template], size: u16) -> Vec<Template> {
 }
 
 impl Bench<'_> {
+    /// One size after the other, told as it is done.
+    fn all(&mut self, sizes: Vec<u16>, results: &mut Vec<OfSize>) -> Result<()> {
+        let is_text = self.args.json.as_ref();
+        let is_text = is_text.is_none_or(|path| path.as_os_str() != "-");
+        for size in sizes {
+            self.recipe.templates = of_size(&self.args.template, size);
+            let result = self.measure(size)?;
+            if is_text {
+                say(&result.to_string())?;
+            }
+            results.push(result);
+        }
+        Ok(())
+    }
+
     /// One trial of so many seconds.
     fn trial(&mut self, rate: Rate, seconds: f64) -> Result<Report> {
         self.send(rate, None, Some(seconds))

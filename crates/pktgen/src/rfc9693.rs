@@ -102,19 +102,10 @@ pub fn rfc9693(args: &Rfc9693) -> Result<()> {
         connections: args.connections,
         ..Results::default()
     };
-    for measure in &args.measure {
-        match measure {
-            Measure::Rate => bench.rate(&mut results)?,
-            Measure::Throughput => {
-                let over = bench.over()?;
-                results.throughput = over.throughput;
-                (results.latency, results.loss) = (over.latency, over.loss);
-            }
-            // With the throughput.
-            Measure::Latency | Measure::Loss => {}
-            Measure::Teardown => bench.teardown(&mut results)?,
-            Measure::Capacity => bench.capacity(&mut results)?,
-        }
+    let measured = bench.all(&mut results);
+    // What was found before it failed, or was stopped, is told.
+    if measured.is_err() && results.are_none() {
+        return measured;
     }
     results.opened = bench.opened;
     if let Some(path) = &args.plot {
@@ -128,9 +119,10 @@ pub fn rfc9693(args: &Rfc9693) -> Result<()> {
         plot::loss(path, "RFC 9693", &series.collect::<Vec<_>>())?;
     }
     match &args.json {
-        Some(path) => write_json(&results, path),
-        None => say(&results.to_string()),
+        Some(path) => write_json(&results, path)?,
+        None => say(&results.to_string())?,
     }
+    measured
 }
 
 fn check(args: &Rfc9693) -> Result<()> {
@@ -165,6 +157,21 @@ fn check(args: &Rfc9693) -> Result<()> {
 }
 
 impl<'a> Bench<'a> {
+    /// Everything that is asked for.
+    fn all(&mut self, results: &mut Results) -> Result<()> {
+        for measure in &self.args.measure {
+            match measure {
+                Measure::Rate => self.rate(results)?,
+                Measure::Throughput => self.over(results)?,
+                // With the throughput.
+                Measure::Latency | Measure::Loss => {}
+                Measure::Teardown => self.teardown(results)?,
+                Measure::Capacity => self.capacity(results)?,
+            }
+        }
+        Ok(())
+    }
+
     /// The device's table is emptied; how long the command took.
     fn empty(&mut self) -> Result<Duration> {
         let begun = Instant::now();

@@ -3,7 +3,7 @@
 use super::{
     Bench, Found, Opened, lost,
     packets::{answer, recipe},
-    results::{AtLoad, Lost},
+    results::{AtLoad, Lost, Results},
 };
 use crate::{
     args::rfc9693::Measure,
@@ -19,18 +19,9 @@ use crate::{
 use anyhow::Result;
 use std::sync::Arc;
 
-/// What has been found over connections.
-#[derive(Default)]
-pub(super) struct Over {
-    pub throughput: Option<Found>,
-    pub latency: Vec<AtLoad>,
-    pub loss: Vec<Lost>,
-}
-
 impl Bench<'_> {
     /// What is asked for of throughput, latency and loss, each over connections opened for it.
-    pub(super) fn over(&mut self) -> Result<Over> {
-        let mut over = Over::default();
+    pub(super) fn over(&mut self, results: &mut Results) -> Result<()> {
         let (mut rates, mut trials, mut limited_by) = (Vec::new(), Vec::new(), None);
         for _ in 0..self.args.repeat {
             // First, as what finds it out may empty the table.
@@ -46,10 +37,10 @@ impl Bench<'_> {
             limited_by = Some(search.limit());
         }
         let (Some(repeated), Some(limited_by)) = (Spread::of(&rates), limited_by) else {
-            return Ok(over);
+            return Ok(());
         };
         let rate = repeated.median;
-        over.throughput = Some(Found {
+        results.throughput = Some(Found {
             rate,
             limited_by,
             trials,
@@ -61,7 +52,7 @@ impl Bench<'_> {
                 let report = self.both_ways(&opened, link, rate * percent / 100.0)?;
                 let at = AtLoad::new(percent, &report);
                 self.note(&format!("latency at {percent} %: lost {}", at.lost));
-                over.latency.push(at);
+                results.latency.push(at);
             }
         }
         if self.args.measure.contains(&Measure::Loss) {
@@ -76,10 +67,10 @@ impl Bench<'_> {
                     "loss at {percent:.0} %: {:.4} %",
                     of_load.lost_percent
                 ));
-                over.loss.push(of_load);
+                results.loss.push(of_load);
             }
         }
-        Ok(over)
+        Ok(())
     }
 
     /// A table filled, and where the responder's frames go.

@@ -64,6 +64,16 @@ pub struct Capacity {
     pub not_kept: Option<u64>,
 }
 
+impl Results {
+    /// Whether nothing was found.
+    pub(super) const fn are_none(&self) -> bool {
+        self.establishment.is_none()
+            && self.throughput.is_none()
+            && self.teardown.is_none()
+            && self.capacity.is_none()
+    }
+}
+
 impl fmt::Display for Results {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = format!("connections    {} in each measurement\n", self.connections);
