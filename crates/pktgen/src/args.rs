@@ -115,7 +115,7 @@ pub struct Flood {
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
     /// Write the result to this file as JSON; `-`: to standard output, instead of the text
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "dry_run")]
     pub json: Option<PathBuf>,
     /// Open no port; with --pcap, write what would be sent
     #[arg(long)]
@@ -194,7 +194,7 @@ pub struct Tx {
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
     /// Write the result to this file as JSON; `-`: to standard output, instead of the text
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "dry_run")]
     pub json: Option<PathBuf>,
     /// Open no port; with --pcap, write what would be sent
     #[arg(long)]

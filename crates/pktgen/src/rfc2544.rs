@@ -17,7 +17,7 @@ use crate::{
     source::Recipe,
     spread::Spread,
     stamp,
-    template::{FCS, Sizes, Template},
+    template::{FCS, Kind, Sizes, Template},
     tx::{run_number, stop_on_signals},
     wiring::{self, Wired},
     worker::Frames,
@@ -101,6 +101,13 @@ fn sizes(args: &Rfc2544) -> Result<Vec<u16>> {
     ensure!(
         !args.template.is_empty(),
         "there is nothing to send: give a template, like `--template 'udp 10.0.0.1 > 10.0.1.1:80'`"
+    );
+    ensure!(
+        !args
+            .template
+            .iter()
+            .any(|t| t.kind == Kind::Arp || t.first_fragment),
+        "--template: ARP and fragments carry no stamp, so what is lost of them cannot be measured: udp, tcp or icmp can"
     );
     let least = args.template.iter().map(|template| {
         let vlan = if template.vlan.is_some() { 4 } else { 0 };

@@ -229,6 +229,14 @@ fn nonsense_is_told_where_it_is_and_what_to_write() {
         ),
         (&["rfc2544", "--template", ONE, "--trial", "0"], "too short"),
         (
+            &["rfc2544", "--template", "arp 10.0.0.1 > 10.0.0.2"],
+            "udp, tcp or icmp can",
+        ),
+        (
+            &["tx", "--dry-run", "--template", ONE, "--json", "-"],
+            "cannot be used with",
+        ),
+        (
             &["rfc2544", "--template", ONE, "--measure", "latency"],
             "--measure throughput,latency",
         ),

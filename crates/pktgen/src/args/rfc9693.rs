@@ -96,7 +96,7 @@ pub struct Rfc9693 {
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
     /// Write the results to this file as JSON; `-`: to standard output, instead of the text
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "dry_run")]
     pub json: Option<PathBuf>,
     /// Draw the trials of the searches for rates into this file (SVG)
     #[arg(long, value_name = "FILE.svg")]
