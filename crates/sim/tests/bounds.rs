@@ -11,12 +11,12 @@ use engine::{
 };
 use segments::{ACK, SYN, Segment};
 use sim::{
-    Packet, World,
+    Packet, Recorder, VecFrame, World,
     packet::{icmp_error, ip_frame},
     world::{MACS, PEER, network, service},
 };
 use std::net::{IpAddr, SocketAddr};
-use types::{ForwardingMethod::Masq, Protocol, Scheduler, SynCookies};
+use types::{ForwardingMethod::Masq, PortId, Protocol, Scheduler, SynCookies};
 use wire::protocol;
 
 const VIP: &str = "10.0.0.100:80";
@@ -54,6 +54,17 @@ fn dropped(world: &World, reason: DropReason) -> u64 {
 fn opens(world: &mut World, client: SocketAddr, vip: &str) -> bool {
     let syn = Packet::tcp(client, at(vip), SYN);
     !world.give(0, 0, &syn.frame(MACS[0])).is_empty()
+}
+
+/// What `explain` says becomes of a SYN; nothing changes.
+fn foretold(world: &World, client: SocketAddr, vip: &str) -> Vec<DropReason> {
+    let syn = Packet::tcp(client, at(vip), SYN);
+    let frame = VecFrame::new(&syn.frame(MACS[0]));
+    let mut out = Recorder::default();
+    let told = world
+        .director
+        .explain(world.now, PortId(0), frame, &mut out);
+    told.unwrap().fate.dropped
 }
 
 /// Whether what stands goes on.
@@ -266,7 +277,16 @@ fn connections() {
     assert_eq!(opened as u64 + refused, u64::from(4 * room - under));
     assert!(u64::from(under) + opened as u64 <= u64::from(room));
     assert!(refused >= u64::from(3 * room));
+    let refused_too = |n: &u32| foretold(&world, client(*n), VIP) == [DropReason::TableFull];
+    // Where there is room goes by a hash, and nearly everywhere there is none.
+    let foretold_full = (8 * room..8 * room + 100).filter(refused_too).count();
+    assert!(foretold_full > 90, "{foretold_full} of 100");
+    let others = (8 * room..8 * room + 100).filter(|n| !refused_too(n));
+    let others: Vec<u32> = others.collect();
+    assert_eq!(dropped(&world, DropReason::TableFull), refused);
+    assert!(others.iter().all(|n| opens(&mut world, client(*n), VIP)));
     assert!((0..under).all(|n| goes_on(&mut world, client(n))));
+    assert_eq!(foretold(&world, client(0), VIP), [], "what stands");
     // SYN_RECV lasts a minute.
     world.pass(61_000);
     assert!(opens(&mut world, client(9 * room), VIP));
@@ -292,6 +312,11 @@ fn connections_of_one_endpoint() {
         assert!(opens(&mut world, client(1), vip), "{vip}");
     }
     assert_eq!(dropped(&world, DropReason::EndpointLimit), 0);
+    assert_eq!(
+        foretold(&world, client(1), last),
+        [DropReason::EndpointLimit]
+    );
+    assert_eq!(foretold(&world, client(2), last), []);
     assert!(!opens(&mut world, client(1), last));
     assert_eq!(dropped(&world, DropReason::EndpointLimit), 1);
     assert!(opens(&mut world, client(2), last));
