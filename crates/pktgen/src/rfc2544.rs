@@ -32,6 +32,8 @@ use std::{
 /// Frames a second before anything is measured, so that the device knows its neighbours, and for how long.
 const WARM_UP_PPS: f64 = 1000.0;
 const WARM_UP_S: f64 = 1.0;
+/// Times that is tried, until something comes back.
+const WARM_UPS: u32 = 3;
 /// The longest burst tried, of back-to-back frames: RFC 2544 26.4 wants trials of two seconds at least.
 const BURST_S: f64 = 2.0;
 
@@ -190,9 +192,16 @@ impl Bench<'_> {
 
     /// The device learns who is where; that anything comes back at all is seen here.
     fn warm_up(&mut self) -> Result<()> {
-        let report = self.trial(Rate::Packets(WARM_UP_PPS), WARM_UP_S)?;
+        let came = |report: &Report| report.measured.as_ref().is_some_and(|m| m.packets > 0);
+        let mut report = self.trial(Rate::Packets(WARM_UP_PPS), WARM_UP_S)?;
+        // Devices ask for neighbours that have not answered once a second, and ours answer only while this runs.
+        for _ in 1..WARM_UPS {
+            if !came(&report) {
+                report = self.trial(Rate::Packets(WARM_UP_PPS), WARM_UP_S)?;
+            }
+        }
         ensure!(
-            report.measured.as_ref().is_some_and(|m| m.packets > 0),
+            came(&report),
             "nothing came back of {} frames at {WARM_UP_PPS} a second: is the device wired, does it forward to where --rx-port is, does it \
              know a way to the destinations? `pktgen tx` with the same arguments shows more",
             report.sent.packets

@@ -38,6 +38,8 @@ use std::{
 /// Connections opened before anything is measured, so that the device knows its neighbours, and how fast.
 const WARM_UP: u64 = 100;
 const WARM_UP_PPS: f64 = 200.0;
+/// Times that is tried, until something comes through.
+const WARM_UPS: u32 = 4;
 /// Connections are validated at this part of the rate they were opened at: answers are not what is measured.
 const VALIDATION: f64 = 0.5;
 /// A table that does not take all at the rate of filling is tried at this part of it.
@@ -88,10 +90,15 @@ pub fn rfc9693(args: &Rfc9693) -> Result<()> {
         fill: args.fill_rate.unwrap_or(Rate::Packets(1000.0)),
         opened: 0,
     };
-    let warm = bench.open(
-        WARM_UP.min(args.template.flows()),
-        Rate::Packets(WARM_UP_PPS),
-    )?;
+    // So few that there are others left.
+    let few = WARM_UP.min(args.template.flows() / 8).max(1);
+    let mut warm = bench.open(few, Rate::Packets(WARM_UP_PPS))?;
+    // Devices ask for neighbours that have not answered once a second, and ours answer only while this runs.
+    for _ in 1..WARM_UPS {
+        if warm.learned.flows.is_empty() {
+            warm = bench.open(few, Rate::Packets(WARM_UP_PPS))?;
+        }
+    }
     ensure!(
         !warm.learned.flows.is_empty(),
         "nothing came through of {} packets at {WARM_UP_PPS} a second: is the device wired, does it forward to where --rx-port is, are \
@@ -368,7 +375,7 @@ impl<'a> Bench<'a> {
         for rate in [self.fill, self.fill.part(SLOWER)] {
             self.empty()?;
             let opened = self.open(wanted, rate)?;
-            let answered = self.answered(&opened, rate)?;
+            let answered = self.answered(&opened, self.fill)?;
             self.note(&format!(
                 "capacity: {answered} of {wanted} connections, opened at {rate}, carry answers"
             ));
