@@ -53,6 +53,8 @@ mod load;
 mod matrix;
 #[path = "e2e/nat_bench.rs"]
 mod nat_bench;
+#[path = "e2e/overload.rs"]
+mod overload;
 #[path = "e2e/pair.rs"]
 mod pair;
 #[path = "e2e/passive.rs"]
@@ -144,6 +146,7 @@ const COMPANIES: [Company; 3] = [
         names: &[
             "floods::",
             "nat_bench::",
+            "overload::",
             "pci::",
             "pktgen::",
             "pressure::",
@@ -196,6 +199,7 @@ fn run() -> ExitCode {
         tell::cases,
         limits::cases,
         floods::cases,
+        overload::cases,
         removal::cases,
         passive::cases,
         announce::cases,

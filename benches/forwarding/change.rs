@@ -5,7 +5,7 @@ use crate::{
     flows::Stamp,
     forward::Bed,
     measure::{Spread, cpu_time},
-    path::Path,
+    path::{Path, Syn},
     report::{ConfigChange, tenth},
     subject::Subject as _,
 };
@@ -35,7 +35,7 @@ pub fn run(eal: &Eal, core: CoreId, bed: &Bed) -> Result<ConfigChange> {
         protocol: Protocol::Udp,
         is_ipv6: false,
         is_reply: false,
-        is_syn: false,
+        syn: Syn::No,
     };
     let mut lvs = Lvs::new(path, CONNECTIONS, 1, &bed.pool())?;
     let before = director::desired(path)?;

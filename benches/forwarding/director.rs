@@ -159,7 +159,7 @@ impl Lvs {
     /// The packets to measure with.
     pub fn stamp(&self) -> Stamp {
         let mut stamp = Stamp::new(self.path, self.connections, self.servers.clone());
-        if self.path.is_syn {
+        if self.path.syn.is_one() {
             stamp.set_tcp_flags(tcp::SYN);
         }
         stamp
@@ -167,7 +167,7 @@ impl Lvs {
 
     /// The requests that make the connections: TCP's are opened and acknowledged.
     fn fill(&mut self) -> Result<()> {
-        if self.path.is_syn {
+        if self.path.syn.is_one() {
             return Ok(());
         }
         let requests = Path {
@@ -280,7 +280,7 @@ impl Lvs {
     /// Every packet found its connection and left, by whichever of `lanes`, which are all there are.
     pub fn verify(&self, lanes: &[Lane]) -> Result<()> {
         let [ipv4, ipv6] = self.director.tables();
-        let wanted = if self.path.is_syn {
+        let wanted = if self.path.syn.is_one() {
             0
         } else {
             u64::from(self.connections)
@@ -306,7 +306,7 @@ impl Lvs {
             served == wanted,
             "{served} connections were scheduled, not {wanted}: some packets were misses"
         );
-        let counted: u64 = if self.path.is_syn {
+        let counted: u64 = if self.path.syn.is_one() {
             let answered = |lane: &Lane| lane.counters.dropped(engine::DropReason::CookieSent);
             lanes.iter().map(answered).sum()
         } else {
@@ -442,7 +442,7 @@ pub fn desired(path: Path) -> Result<Desired> {
         protocol: path.protocol,
         address: SocketAddr::new(flows::vip(path.is_ipv6), flows::VPORT),
     };
-    let limits = path.is_syn.then(|| Limits {
+    let limits = path.syn.is_one().then(|| Limits {
         syn_cookies: SynCookies::On,
         client_prefix: 32,
         ..Limits::default()

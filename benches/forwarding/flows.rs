@@ -1,6 +1,9 @@
 //! Frames with real headers: of clients drawn uniformly at random, or of servers that answer them.
 
-use crate::{forward::BURST, path::Path};
+use crate::{
+    forward::BURST,
+    path::{Path, Syn},
+};
 use arrayvec::ArrayVec;
 use dpdk::Mbuf;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -32,7 +35,7 @@ pub const DIRECTOR: [[u8; 6]; 2] = [[2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 3]];
 pub const NEIGHBOUR: [u8; 6] = [2, 0, 0, 0, 0, 2];
 
 /// Bytes of the largest frame: IPv6, TCP and six of data.
-const ROOM: usize = 80;
+const ROOM: usize = 96;
 /// Ports each client address uses.
 const PORTS: u32 = 16384;
 const FIRST_PORT: u16 = 1024;
@@ -135,7 +138,7 @@ impl Stamp {
         let mut bytes = Vec::with_capacity(ROOM);
         bytes.extend(DIRECTOR[usize::from(path.is_reply)]);
         bytes.extend(NEIGHBOUR);
-        let upper = upper(path.protocol, ports);
+        let upper = upper(path, ports);
         let len = u16::try_from(upper.len()).unwrap_or(0);
         let number = path.protocol.number();
         let pseudo = match (from, to) {
@@ -281,10 +284,19 @@ impl Stamp {
     }
 }
 
+/// What Linux says in a SYN: segment size 1460, selective acknowledgements, a timestamp, a window scale of 7.
+const OPTIONS: [u8; 20] = [
+    2, 4, 5, 0xb4, 4, 2, 8, 10, 0x12, 0x34, 0x56, 0x78, 0, 0, 0, 0, 1, 3, 3, 7,
+];
+
 /// An upper-layer header without checksum, and data.
-fn upper(protocol: Protocol, (from, to): (u16, u16)) -> Vec<u8> {
+fn upper(path: Path, (from, to): (u16, u16)) -> Vec<u8> {
     let mut bytes = [from.to_be_bytes(), to.to_be_bytes()].concat();
-    if protocol == Protocol::Tcp {
+    if path.syn == Syn::WithOptions {
+        // Likewise, with ten words of header.
+        bytes.extend([0, 0, 0, 1, 0, 0, 0, 0, 0xa0, tcp::SYN, 0xff, 0, 0, 0, 0, 0]);
+        bytes.extend(OPTIONS);
+    } else if path.protocol == Protocol::Tcp {
         // Sequence and acknowledgement, header length, flags, window, checksum, urgent.
         bytes.extend([0, 0, 0, 1, 0, 0, 0, 1, 0x50, tcp::ACK, 0xff, 0, 0, 0, 0, 0]);
         bytes.extend(b"bytes.");

@@ -5,7 +5,7 @@ use crate::{
     flows::{Distribution, Stamp},
     forward::Bed,
     measure::{Run, Side, Windows},
-    path::Path,
+    path::{Path, Syn},
     report::Row,
     subject::Macswap,
 };
@@ -58,7 +58,7 @@ impl Grid {
                         protocol: Protocol::Udp,
                         is_ipv6,
                         is_reply: false,
-                        is_syn: false,
+                        syn: Syn::No,
                     };
                     self.place(eal, bed, path, size, &mut rows)?;
                 }

@@ -41,7 +41,7 @@ pub fn gate(paths: &[Path], file: &str, accept: bool) -> Result<bool> {
         let lines = now
             .iter()
             .map(|(path, count)| format!("{path}: {count:.1}\n"));
-        let head = "# Instructions the engine takes for a packet of an established connection: what `scripts/test --only bench-gate`\n\
+        let head = "# Instructions the engine takes for a packet of an established connection, and for a SYN answered with a cookie: what `scripts/test --only bench-gate`\n\
                     # accepts, with 3 per cent more. Written by `cargo bench --bench forwarding -- --gate FILE --accept`.\n";
         fs::write(file, head.to_owned() + &lines.collect::<String>())
             .with_context(|| format!("cannot write {file}"))?;

@@ -7,7 +7,7 @@ use crate::{
     flows::{Stamp, Stamper},
     forward::{BURST, Bed},
     measure::{Side, Spread, Windows, cpu_time, interrupts},
-    path::Path,
+    path::{Path, Syn},
     report::Latency,
     subject::{Macswap, Subject},
 };
@@ -68,7 +68,7 @@ pub fn run(bed: &mut Bed, hz: u64) -> Result<Latency> {
         protocol: Protocol::Udp,
         is_ipv6: false,
         is_reply: false,
-        is_syn: false,
+        syn: Syn::No,
     };
     let mut lvs = Lvs::new(path, CONNECTIONS, 1, &bed.pool())?;
     let mut stamp = lvs.stamp();

@@ -3,7 +3,7 @@
 use crate::{
     director::Lvs,
     measure::{cpu_time, interrupts},
-    path::Path,
+    path::{Path, Syn},
     report::{Ageing, tenth},
 };
 use anyhow::{Context, Result, ensure};
@@ -29,7 +29,7 @@ pub fn per_second(resident: u32, lives: u32, pool: &Mempool) -> Result<f64> {
         protocol: Protocol::Tcp,
         is_ipv6: false,
         is_reply: false,
-        is_syn: false,
+        syn: Syn::No,
     };
     let mut lvs = Lvs::with_room(path, resident, lives, 1, pool)?;
     let packets_only = six_packets(&mut lvs, resident..resident + lives, true)?;
@@ -62,7 +62,7 @@ pub fn ageing(connections: u32, pool: &Mempool) -> Result<Ageing> {
         protocol: Protocol::Udp,
         is_ipv6: false,
         is_reply: false,
-        is_syn: false,
+        syn: Syn::No,
     };
     let mut lvs = Lvs::new(path, connections, 1, pool)?;
     let swept = sweep(&mut lvs, LATER, 0, Between::Bursts)?;

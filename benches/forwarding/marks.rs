@@ -3,7 +3,7 @@
 use crate::{
     director::{self, Lvs},
     measure::{Side, Spread, Windows, cpu_time},
-    path::Path,
+    path::{Path, Syn},
     report::{Marks, tenth},
 };
 use anyhow::Result;
@@ -24,7 +24,7 @@ const PATH: Path = Path {
     protocol: Protocol::Udp,
     is_ipv6: false,
     is_reply: false,
-    is_syn: false,
+    syn: Syn::No,
 };
 
 /// A director with ten thousand rules and without any, in turn; none of the rules is true of a packet. One director, because two in different

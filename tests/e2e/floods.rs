@@ -27,7 +27,6 @@ pub fn cases() -> Vec<Case> {
         Case::new("floods::downloads_while_it_comes_and_goes", comes_and_goes),
         Case::new("floods::without_a_reply_path", by_hash),
         Case::new("floods::of_other_packets", of_other_packets),
-        Case::new("floods::past_its_capacity", past_its_capacity),
     ]
 }
 
@@ -502,100 +501,4 @@ fn by_hash() -> Result<()> {
         }
         Ok(())
     })
-}
-
-/// Downloads that go on all the time, each at a pace of its own.
-#[derive(Default)]
-struct Standing {
-    bytes: AtomicU64,
-    stop: AtomicBool,
-}
-
-impl Standing {
-    /// Until it is told to stop, or the connection is lost.
-    fn go_on(&self, to: SocketAddr) -> Result<()> {
-        /// 4 MB/s.
-        const PIECE: usize = 40_000;
-        const PACE: Duration = Duration::from_millis(10);
-        let mut stream = TcpStream::connect_timeout(&to, Duration::from_secs(5))?;
-        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
-        stream.write_all(b"GET /files/endless HTTP/1.1\r\nHost: vip\r\n\r\n")?;
-        let mut bytes = vec![0; PIECE];
-        while !self.stop.load(Relaxed) {
-            let due = Instant::now() + PACE;
-            stream.read_exact(&mut bytes)?;
-            self.bytes.fetch_add(bytes.len() as u64, Relaxed);
-            thread::sleep(due.saturating_duration_since(Instant::now()));
-        }
-        Ok(())
-    }
-
-    /// Megabytes a second, over so long.
-    fn rate(&self, seconds: u64) -> f64 {
-        let (before, begun) = (self.bytes.load(Relaxed), Instant::now());
-        thread::sleep(Duration::from_secs(seconds));
-        (self.bytes.load(Relaxed) - before) as f64 / 1e6 / begun.elapsed().as_secs_f64()
-    }
-}
-
-/// More new connections than the director can take: they are refused first, what stands goes on, and the director says so until it is over.
-fn past_its_capacity() -> Result<()> {
-    let service = Service::http(Method::Masq, Family::Ipv4);
-    let to: SocketAddr = service.address().parse()?;
-    let setup = Setup {
-        more: WAY_BACK.to_owned(),
-        ..Setup::new(service.text())
-    };
-    with_router(&setup, |router| {
-        let lab = router.lab();
-        // Without a byte on the disk.
-        fs::File::create(lab.dir.join("www/endless"))?.set_len(100 << 30)?;
-        let all = Standing::default();
-        thread::scope(|scope| {
-            let clients: Vec<_> = (0..8)
-                .map(|_| scope.spawn(|| lab.inside("client", || all.go_on(to))))
-                .collect();
-            let done = overloaded(router, &service, &all);
-            all.stop.store(true, Relaxed);
-            for client in clients {
-                let ended = client.join().ok().context("a client ended badly")?;
-                ended.context("a connection that stood is lost")?;
-            }
-            done
-        })
-    })
-}
-
-fn overloaded(router: &Router<'_>, service: &Service, all: &Standing) -> Result<()> {
-    const SECONDS: u32 = 40;
-    thread::sleep(Duration::from_secs(1));
-    let alone = all.rate(3);
-    let attack = flood(router, "syn", &service.address(), 5_000_000, SECONDS)?;
-    let overload =
-        || -> Result<Option<api::Overload>> { Ok(router.ask::<api::Status>("status")?.overload) };
-    run::until("it is past its capacity", 10, || Ok(overload()?.is_some()))?;
-    let shown = router.tarpon("status")?;
-    let with = all.rate(2);
-    drop(attack);
-    let refused = router.dropped("overload_new")?;
-    let established = router.dropped("overload_established")?;
-    eprintln!(
-        "{alone:.1} MB/s alone, {with:.1} under the flood; {refused} packets refused as new, {established} of what stood dropped\n{shown}"
-    );
-    ensure!(shown.contains("past capacity for"), "{shown}");
-    ensure!(refused > 10_000, "{refused} refused as new");
-    ensure!(
-        established * 10 < refused,
-        "{established} packets of what stood dropped, {refused} new ones refused"
-    );
-    run::until("it is within its capacity again", 20, || {
-        Ok(overload()?.is_none())
-    })?;
-    let events = router.tarpon("events")?;
-    for told in ["past its capacity", "within its capacity again"] {
-        ensure!(events.contains(told), "{told}: {events}");
-    }
-    let after = all.rate(3);
-    ensure!(after > alone / 4.0, "{after:.1} of {alone:.1} after it");
-    Ok(())
 }

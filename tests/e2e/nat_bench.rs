@@ -63,7 +63,7 @@ fn linux_gateway() -> Result<()> {
     let plot = lab.dir.join("plot.svg");
     let line = format!(
         "rfc9693 --quiet --json - --port af_packet:wan --rx-port af_packet:lan --gateway 198.51.100.21 --rx-address 10.1.0.200 \
-         --connections 300 --rate 2k --drain 0.4 --tolerate 0.4 --resolution 5 --measure rate,teardown,capacity --plot {}",
+         --connections 300 --rate 2k --fill-rate 2k --drain 0.4 --tolerate 0.4 --resolution 5 --measure rate,teardown,capacity --plot {}",
         plot.display()
     );
     let template = "udp 198.51.100.200:1024-41023 > 10.1.0.200:1-100";
@@ -119,11 +119,16 @@ const NAT: &str = "[[service]]\nprotocol = \"udp\"\naddress = \"198.51.100.10:53
 fn through_tarpond() -> Result<()> {
     with_router_in(&["--twin"], &Setup::new(NAT), |router| {
         let line = "rfc9693 --quiet --json - --port af_packet:wan --rx-port af_packet:lan --rx-address 10.1.0.201-10.1.0.202 \
-            --connections 400 --rate 1k --trial 0.5 --drain 0.4 --tolerate 1 --resolution 20 --measure rate,throughput";
+            --connections 400 --rate 1k --trial 0.5 --drain 0.8 --tolerate 1 --resolution 20 --measure rate,throughput,latency";
         let template = "udp 198.51.100.200-198.51.100.203 > 198.51.100.10:53";
         let results = pktgen(router.lab(), line, &["--template", template])?;
         ensure!(number(&results, "/validated")? >= 396.0, "{results:#}");
         ensure!(number(&results, "/throughput/rate")? > 100.0, "{results:#}");
+        for at in ["/latency/0", "/latency/1"] {
+            let us = number(&results, &format!("{at}/latency_us/p50"))?;
+            let variation = number(&results, &format!("{at}/delay_variation_us"))?;
+            ensure!(us > 0.0 && variation > 0.0, "{results:#}");
+        }
         let (opened, counted) = (
             number(&results, "/opened")?,
             router.service("198.51.100.10:53")?.traffic.connections,

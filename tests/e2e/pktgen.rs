@@ -119,7 +119,9 @@ fn through_a_router() -> Result<()> {
     )?;
     ensure!(number(&report, "/measured/lost")? == 100, "{report}");
 
-    // Echo requests to a kernel come back on the same port, IPv4 and IPv6; its MAC is asked for.
+    // Echo requests to a kernel come back on the same port, IPv4 and IPv6; its MAC is asked for. Nothing leaves by a port it was not told.
+    let others = || lab.text("router", "cat /sys/class/net/lan/statistics/tx_packets", 5);
+    let before = others()?;
     for flows in [
         "icmp 198.51.100.200:1-4 > 198.51.100.21",
         "icmp [2001:db8:1::200]:1-4 > [2001:db8:1::21] size 200",
@@ -135,6 +137,8 @@ fn through_a_router() -> Result<()> {
             "{flows}: {report}"
         );
     }
+    let now = others()?;
+    ensure!(now == before, "lan had sent {before} frames, now {now}");
     Ok(())
 }
 
@@ -205,7 +209,10 @@ fn flood_and_search() -> Result<()> {
         &format!("{} rfc2544 --quiet --json -", program.display()),
     );
     command.args("--port af_packet:wan --rx-port af_packet:lan --gateway 198.51.100.21".split(' '));
-    command.args("--sizes 64,512 --rate 500 --trial 0.4 --drain 0.2 --resolution 20".split(' '));
+    command.args(
+        "--sizes 64,512 --rate 500 --trial 0.4 --drain 0.2 --resolution 20 --repeat 2".split(' '),
+    );
+    command.args(["--measure", "throughput,latency,loss,back-to-back"]);
     command.args(["--template", "udp 198.51.100.200:1024-1033 > 10.1.0.200:80"]);
     let results: Value = serde_json::from_str(&run::text(&mut command, 60)?)?;
     for (at, size) in [64, 512].into_iter().enumerate() {
@@ -225,7 +232,61 @@ fn flood_and_search() -> Result<()> {
             latency.and_then(Value::as_f64).is_some_and(|us| us > 0.0),
             "{results}"
         );
+        let searches = results.pointer(&format!("/{at}/searches/values"));
+        ensure!(
+            searches
+                .and_then(Value::as_array)
+                .is_some_and(|all| all.len() == 2),
+            "{results}"
+        );
     }
+    limited(&lab, &program)
+}
+
+/// A device that takes 400 frames a second and 100 at once: what is lost by load, and the longest burst, are what that makes them.
+fn limited(lab: &Lab, program: &Path) -> Result<()> {
+    for line in [
+        "nft add table ip t",
+        "nft add chain ip t f { type filter hook forward priority 0 ; }",
+        "nft add rule ip t f udp dport 80 limit rate over 400/second burst 100 packets drop",
+    ] {
+        lab.text("rs1", line, 5)?;
+    }
+    let mut command = lab.on(
+        "router",
+        &format!("{} rfc2544 --quiet --json -", program.display()),
+    );
+    command.args("--port af_packet:wan --rx-port af_packet:lan --gateway 198.51.100.21".split(' '));
+    // Between trials the limit's allowance comes back.
+    command.args(
+        "--sizes 64 --rate 2000 --trial 0.5 --drain 0.1 --settle 0.4 --step 50 --resolution 5"
+            .split(' '),
+    );
+    command.args(["--measure", "loss,back-to-back"]);
+    command.args(["--template", "udp 198.51.100.200:1024-1033 > 10.1.0.200:80"]);
+    let results: Value = serde_json::from_str(&run::text(&mut command, 60)?)?;
+    let number = |pointer: &str| {
+        let value = results.pointer(pointer).and_then(Value::as_f64);
+        value.with_context(|| format!("no {pointer} in {results}"))
+    };
+    for (at, percent) in [(0, 100.0), (1, 50.0)] {
+        let sent = number(&format!("/0/loss/{at}/sent_pps"))? * 0.5;
+        let taken = 100.0 + 400.0 * 0.5;
+        let lost = number(&format!("/0/loss/{at}/lost_percent"))?;
+        // A busy machine may send less than that.
+        let wanted = 100.0 * (sent - taken).max(0.0) / sent;
+        ensure!(
+            number(&format!("/0/loss/{at}/percent"))? == percent && (lost - wanted).abs() < 8.0,
+            "{lost} % lost of {sent} frames, not {wanted}: {results}"
+        );
+    }
+    // What passes while the burst lasts comes on top.
+    let burst = number("/0/back_to_back/frames/median")?;
+    let longest = 100.0 + 400.0 * burst / number("/0/back_to_back/burst_pps")?;
+    ensure!(
+        (90.0..longest * 1.15).contains(&burst),
+        "{burst} frames back to back, not {longest}: {results}"
+    );
     Ok(())
 }
 

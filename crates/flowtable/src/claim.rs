@@ -38,6 +38,15 @@ pub enum Claim<'a, F: Family> {
     ClientFull,
 }
 
+/// What a claim of a key that is not there would be refused for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// As [`Claim::Full`].
+    Full,
+    /// As [`Claim::ClientFull`].
+    ClientFull,
+}
+
 /// A connection about to be.
 #[derive(Clone, Copy, Debug)]
 pub struct New<A> {
@@ -230,6 +239,26 @@ impl<F: Family> Table<F> {
             ControlFlow::<()>::Continue(())
         });
         count
+    }
+
+    /// What a connection of this key, which is not there, would be refused for now. Nothing is claimed or counted.
+    #[must_use]
+    pub fn bound(&self, h: Hash, t: &Tuple<F::Addr>) -> Option<Bound> {
+        if self.connections_of(h, t) >= self.client_cap.load(Relaxed) {
+            return Some(Bound::ClientFull);
+        }
+        let mut index = h.group;
+        for _ in 0..PROBE_LIMIT.min(self.group_count) {
+            let is_free = |lane| {
+                let row = &self.rows[(index * LANES + lane) as usize];
+                row.state().lifecycle() == Lifecycle::Free
+            };
+            if self.groups[index as usize].load().matching(0).any(is_free) {
+                return None;
+            }
+            index = self.after(index);
+        }
+        Some(Bound::Full)
     }
 
     /// Takes the first free slot of the probe sequence.

@@ -28,7 +28,7 @@ mod table;
 mod tally;
 
 pub use aside::{Aside, Words};
-pub use claim::{Claim, Embryo, New};
+pub use claim::{Bound, Claim, Embryo, New};
 pub use entry::{Deltas, Entry, MAX_TIMEOUT_MS};
 pub use family::{Family, Key, OnWire, Side, Static, Tuple, V4, V6};
 pub use hash::{Hash, Name};

@@ -1,15 +1,17 @@
 //! The command line.
 
-mod rfc9693;
+pub mod rfc2544;
+pub mod rfc9693;
 mod stateful;
 
-pub use rfc9693::{Measure, Rfc9693};
+pub use rfc2544::Rfc2544;
+pub use rfc9693::Rfc9693;
 pub use stateful::{Http, Life, Serve, Tcp};
 
 use crate::{
     axis::Axis,
     rate::Rate,
-    template::{Sizes, Template, address_range, port_range},
+    template::{Template, address_range, port_range},
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use dpdk::{Device, Hugepages};
@@ -50,7 +52,7 @@ pub enum Command {
     #[command(after_long_help = FLOOD_EXAMPLES)]
     Flood(Box<Flood>),
     /// Search for the highest rate without loss, frame size by frame size, and measure latency there (RFC 2544)
-    #[command(after_long_help = RFC2544_EXAMPLES)]
+    #[command(after_long_help = rfc2544::EXAMPLES)]
     Rfc2544(Box<Rfc2544>),
     /// Measure a device that keeps connections: how fast it takes new ones, how many it keeps, what goes over them (RFC 9693)
     #[command(after_long_help = rfc9693::EXAMPLES)]
@@ -113,7 +115,7 @@ pub struct Flood {
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
     /// Write the result to this file as JSON; `-`: to standard output, instead of the text
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "dry_run")]
     pub json: Option<PathBuf>,
     /// Open no port; with --pcap, write what would be sent
     #[arg(long)]
@@ -141,57 +143,6 @@ pub enum FloodKind {
     Icmp,
     /// ARP requests, from many senders
     Arp,
-}
-
-const RFC2544_EXAMPLES: &str = "\
-Templates are those of `pktgen tx` (see `pktgen tx --help`); their sizes are replaced.
-
-Example: a router between two ports
-  pktgen rfc2544 --port 0000:03:00.0 --rx-port 0000:03:00.1 --gateway 10.0.0.254 --trial 60 --drain 2 \\
-      --template 'udp 10.0.0.1-10.0.0.250 > 10.0.1.1-10.0.1.250:80 order uniform'";
-
-/// `pktgen rfc2544`.
-#[derive(Debug, Args)]
-pub struct Rfc2544 {
-    /// The ports.
-    #[command(flatten)]
-    pub wiring: Wiring,
-    /// What to send; may be repeated
-    #[arg(long, short, value_name = "TEXT", required = true)]
-    pub template: Vec<Template>,
-    /// Frame sizes, one after the other; those too small to be measured are made larger
-    #[arg(long, default_value = "64,128,256,512,1024,1280,1518", value_parser = Sizes::read)]
-    pub sizes: Sizes,
-    /// Where the search begins: as of `pktgen tx`. Of a link without known speed, 100% is what this machine can send
-    #[arg(long, short, default_value = "100%", value_parser = |text: &str| text.parse::<Rate>())]
-    pub rate: Rate,
-    /// Seconds of each trial (RFC 2544 wants 60)
-    #[arg(long, default_value = "2", value_parser = read_trial)]
-    pub trial: f64,
-    /// How long to wait for the last frames of a trial (RFC 2544 wants 2)
-    #[arg(long, default_value = "0.5", value_name = "SECONDS", value_parser = read_seconds)]
-    pub drain: f64,
-    /// How near the result is to be, percent
-    #[arg(long, default_value = "1", value_name = "PERCENT", value_parser = read_percent)]
-    pub resolution: f64,
-    /// Loss that does not count as loss, percent of the frames (RFC 2544: none)
-    #[arg(long, default_value = "0", value_name = "PERCENT", value_parser = read_percent)]
-    pub tolerate: f64,
-    /// Measure latency at these percents of the rate found
-    #[arg(long, default_value = "100,50", value_delimiter = ',', value_name = "PERCENT,...", value_parser = read_percent)]
-    pub latency_at: Vec<f64>,
-    /// For all that is drawn at random
-    #[arg(long, default_value_t = 1)]
-    pub seed: u64,
-    /// Write the results to this file as JSON; `-`: to standard output, instead of the text
-    #[arg(long, value_name = "FILE")]
-    pub json: Option<PathBuf>,
-    /// Draw the trials into this file (SVG): what was lost and how long frames took, by rate and size
-    #[arg(long, value_name = "FILE.svg")]
-    pub plot: Option<PathBuf>,
-    /// No line for each trial
-    #[arg(long, short)]
-    pub quiet: bool,
 }
 
 const EXAMPLES: &str = "\
@@ -243,7 +194,7 @@ pub struct Tx {
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
     /// Write the result to this file as JSON; `-`: to standard output, instead of the text
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "dry_run")]
     pub json: Option<PathBuf>,
     /// Open no port; with --pcap, write what would be sent
     #[arg(long)]
@@ -364,6 +315,17 @@ fn read_percent(text: &str) -> Result<f64, String> {
         .ok()
         .filter(|p| (0.0..=100.0).contains(p))
         .ok_or(format!("`{text}` is no share: percent from 0 to 100"))
+}
+
+fn read_step(text: &str) -> Result<f64, String> {
+    let step = read_percent(text)?;
+    if (0.1..=50.0).contains(&step) {
+        Ok(step)
+    } else {
+        Err(format!(
+            "`{text}` is no step between loads: percent from 0.1 to 50"
+        ))
+    }
 }
 
 fn read_speed(text: &str) -> Result<f64, String> {

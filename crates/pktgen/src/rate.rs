@@ -31,6 +31,17 @@ impl Rate {
             (Self::Percent(_), None) | (Self::Max, _) => None,
         }
     }
+
+    /// A part of it; as fast as goes stays that.
+    #[must_use]
+    pub fn part(self, part: f64) -> Self {
+        match self {
+            Self::Packets(n) => Self::Packets(n * part),
+            Self::Bits(n) => Self::Bits(n * part),
+            Self::Percent(n) => Self::Percent(n * part),
+            Self::Max => Self::Max,
+        }
+    }
 }
 
 impl FromStr for Rate {

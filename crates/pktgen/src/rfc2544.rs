@@ -1,57 +1,41 @@
-//! `pktgen rfc2544`: for each frame size the highest rate at which nothing is lost, and latency at parts of it.
+//! `pktgen rfc2544`: for each frame size the highest rate at which nothing is lost, latency at parts of it, what is lost by load, and the
+//! longest burst a device takes.
+
+mod results;
+
+pub use results::{BackToBack, OfSize, Throughput};
 
 use crate::{
-    args::Rfc2544,
+    args::{Rfc2544, rfc2544::Measure},
+    load::{AtLoad, Lost},
     plot::{self, Point},
     prototype::Link,
     rate::{Rate, WIRE_OVERHEAD},
-    report::{Latency, Report, bits, say, si, write_json},
+    report::{Report, say, si, write_json},
     run::{self, Plan},
-    search::{Limit, Search, Trial},
+    search::{Amount, Limit, NEARLY, Search, Steps, Trial},
     source::Recipe,
+    spread::Spread,
     stamp,
-    template::{FCS, Sizes, Template},
+    template::{FCS, Kind, Sizes, Template},
     tx::{run_number, stop_on_signals},
     wiring::{self, Wired},
     worker::Frames,
 };
 use anyhow::{Context, Result, bail, ensure};
-use serde::Serialize;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::{
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    thread,
+    time::{Duration, Instant},
+};
 
 /// Frames a second before anything is measured, so that the device knows its neighbours, and for how long.
 const WARM_UP_PPS: f64 = 1000.0;
 const WARM_UP_S: f64 = 1.0;
-
-/// The result for one size.
-#[derive(Clone, Debug, Serialize)]
-pub struct OfSize {
-    /// Bytes with check sequence.
-    pub size: u16,
-    /// Frames a second; 0 if the device lost frames at any rate tried.
-    pub throughput_pps: f64,
-    /// The same in bits on the wire.
-    pub throughput_bits_per_second: f64,
-    /// Why it is no higher.
-    pub limited_by: Limit,
-    /// Trials it took.
-    pub trials: u32,
-    /// Latency at parts of the throughput.
-    pub latency: Vec<AtLoad>,
-    /// Rates tried, and what came of each; those of `latency` among them.
-    pub tried: Vec<Point>,
-}
-
-/// Latency at a load.
-#[derive(Clone, Debug, Serialize)]
-pub struct AtLoad {
-    /// Percent of the throughput.
-    pub percent: f64,
-    /// Frames lost meanwhile.
-    pub lost: u64,
-    /// Microseconds.
-    pub latency_us: Option<Latency>,
-}
+/// Times that is tried, until something comes back.
+const WARM_UPS: u32 = 3;
+/// The longest burst tried, of back-to-back frames: RFC 2544 26.4 wants trials of two seconds at least.
+const BURST_S: f64 = 2.0;
 
 /// Ports, and what is sent on them.
 struct Bench<'a> {
@@ -66,6 +50,10 @@ struct Bench<'a> {
 /// # Errors
 /// Mistakes of the command line, whatever ports refuse, and a device from which nothing comes back at all.
 pub fn rfc2544(args: &Rfc2544) -> Result<()> {
+    ensure!(
+        args.measure.contains(&Measure::Throughput) || !args.measure.contains(&Measure::Latency),
+        "--measure latency: it is measured at parts of the throughput, so that has to be measured, too: --measure throughput,latency"
+    );
     let sizes = sizes(args)?;
     let recipe = |size| Recipe {
         templates: of_size(&args.template, size),
@@ -97,27 +85,17 @@ pub fn rfc2544(args: &Rfc2544) -> Result<()> {
     };
     bench.warm_up()?;
     let mut results = Vec::new();
-    for size in sizes {
-        bench.recipe.templates = of_size(&args.template, size);
-        let result = bench.throughput(size)?;
-        if args
-            .json
-            .as_ref()
-            .is_none_or(|path| path.as_os_str() != "-")
-        {
-            say(&text(&result))?;
-        }
-        results.push(result);
-    }
+    let measured = bench.all(sizes, &mut results);
+    // What was found before it failed, or was stopped, is told.
     if let Some(path) = &args.plot {
         let series = results.iter();
         let series = series.map(|of| (format!("size {}", of.size), of.tried.clone()));
         plot::loss(path, "RFC 2544", &series.collect::<Vec<_>>())?;
     }
-    match &args.json {
-        Some(path) => write_json(&results, path),
-        None => Ok(()),
+    if let Some(path) = &args.json {
+        write_json(&results, path)?;
     }
+    measured
 }
 
 /// The sizes asked for, none too small to be measured.
@@ -125,6 +103,13 @@ fn sizes(args: &Rfc2544) -> Result<Vec<u16>> {
     ensure!(
         !args.template.is_empty(),
         "there is nothing to send: give a template, like `--template 'udp 10.0.0.1 > 10.0.1.1:80'`"
+    );
+    ensure!(
+        !args
+            .template
+            .iter()
+            .any(|t| t.kind == Kind::Arp || t.first_fragment),
+        "--template: ARP and fragments carry no stamp, so what is lost of them cannot be measured: udp, tcp or icmp can"
     );
     let least = args.template.iter().map(|template| {
         let vlan = if template.vlan.is_some() { 4 } else { 0 };
@@ -150,14 +135,44 @@ fn of_size(templates: &[Template], size: u16) -> Vec<Template> {
 }
 
 impl Bench<'_> {
-    /// One trial. Frames of an earlier one that come late are not ours.
+    /// One size after the other, told as it is done.
+    fn all(&mut self, sizes: Vec<u16>, results: &mut Vec<OfSize>) -> Result<()> {
+        let is_text = self.args.json.as_ref();
+        let is_text = is_text.is_none_or(|path| path.as_os_str() != "-");
+        for size in sizes {
+            self.recipe.templates = of_size(&self.args.template, size);
+            let result = self.measure(size)?;
+            if is_text {
+                say(&result.to_string())?;
+            }
+            results.push(result);
+        }
+        Ok(())
+    }
+
+    /// One trial of so many seconds.
     fn trial(&mut self, rate: Rate, seconds: f64) -> Result<Report> {
+        self.send(rate, None, Some(seconds))
+    }
+
+    /// One of so many frames.
+    fn burst(&mut self, rate: Rate, frames: u64) -> Result<Report> {
+        self.send(rate, Some(frames), None)
+    }
+
+    /// Frames of an earlier trial that come late are not ours.
+    fn send(&mut self, rate: Rate, count: Option<u64>, seconds: Option<f64>) -> Result<Report> {
+        // The device comes to rest (RFC 2544 23).
+        let begun = Instant::now();
+        while begun.elapsed().as_secs_f64() < self.args.settle && !self.stop.load(Relaxed) {
+            thread::sleep(Duration::from_millis(10));
+        }
         self.recipe.run = self.recipe.run.map(|run| run.wrapping_add(1));
         let plan = Plan {
             wiring: &self.args.wiring,
             rate,
-            count: None,
-            seconds: Some(seconds),
+            count,
+            seconds,
             drain: self.args.drain,
             run: self.recipe.run,
             progress: false,
@@ -177,9 +192,16 @@ impl Bench<'_> {
 
     /// The device learns who is where; that anything comes back at all is seen here.
     fn warm_up(&mut self) -> Result<()> {
-        let report = self.trial(Rate::Packets(WARM_UP_PPS), WARM_UP_S)?;
+        let came = |report: &Report| report.measured.as_ref().is_some_and(|m| m.packets > 0);
+        let mut report = self.trial(Rate::Packets(WARM_UP_PPS), WARM_UP_S)?;
+        // Devices ask for neighbours that have not answered once a second, and ours answer only while this runs.
+        for _ in 1..WARM_UPS {
+            if !came(&report) {
+                report = self.trial(Rate::Packets(WARM_UP_PPS), WARM_UP_S)?;
+            }
+        }
         ensure!(
-            report.measured.as_ref().is_some_and(|m| m.packets > 0),
+            came(&report),
             "nothing came back of {} frames at {WARM_UP_PPS} a second: is the device wired, does it forward to where --rx-port is, does it \
              know a way to the destinations? `pktgen tx` with the same arguments shows more",
             report.sent.packets
@@ -187,60 +209,194 @@ impl Bench<'_> {
         Ok(())
     }
 
-    fn throughput(&mut self, size: u16) -> Result<OfSize> {
+    /// Everything that is asked for of one size.
+    fn measure(&mut self, size: u16) -> Result<OfSize> {
         let top = self.top(size)?;
-        let mut search = Search::new(
-            top,
-            self.args.resolution / 100.0,
-            self.args.tolerate / 100.0,
-        );
-        let mut tried = Vec::new();
-        while let Some(rate) = search.next_rate() {
-            let report = self.trial(Rate::Packets(rate), self.args.trial)?;
-            let trial = Trial {
-                wanted: rate,
-                reached: report.sent.pps,
-                loss: report.measured.as_ref().map_or(1.0, |m| m.loss),
-            };
-            let taken = search.tell(trial);
-            tried.push(point(&report, rate));
-            if !self.args.quiet {
-                let missed: u64 = report.ports.iter().map(|p| p.rx_missed).sum();
-                eprintln!(
-                    "  size {size}: {}/s wanted, {}/s sent, lost {} {}{}",
-                    si(rate),
-                    si(trial.reached),
-                    report.measured.as_ref().map_or(0, |m| m.lost),
-                    if taken { "- taken" } else { "- too much" },
-                    if missed > 0 {
-                        format!(" ({missed} of them missed by this machine)")
-                    } else {
-                        String::new()
-                    }
+        let mut of = OfSize {
+            size,
+            ..OfSize::default()
+        };
+        let measures = &self.args.measure;
+        if measures.contains(&Measure::Throughput) {
+            of.throughput = self.throughput(size, top, &mut of.tried)?;
+        }
+        if measures.contains(&Measure::Latency) {
+            let rate = of.throughput.as_ref().map_or(0.0, |t| t.throughput_pps);
+            of.latency = self.latency(rate, &mut of.tried)?;
+        }
+        if measures.contains(&Measure::Loss) {
+            of.loss = self.loss(size, top, &mut of.tried)?;
+        }
+        if measures.contains(&Measure::BackToBack) {
+            of.back_to_back = self.back_to_back(size, top)?;
+        }
+        Ok(of)
+    }
+
+    /// As many searches as are asked for.
+    fn throughput(
+        &mut self,
+        size: u16,
+        top: f64,
+        tried: &mut Vec<Point>,
+    ) -> Result<Option<Throughput>> {
+        let (mut rates, mut trials, mut limited_by) = (Vec::new(), 0, Limit::Top);
+        for _ in 0..self.args.repeat {
+            let (rate, limit) = self.search(size, top, tried, &mut trials)?;
+            rates.push(rate);
+            limited_by = limit;
+        }
+        Ok(Spread::of(&rates).map(|searches| Throughput {
+            throughput_pps: searches.median,
+            throughput_bits_per_second: searches.median * f64::from(size + WIRE_OVERHEAD) * 8.0,
+            limited_by,
+            trials,
+            searches,
+        }))
+    }
+
+    /// Halving by short trials, then a trial of full length, which decides (RFC 2544 24): lower, until one is passed.
+    fn search(
+        &mut self,
+        size: u16,
+        top: f64,
+        tried: &mut Vec<Point>,
+        trials: &mut u32,
+    ) -> Result<(f64, Limit)> {
+        let resolution = self.args.resolution / 100.0;
+        let tolerated = self.args.tolerate / 100.0;
+        let (mut top, mut step, mut failed) = (top, resolution.max(0.001), false);
+        loop {
+            let mut search = Search::new(top, resolution, tolerated);
+            while let Some(rate) = search.next_rate() {
+                let report = self.trial(Rate::Packets(rate), self.args.trial)?;
+                *trials += 1;
+                let taken = search.tell(Trial {
+                    wanted: rate,
+                    reached: report.sent.pps,
+                    loss: loss(&report),
+                });
+                tried.push(point(&report, rate));
+                self.note(
+                    size,
+                    rate,
+                    &report,
+                    if taken { "taken" } else { "too much" },
                 );
             }
+            let rate = search.result();
+            let limit = if failed {
+                Limit::Device
+            } else {
+                search.limit()
+            };
+            if rate == 0.0 || self.args.confirm <= self.args.trial {
+                return Ok((rate, limit));
+            }
+            let report = self.trial(Rate::Packets(rate), self.args.confirm)?;
+            *trials += 1;
+            tried.push(point(&report, rate));
+            let held = loss(&report) <= tolerated;
+            let what = if held { "confirmed" } else { "not confirmed" };
+            self.note(size, rate, &report, what);
+            if held {
+                // What was not sent is not confirmed.
+                return Ok(if report.sent.pps < rate * NEARLY {
+                    (report.sent.pps, Limit::Generator)
+                } else {
+                    (rate, limit)
+                });
+            }
+            (top, failed) = (rate * (1.0 - step), true);
+            // Who fails again and again is far from it.
+            step = (step * 2.0).min(0.5);
         }
-        let rate = search.result();
+    }
+
+    /// Latency at parts of a rate.
+    fn latency(&mut self, rate: f64, tried: &mut Vec<Point>) -> Result<Vec<AtLoad>> {
         let mut latency = Vec::new();
         for &percent in self.args.latency_at.iter().filter(|_| rate > 0.0) {
-            let report = self.trial(Rate::Packets(rate * percent / 100.0), self.args.trial)?;
-            tried.push(point(&report, rate * percent / 100.0));
-            let measured = report.measured;
-            latency.push(AtLoad {
-                percent,
-                lost: measured.as_ref().map_or(report.sent.packets, |m| m.lost),
-                latency_us: measured.and_then(|m| m.latency_us),
-            });
+            let wanted = rate * percent / 100.0;
+            let seconds = self.args.trial.max(self.args.confirm);
+            let report = self.trial(Rate::Packets(wanted), seconds)?;
+            tried.push(point(&report, wanted));
+            latency.push(AtLoad::new(percent, &report));
         }
-        Ok(OfSize {
-            size,
-            throughput_pps: rate,
-            throughput_bits_per_second: rate * f64::from(size + WIRE_OVERHEAD) * 8.0,
-            limited_by: search.limit(),
-            trials: search.trials(),
-            latency,
-            tried,
-        })
+        Ok(latency)
+    }
+
+    /// What is lost by load, from `top` downwards (RFC 2544 26.3).
+    fn loss(&mut self, size: u16, top: f64, tried: &mut Vec<Point>) -> Result<Vec<Lost>> {
+        let mut steps = Steps::new(self.args.step);
+        let mut all = Vec::new();
+        while let Some(percent) = steps.percent() {
+            let rate = top * percent / 100.0;
+            let seconds = self.args.trial.max(self.args.confirm);
+            let report = self.trial(Rate::Packets(rate), seconds)?;
+            tried.push(point(&report, rate));
+            steps.tell(loss(&report) <= 0.0);
+            self.note(size, rate, &report, &format!("{percent:.0} %"));
+            all.push(Lost::new(percent, &report));
+        }
+        Ok(all)
+    }
+
+    /// The longest burst at the shortest gaps of which nothing is lost (RFC 2544 26.4, RFC 9004).
+    fn back_to_back(&mut self, size: u16, top: f64) -> Result<Option<BackToBack>> {
+        // As the port takes them: where the link's speed is known that is its speed.
+        let rate = match self.args.rate {
+            Rate::Max | Rate::Percent(100.0..) => Rate::Max,
+            _ => Rate::Packets(top),
+        };
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "frames of two seconds"
+        )]
+        let most = (top * BURST_S).max(1.0) as u64;
+        let (mut bursts, mut at_least, mut burst_pps) = (Vec::new(), true, 0.0);
+        for _ in 0..self.args.repeat {
+            let mut search = Amount::new(most, most, self.args.resolution / 100.0);
+            while let Some(frames) = search.wanted() {
+                let report = self.burst(rate, frames)?;
+                let is_lossless = loss(&report) <= 0.0;
+                search.tell(is_lossless);
+                let what = format!("a burst of {frames}");
+                self.note(size, report.sent.pps, &report, &what);
+                if is_lossless {
+                    burst_pps = report.sent.pps;
+                }
+            }
+            at_least &= search.not_taken().is_none();
+            #[expect(clippy::cast_precision_loss, reason = "frames of two seconds")]
+            bursts.push(search.taken() as f64);
+        }
+        Ok(Spread::of(&bursts).map(|frames| BackToBack {
+            frames,
+            at_least,
+            burst_pps,
+        }))
+    }
+
+    /// A line on a trial.
+    fn note(&self, size: u16, wanted: f64, report: &Report, what: &str) {
+        if self.args.quiet {
+            return;
+        }
+        let missed: u64 = report.ports.iter().map(|p| p.rx_missed).sum();
+        let missed = if missed > 0 {
+            format!(" ({missed} of them missed by this machine)")
+        } else {
+            String::new()
+        };
+        let lost = report.measured.as_ref().map(|m| m.lost);
+        eprintln!(
+            "  size {size}: {}/s wanted, {}/s sent, lost {} - {what}{missed}",
+            si(wanted),
+            si(report.sent.pps),
+            lost.unwrap_or(report.sent.packets)
+        );
     }
 
     /// Where the search begins, frames a second: what --rate says, or all this machine sends.
@@ -254,38 +410,17 @@ impl Bench<'_> {
     }
 }
 
+/// The part of a trial's frames that was lost.
+fn loss(report: &Report) -> f64 {
+    report.measured.as_ref().map_or(1.0, |m| m.loss)
+}
+
 /// A trial, to be drawn.
 fn point(report: &Report, wanted: f64) -> Point {
     let measured = report.measured.as_ref();
     Point {
         rate: report.sent.pps.min(wanted),
-        loss: measured.map_or(1.0, |m| m.loss),
+        loss: loss(report),
         latency_us: measured.and_then(|m| Some(m.latency_us.as_ref()?.p50)),
     }
-}
-
-fn text(result: &OfSize) -> String {
-    let why = match result.limited_by {
-        Limit::Device => "more is lost",
-        Limit::Generator => "this machine sends no faster",
-        Limit::Top => "no more was asked for",
-    };
-    let mut text = format!(
-        "size {:>4}  {}/s, {} on the wire ({} trials; {why})\n",
-        result.size,
-        si(result.throughput_pps),
-        bits(result.throughput_bits_per_second),
-        result.trials
-    );
-    for at in &result.latency {
-        let percent = at.percent;
-        text += &match &at.latency_us {
-            Some(l) => format!(
-                "           at {percent:>3} %: latency min {:.1}, mean {:.1}, p50 {:.1}, p99 {:.1}, max {:.1} µs; lost {}\n",
-                l.min, l.mean, l.p50, l.p99, l.max, at.lost
-            ),
-            None => format!("           at {percent:>3} %: nothing came back\n"),
-        };
-    }
-    text
 }

@@ -1,27 +1,30 @@
 //! `pktgen rfc9693`: what a device that keeps connections can do (RFC 9693). The initiator enumerates connections (phase 1); the
 //! responder learns them from what arrives and can answer them (phase 2).
 
+mod over;
+mod packets;
+mod rehearsal;
 mod results;
 
-pub use results::{Capacity, Found, Results, Teardown};
+pub use results::{AtLoad, Capacity, Found, Lost, Results, Teardown};
 
 use crate::{
-    args::{Measure, Rfc9693},
+    args::{Rfc9693, rfc9693::Measure},
     flows::{Flow, enumerated},
-    pcap,
     plot::{self, Point},
     prototype::Link,
-    rate::{Pace, Rate},
+    rate::Rate,
     report::{Report, say, si, write_json},
-    run::{self, Both, Plan},
-    search::{Search, Trial},
-    source::Recipe,
-    template::{FCS, Kind, Template},
+    run::{self, Plan},
+    search::{Amount, Search, Trial},
+    spread::Spread,
+    template::Kind,
     tx::{DOCUMENTATION, run_number, stop_on_signals},
     wiring::{self, Wired},
     worker::{Frames, Learner},
 };
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
+use packets::{answer, recipe};
 use std::{
     process::{Command, Stdio},
     sync::{
@@ -35,8 +38,12 @@ use std::{
 /// Connections opened before anything is measured, so that the device knows its neighbours, and how fast.
 const WARM_UP: u64 = 100;
 const WARM_UP_PPS: f64 = 200.0;
-/// Tries of a table's size at most.
-const TRIES: u32 = 60;
+/// Times that is tried, until something comes through.
+const WARM_UPS: u32 = 4;
+/// Connections are validated at this part of the rate they were opened at: answers are not what is measured.
+const VALIDATION: f64 = 0.5;
+/// A table that does not take all at the rate of filling is tried at this part of it.
+const SLOWER: f64 = 0.2;
 
 /// What came of opening connections.
 struct Opened {
@@ -65,7 +72,7 @@ struct Bench<'a> {
 pub fn rfc9693(args: &Rfc9693) -> Result<()> {
     check(args)?;
     if args.dry_run {
-        return dry_run(args);
+        return rehearsal::dry_run(args);
     }
     run::place(&args.wiring)?;
     let stop = stop_on_signals()?;
@@ -83,10 +90,15 @@ pub fn rfc9693(args: &Rfc9693) -> Result<()> {
         fill: args.fill_rate.unwrap_or(Rate::Packets(1000.0)),
         opened: 0,
     };
-    let warm = bench.open(
-        WARM_UP.min(args.template.flows()),
-        Rate::Packets(WARM_UP_PPS),
-    )?;
+    // So few that there are others left.
+    let few = WARM_UP.min(args.template.flows() / 8).max(1);
+    let mut warm = bench.open(few, Rate::Packets(WARM_UP_PPS))?;
+    // Devices ask for neighbours that have not answered once a second, and ours answer only while this runs.
+    for _ in 1..WARM_UPS {
+        if warm.learned.flows.is_empty() {
+            warm = bench.open(few, Rate::Packets(WARM_UP_PPS))?;
+        }
+    }
     ensure!(
         !warm.learned.flows.is_empty(),
         "nothing came through of {} packets at {WARM_UP_PPS} a second: is the device wired, does it forward to where --rx-port is, are \
@@ -97,13 +109,10 @@ pub fn rfc9693(args: &Rfc9693) -> Result<()> {
         connections: args.connections,
         ..Results::default()
     };
-    for measure in &args.measure {
-        match measure {
-            Measure::Rate => bench.rate(&mut results)?,
-            Measure::Throughput => bench.throughput(&mut results)?,
-            Measure::Teardown => bench.teardown(&mut results)?,
-            Measure::Capacity => bench.capacity(&mut results)?,
-        }
+    let measured = bench.all(&mut results);
+    // What was found before it failed, or was stopped, is told.
+    if measured.is_err() && results.are_none() {
+        return measured;
     }
     results.opened = bench.opened;
     if let Some(path) = &args.plot {
@@ -117,9 +126,10 @@ pub fn rfc9693(args: &Rfc9693) -> Result<()> {
         plot::loss(path, "RFC 9693", &series.collect::<Vec<_>>())?;
     }
     match &args.json {
-        Some(path) => write_json(&results, path),
-        None => say(&results.to_string()),
+        Some(path) => write_json(&results, path)?,
+        None => say(&results.to_string())?,
     }
+    measured
 }
 
 fn check(args: &Rfc9693) -> Result<()> {
@@ -141,64 +151,34 @@ fn check(args: &Rfc9693) -> Result<()> {
         !args.measure.contains(&Measure::Teardown) || args.empty.is_some(),
         "--measure teardown times the command that empties the device's table: --empty COMMAND, like `--empty 'ssh gateway conntrack -F'`"
     );
+    ensure!(
+        args.measure.contains(&Measure::Throughput)
+            || !args
+                .measure
+                .iter()
+                .any(|m| matches!(m, Measure::Latency | Measure::Loss)),
+        "--measure latency, loss: they are measured with the throughput, so that has to be measured, too: --measure throughput,latency"
+    );
     recipe(args, DOCUMENTATION, 0, None).check(args.wiring.mtu)?;
     Ok(())
 }
 
-fn recipe(args: &Rfc9693, link: Link, run: u16, listed: Option<Arc<[Flow]>>) -> Recipe {
-    Recipe {
-        templates: vec![args.template.clone()],
-        link,
-        run: Some(run),
-        seed: args.seed,
-        listed,
-        first_stream: 0,
-    }
-}
-
-/// The responder's frames: as the initiator's, from and to whom it has learned.
-fn answer(args: &Rfc9693, link: Link, run: u16, learned: &Learner) -> Result<Recipe> {
-    let (_, is_ipv6) = learned.from.context("nothing was learned")?;
-    let any = if is_ipv6 {
-        "[::/65]:0-65535"
-    } else {
-        "0.0.0.0/0:0-65535"
-    };
-    let protocol = match args.template.kind {
-        Kind::Tcp { .. } => "tcp",
-        _ => "udp",
-    };
-    let template: Template = format!("{protocol} {any} > {any}").parse()?;
-    let flags = match args.template.kind {
-        Kind::Tcp { .. } => Kind::Tcp {
-            flags: wire::tcp::SYN | wire::tcp::ACK,
-        },
-        kind => kind,
-    };
-    // A translation between families makes packets longer or shorter by the headers' difference.
-    let least = template.headers_len() + FCS + 18;
-    let sizes = args
-        .template
-        .sizes
-        .all()
-        .first()
-        .map_or(64, |(size, _)| *size);
-    Ok(Recipe {
-        templates: vec![Template {
-            kind: flags,
-            sizes: crate::template::Sizes::one(sizes.max(least)),
-            vlan: args.template.vlan,
-            ..template
-        }],
-        link,
-        run: Some(run),
-        seed: args.seed,
-        listed: Some(learned.flows.clone().into()),
-        first_stream: 0,
-    })
-}
-
 impl<'a> Bench<'a> {
+    /// Everything that is asked for.
+    fn all(&mut self, results: &mut Results) -> Result<()> {
+        for measure in &self.args.measure {
+            match measure {
+                Measure::Rate => self.rate(results)?,
+                Measure::Throughput => self.over(results)?,
+                // With the throughput.
+                Measure::Latency | Measure::Loss => {}
+                Measure::Teardown => self.teardown(results)?,
+                Measure::Capacity => self.capacity(results)?,
+            }
+        }
+        Ok(())
+    }
+
     /// The device's table is emptied; how long the command took.
     fn empty(&mut self) -> Result<Duration> {
         let begun = Instant::now();
@@ -286,15 +266,15 @@ impl<'a> Bench<'a> {
         Ok(Link { from, to })
     }
 
-    /// Phase 2, answers alone: connections over which one came back.
-    fn answered(&mut self, opened: &Opened) -> Result<u64> {
+    /// Phase 2, answers alone, at this rate: connections over which one came back.
+    fn answered(&mut self, opened: &Opened, rate: Rate) -> Result<u64> {
         if opened.learned.flows.is_empty() {
             return Ok(0);
         }
         let count = opened.learned.flows.len() as u64;
-        let (args, stop, fill) = (self.args, self.stop, self.fill);
+        let (args, stop) = (self.args, self.stop);
         let link = self.back(&opened.learned)?;
-        let plan = self.plan(fill, Some(count), None, 0)?;
+        let plan = self.plan(rate, Some(count), None, 0)?;
         let recipe = answer(args, link, self.run, &opened.learned)?;
         self.wired.turn();
         let report = run::run(&mut self.wired, &plan, stop, |worker, workers| {
@@ -304,128 +284,107 @@ impl<'a> Bench<'a> {
         Ok(report?.measured.map_or(0, |measured| measured.packets))
     }
 
+    /// Maximum connection establishment rate. A rate counts when every packet of phase 1 has come through and every connection carries an
+    /// answer back: a device may send packets on of which it keeps nothing.
     fn rate(&mut self, results: &mut Results) -> Result<()> {
-        let top = self.top()?;
-        let mut search = self.search(top);
-        let mut trials = Vec::new();
-        while let Some(rate) = search.next_rate() {
-            self.empty()?;
-            let opened = self.open(self.args.connections, Rate::Packets(rate))?;
-            self.tell(
-                &mut search,
-                &mut trials,
-                "connections",
-                rate,
-                &opened.report,
-            );
+        let (mut rates, mut trials, mut limited_by) = (Vec::new(), Vec::new(), None);
+        for _ in 0..self.args.repeat {
+            let top = self.top()?;
+            let mut search = self.search(top);
+            while let Some(rate) = search.next_rate() {
+                self.empty()?;
+                let opened = self.open(self.args.connections, Rate::Packets(rate))?;
+                let mut missing = lost(&opened.report);
+                let may_be_lost = self.args.tolerate / 100.0 * self.args.connections as f64;
+                if missing as f64 <= may_be_lost {
+                    let answered = self.answered(&opened, Rate::Packets(rate * VALIDATION))?;
+                    missing = opened.report.sent.packets.saturating_sub(answered);
+                }
+                let what = "connections";
+                if self.tell(
+                    &mut search,
+                    &mut trials,
+                    (what, rate),
+                    &opened.report,
+                    missing,
+                ) {
+                    results.validated = Some(opened.report.sent.packets - missing);
+                }
+            }
+            rates.push(search.result());
+            limited_by = Some(search.limit());
         }
-        let found = search.result();
+        let (Some(repeated), Some(limited_by)) = (Spread::of(&rates), limited_by) else {
+            return Ok(());
+        };
+        let found = repeated.median;
+        if found > 0.0 && self.args.fill_rate.is_none() {
+            self.fill = Rate::Packets(found / 2.0);
+        }
         results.establishment = Some(Found {
             rate: found,
-            limited_by: search.limit(),
+            limited_by,
             trials,
-        });
-        if found > 0.0 {
-            if self.args.fill_rate.is_none() {
-                self.fill = Rate::Packets(found / 2.0);
-            }
-            // RFC 9693 4.6: each connection must carry an answer, too.
-            self.empty()?;
-            let opened = self.open(self.args.connections, Rate::Packets(found))?;
-            let answered = self.answered(&opened)?;
-            self.note(&format!(
-                "validation: {} of {} connections carry answers",
-                answered, self.args.connections
-            ));
-            results.validated = Some(answered);
-        }
-        Ok(())
-    }
-
-    fn throughput(&mut self, results: &mut Results) -> Result<()> {
-        self.empty()?;
-        let opened = self.open(self.args.connections, self.fill)?;
-        let link = self.back(&opened.learned)?;
-        let top = self.top()? * 2.0;
-        let mut search = self.search(top);
-        let mut trials = Vec::new();
-        while let Some(rate) = search.next_rate() {
-            let (args, stop) = (self.args, self.stop);
-            let plan = self.plan(Rate::Packets(rate), None, Some(args.trial), 0)?;
-            let there = recipe(args, self.link, self.run, Some(Arc::clone(&opened.flows)));
-            let back = Recipe {
-                // Numbers of its own: the meter tells streams apart by them.
-                first_stream: args.wiring.workers,
-                ..answer(args, link, self.run, &opened.learned)?
-            };
-            self.wired.meter_at(|_, _| true);
-            let report = run::run_both(&mut self.wired, &plan, stop, |worker, workers| {
-                let there = Frames::Made(there.source(worker, workers)?);
-                let back = Frames::Made(back.source(worker, workers)?);
-                Ok::<Both, _>((there, Some(back)))
-            });
-            self.wired.meter_at(|at, last| at == last);
-            let report = report?.0;
-            self.tell(&mut search, &mut trials, "throughput", rate, &report);
-        }
-        results.throughput = Some(Found {
-            rate: search.result(),
-            limited_by: search.limit(),
-            trials,
+            repeated,
         });
         Ok(())
     }
 
     fn teardown(&mut self, results: &mut Results) -> Result<()> {
-        self.empty()?;
-        let opened = self.open(self.args.connections, self.fill)?;
-        let kept = self.answered(&opened)?;
-        let full = self.empty()?.as_secs_f64();
-        let empty = self.empty()?.as_secs_f64();
-        let teardown = Teardown {
-            rate: if full > empty {
-                kept as f64 / (full - empty)
-            } else {
-                0.0
-            },
-            full_seconds: full,
-            empty_seconds: empty,
-        };
-        results.teardown = Some(teardown);
+        let (mut rates, mut last) = (Vec::new(), (0.0, 0.0));
+        for _ in 0..self.args.repeat {
+            self.empty()?;
+            let opened = self.open(self.args.connections, self.fill)?;
+            let kept = self.answered(&opened, self.fill)?;
+            let full = self.empty()?.as_secs_f64();
+            let empty = self.empty()?.as_secs_f64();
+            let took = full - empty;
+            self.note(&format!(
+                "tear-down: {kept} connections in {full:.3} s, none in {empty:.3} s"
+            ));
+            rates.push(if took > 0.0 { kept as f64 / took } else { 0.0 });
+            last = (full, empty);
+        }
+        results.teardown = Spread::of(&rates).map(|repeated| Teardown {
+            rate: repeated.median,
+            full_seconds: last.0,
+            empty_seconds: last.1,
+            repeated,
+        });
         Ok(())
     }
 
     fn capacity(&mut self, results: &mut Results) -> Result<()> {
-        let most = self
-            .args
-            .most
-            .unwrap_or(u64::MAX)
-            .min(self.args.template.flows());
-        let (mut low, mut high) = (0, None);
-        let mut wanted = self.args.connections.min(most);
-        for _ in 0..TRIES {
-            self.empty()?;
-            let opened = self.open(wanted, self.fill)?;
-            let answered = self.answered(&opened)?;
-            self.note(&format!(
-                "capacity: {answered} of {wanted} connections carry answers"
-            ));
-            let lost = (wanted - answered.min(wanted)) as f64 / wanted as f64;
-            if lost <= self.args.tolerate / 100.0 {
-                low = wanted;
-            } else {
-                high = Some(wanted);
-            }
-            let Some(next) = next_size(low, high, most, self.args.resolution / 100.0) else {
-                break;
-            };
-            wanted = next;
+        let most = self.args.most.unwrap_or(u64::MAX);
+        let most = most.min(self.args.template.flows());
+        let mut search = Amount::new(self.args.connections, most, self.args.resolution / 100.0);
+        while let Some(wanted) = search.wanted() {
+            let kept = self.keeps(wanted)?;
+            search.tell(kept);
         }
         results.capacity = Some(Capacity {
-            kept: low,
-            not_kept: high,
+            kept: search.taken(),
+            not_kept: search.not_taken(),
         });
         Ok(())
+    }
+
+    /// Whether so many connections are all kept. Some are slower to make the more there are: what is lost at the rate of filling is tried
+    /// again much slower, before a table is called full.
+    fn keeps(&mut self, wanted: u64) -> Result<bool> {
+        for rate in [self.fill, self.fill.part(SLOWER)] {
+            self.empty()?;
+            let opened = self.open(wanted, rate)?;
+            let answered = self.answered(&opened, self.fill)?;
+            self.note(&format!(
+                "capacity: {answered} of {wanted} connections, opened at {rate}, carry answers"
+            ));
+            let lost = wanted.saturating_sub(answered) as f64 / wanted as f64;
+            if lost <= self.args.tolerate / 100.0 {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn search(&self, top: f64) -> Search {
@@ -436,35 +395,29 @@ impl<'a> Bench<'a> {
         )
     }
 
-    /// Tells a search of a trial, and whoever watches.
+    /// Tells a search of a trial in which so many were lost, and whoever watches; true if the device took it.
     fn tell(
         &self,
         search: &mut Search,
         trials: &mut Vec<Point>,
-        what: &str,
-        wanted: f64,
+        (what, wanted): (&str, f64),
         report: &Report,
-    ) {
-        let loss = report.measured.as_ref().map_or(1.0, |m| m.loss);
+        lost: u64,
+    ) -> bool {
         let reached = report.sent.pps;
+        let loss = lost as f64 / report.sent.packets.max(1) as f64;
         let taken = search.tell(Trial {
             wanted,
             reached,
             loss,
         });
+        let latency = report.measured.as_ref().and_then(|m| m.latency_us.as_ref());
         trials.push(Point {
             rate: reached.min(wanted),
             loss,
-            latency_us: report
-                .measured
-                .as_ref()
-                .and_then(|m| Some(m.latency_us.as_ref()?.p50)),
+            latency_us: latency.map(|l| l.p50),
         });
         let missed: u64 = report.ports.iter().map(|p| p.rx_missed).sum();
-        let lost = report
-            .measured
-            .as_ref()
-            .map_or(report.sent.packets, |m| m.lost);
         let missed = if missed > 0 {
             format!(" ({missed} missed by this machine)")
         } else {
@@ -477,6 +430,7 @@ impl<'a> Bench<'a> {
             si(reached),
             report.sent.packets
         ));
+        taken
     }
 
     fn note(&self, text: &str) {
@@ -504,78 +458,8 @@ impl<'a> Bench<'a> {
     }
 }
 
-/// How many connections to try next: twice as many until some are not kept, then halfway.
-fn next_size(low: u64, high: Option<u64>, most: u64, resolution: f64) -> Option<u64> {
-    match high {
-        None if low >= most => None,
-        None => Some(low.saturating_mul(2).min(most)),
-        Some(high) => {
-            let middle = u64::midpoint(low, high);
-            let near = (high - low) as f64 <= resolution * high as f64;
-            (!near && middle > low).then_some(middle)
-        }
-    }
-}
-
-/// Writes what phase 1 would send.
-fn dry_run(args: &Rfc9693) -> Result<()> {
-    let flows: Arc<[Flow]> = enumerated(&args.template, 0, args.connections, args.seed).into();
-    let to = args.wiring.to_mac.unwrap_or(DOCUMENTATION.to);
-    let link = Link {
-        to,
-        ..DOCUMENTATION
-    };
-    let mut source = recipe(args, link, 0, Some(flows)).source(0, 1)?;
-    let rate = match args.fill_rate.unwrap_or(args.rate) {
-        Rate::Percent(_) if args.wiring.link_speed.is_none() => Rate::Packets(1000.0),
-        rate => rate,
-    };
-    let mut pace =
-        Pace::new(rate, args.wiring.link_speed, 1, 0, 1e9).map_err(anyhow::Error::msg)?;
-    let mut file = args.pcap.as_deref().map(pcap::Writer::create).transpose()?;
-    if args.connections > 10_000_000 {
-        bail!("a dry run writes at most 10000000 frames; give a smaller --connections");
-    }
-    for _ in 0..args.connections {
-        let time = Duration::from_secs_f64(pace.due() / 1e9);
-        let frame = source.next_frame(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
-        pace.sent(u16::try_from(frame.len()).unwrap_or(u16::MAX - FCS) + FCS);
-        if let Some(file) = &mut file {
-            file.write(time, &frame)?;
-        }
-    }
-    if let Some(file) = file {
-        file.finish()?;
-    }
-    say(&format!(
-        "{} frames of phase 1 would be sent, one of each connection; those of phase 2 are made of what the device makes of them\n",
-        args.connections
-    ))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    proptest! {
-        #[test]
-        fn a_table_s_capacity_is_found(capacity in 0..3_000_000_u64, begin in 1..100_000_u64, most in 1..10_000_000_u64) {
-            let (mut low, mut high) = (0, None);
-            let mut wanted = begin.min(most);
-            let mut tries = 0;
-            loop {
-                tries += 1;
-                if wanted <= capacity { low = wanted } else { high = Some(wanted) }
-                let Some(next) = next_size(low, high, most, 0.02) else { break };
-                prop_assert!(next > low && high.is_none_or(|high| next < high) && next <= most);
-                wanted = next;
-            }
-            prop_assert!(tries < TRIES && low <= capacity.min(most));
-            match high {
-                None => prop_assert_eq!(low, most),
-                Some(high) => prop_assert!(high > capacity && (high - low <= 1 || (high - low) as f64 <= 0.02 * high as f64)),
-            }
-        }
-    }
+/// Frames of a trial that were lost.
+fn lost(report: &Report) -> u64 {
+    let measured = report.measured.as_ref();
+    measured.map_or(report.sent.packets, |measured| measured.lost)
 }

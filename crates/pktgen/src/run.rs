@@ -217,6 +217,7 @@ fn worker(
         meter: Meter::new(plan.run.unwrap_or(0), plan.run.map_or(0, |_| streams), hz),
         counts: Arc::default(),
         waiting_bytes: [0; 2],
+        made: [0; 2],
         has_sent_all: Arc::default(),
     })
 }

@@ -1,4 +1,11 @@
-//! The search for the highest rate a device takes (RFC 2544 26.1): halving between a rate it has taken and one it has not.
+//! The search for the highest rate a device takes (RFC 2544 26.1): halving between a rate it has taken and one it has not; for the most it takes
+//! at once ([`Amount`]); and the scan of what it loses by load ([`Steps`]).
+
+mod amount;
+mod steps;
+
+pub use amount::Amount;
+pub use steps::Steps;
 
 /// One trial.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -42,12 +49,24 @@ pub enum Limit {
     Top,
 }
 
+impl Limit {
+    /// For people.
+    #[must_use]
+    pub const fn why(self) -> &'static str {
+        match self {
+            Self::Device => "more is lost",
+            Self::Generator => "this machine sends no faster",
+            Self::Top => "no more was asked for",
+        }
+    }
+}
+
 /// Trials of one search at most: halving takes fewer, so this is for devices that change their mind.
 const TRIALS: u32 = 40;
 /// Rates that could not be sent before the generator is held to be too slow.
 const STALLS: u32 = 4;
 /// A rate is reached if no more than this is missing.
-const NEARLY: f64 = 0.995;
+pub const NEARLY: f64 = 0.995;
 
 impl Search {
     /// From `top` downwards, to a part `resolution` of the rate; `tolerated` of the frames may be lost (RFC 2544: 0).

@@ -54,6 +54,9 @@ impl Phase {
     }
 }
 
+/// Frames one direction may be ahead of the other: a call of the driver for every single one is slow.
+const AHEAD: u64 = 8;
+
 /// Where frames come from.
 pub enum Frames {
     /// Templates. The pool's buffers are blank.
@@ -88,6 +91,8 @@ pub struct Worker {
     pub counts: Arc<Counts>,
     /// Bytes of frames made and not sent yet, by each end; 0 to begin with.
     pub waiting_bytes: [u64; 2],
+    /// Frames made by each end; 0 to begin with.
+    pub made: [u64; 2],
     /// Set when there is nothing more to send.
     pub has_sent_all: Arc<AtomicBool>,
 }
@@ -211,9 +216,13 @@ impl Worker {
         self.pace.catch_up(since);
         let room = outbox.remaining_capacity() as u64;
         let mut most = room.min(self.count);
-        // In turns one by one: directions share a rate evenly.
+        // In turns: directions share a rate evenly.
         if self.back.is_some() {
-            most = most.min(1);
+            let [own, other] = match side {
+                0 => self.made,
+                _ => [self.made[1], self.made[0]],
+            };
+            most = most.min((other + AHEAD).saturating_sub(own));
         }
         let (mut made, mut bytes) = (0, 0);
         while made < most && self.pace.is_due(since) {
@@ -233,6 +242,9 @@ impl Worker {
         }
         if let Some(waiting) = self.waiting_bytes.get_mut(side) {
             *waiting += bytes;
+        }
+        if let Some(of_side) = self.made.get_mut(side) {
+            *of_side += made;
         }
         self.count -= made;
     }

@@ -229,6 +229,37 @@ fn nonsense_is_told_where_it_is_and_what_to_write() {
         ),
         (&["rfc2544", "--template", ONE, "--trial", "0"], "too short"),
         (
+            &["rfc2544", "--template", "arp 10.0.0.1 > 10.0.0.2"],
+            "udp, tcp or icmp can",
+        ),
+        (
+            &["tx", "--dry-run", "--template", ONE, "--json", "-"],
+            "cannot be used with",
+        ),
+        (
+            &["rfc2544", "--template", ONE, "--measure", "latency"],
+            "--measure throughput,latency",
+        ),
+        (
+            &["rfc2544", "--template", ONE, "--measure", "jitter"],
+            "throughput, latency, loss, back-to-back",
+        ),
+        (
+            &["rfc2544", "--template", ONE, "--step", "0"],
+            "percent from 0.1 to 50",
+        ),
+        (
+            &[
+                "rfc9693",
+                "--dry-run",
+                "--template",
+                ONE,
+                "--measure",
+                "rate,loss",
+            ],
+            "--measure throughput,latency",
+        ),
+        (
             &["rfc2544", "--template", ONE, "--sizes", "1600"],
             "--mtu 1582",
         ),

@@ -193,6 +193,86 @@ fn what_would_be_refused_is_foretold_and_costs_nothing() {
     assert_eq!(open(&mut world, "172.16.0.1", 1001..1002, V4.0), 0);
 }
 
+/// Each limit by itself: just under it `explain` foretells a server, beyond it the limit's own name, and so it comes.
+#[test]
+fn every_limit_is_foretold_by_its_name() {
+    let list = |nets: &[&str]| nets.iter().map(|n| n.parse().unwrap()).collect::<Vec<_>>();
+    for (limit, reason, let_in) in [
+        (
+            Limits {
+                connections: Some(3),
+                ..limits()
+            },
+            DropReason::ConnectionLimit,
+            3,
+        ),
+        (
+            Limits {
+                rate: Some(4),
+                ..limits()
+            },
+            DropReason::RateLimit,
+            4,
+        ),
+        (
+            Limits {
+                client_rate: Some(5),
+                ..limits()
+            },
+            DropReason::ClientRateLimit,
+            5,
+        ),
+        (
+            Limits {
+                client_rate: Some(5),
+                client_prefix: 24,
+                ..limits()
+            },
+            DropReason::ClientRateLimit,
+            5,
+        ),
+        (
+            Limits {
+                deny: list(&["172.16.0.0/24"]),
+                ..limits()
+            },
+            DropReason::Denied,
+            0,
+        ),
+        (
+            Limits {
+                allow: list(&["172.17.0.0/16"]),
+                ..limits()
+            },
+            DropReason::Denied,
+            0,
+        ),
+    ] {
+        let mut world = World::new(&limited(V4, Protocol::Tcp, limit.clone()), 1);
+        let foretold = |world: &World, port: u16| {
+            let client = SocketAddr::new("172.16.0.1".parse().unwrap(), port);
+            let syn = Packet::tcp(client, V4.0.parse().unwrap(), SYN);
+            let frame = VecFrame::new(&syn.frame(MACS[0]));
+            let mut out = Recorder::default();
+            let told = world
+                .director
+                .explain(world.now, PortId(0), frame, &mut out);
+            let fate = told.unwrap().fate;
+            (fate.dropped, fate.chosen.is_some())
+        };
+        for port in 1000..1000 + let_in {
+            assert_eq!(foretold(&world, port), (vec![], true), "{limit:?} {port}");
+            assert_eq!(open(&mut world, "172.16.0.1", port..port + 1, V4.0), 1);
+        }
+        assert_eq!(dropped(&world, reason), 0, "{limit:?}");
+        let next = 1000 + let_in;
+        assert_eq!(foretold(&world, next), (vec![reason], false), "{limit:?}");
+        assert_eq!(dropped(&world, reason), 0, "{limit:?}: nothing changed");
+        assert_eq!(open(&mut world, "172.16.0.1", next..next + 1, V4.0), 0);
+        assert_eq!(dropped(&world, reason), 1, "{limit:?}");
+    }
+}
+
 /// Clients' addresses that come in on the clients' port and are believed, and those that are not, by what is asked.
 const SOURCES: [(RpFilter, &[&str], &[&str]); 3] = [
     (
@@ -255,6 +335,12 @@ fn a_source_is_believed_by_the_way_back_to_it() {
                     .collect()
             };
             for packet in packets(others) {
+                let frame = VecFrame::new(&packet.frame(MACS[0]));
+                let mut out = Recorder::default();
+                let told = world
+                    .director
+                    .explain(world.now, PortId(0), frame, &mut out);
+                assert_eq!(told.unwrap().fate.dropped, [DropReason::ReversePath]);
                 world.give(0, 0, &packet.frame(MACS[0]));
             }
             let refused = 2 * u64::try_from(others.len()).unwrap();

@@ -1,9 +1,9 @@
 //! A director once more, for one packet: everything the packet may read or change is copied, so that what becomes of it becomes
 //! of nothing else. Of the connections only those are copied that it can have to do with.
 
-use super::{Explanation, facts};
+use super::{Explanation, Fate, facts};
 use crate::{
-    CapacityError, Director, Output, WorkerCounters,
+    CapacityError, Director, DropReason, Output, WorkerCounters,
     claims::Claims,
     local::Local,
     lvs::{self, Ip, Splice, Tallies, TrafficCells},
@@ -14,7 +14,9 @@ use crate::{
     snapshot::Snapshot,
     worker::Worker,
 };
-use flowtable::{Aside, Claim, Entry, Expiry, New, Side, Slot, StateFlags, Table, Tuple, V4, V6};
+use flowtable::{
+    Aside, Bound, Claim, Entry, Expiry, New, Side, Slot, StateFlags, Table, Tuple, V4, V6,
+};
 use rcu::{Domain, Published};
 use std::{net::IpAddr, sync::Arc};
 use types::{InterfaceId, PortId, Tick};
@@ -25,8 +27,8 @@ const ROOM: usize = 64;
 
 impl Director {
     /// What would become of a frame received on `port` now, and why. Nothing changes: frames are sent to `out` only. Not foreseen
-    /// is that a table is full, that the rate limit of answers is reached, what fragments held already make of one more, and whose
-    /// connection an ICMP error about a tunnel packet concerns.
+    /// is that there is no room for another template, neighbour, or record of FTP or a call, that the rate limit of answers is reached, what waits for a neighbour or fragments held already make of one more, and
+    /// whose connection an ICMP error about a tunnel packet concerns.
     ///
     /// # Errors
     /// When there is no memory for the copy.
@@ -63,10 +65,15 @@ impl Director {
             snapshot: Published::new(Arc::clone(&domain), snapshot),
             domain,
         });
+        let mut bound = None;
         if let Parsed::Ip(packet) = shared
             .snapshot
             .with_current(|snapshot| packet::parse(&frame, port, &snapshot.net))
         {
+            bound = match packet.addresses {
+                Addresses::V4 { .. } => bound_of::<V4>(live, &packet),
+                Addresses::V6 { .. } => bound_of::<V6>(live, &packet),
+            };
             let to = &*shared;
             to.snapshot.with_current(|snapshot| match packet.addresses {
                 Addresses::V4 { .. } => bring::<V4, F>(live, to, snapshot, &frame, &packet, now),
@@ -89,7 +96,15 @@ impl Director {
             (0, 1),
         );
         let mut worker = Worker::new(shared, reader, local);
-        Ok(worker.step_explained(now, port, frame, out))
+        let mut explained = worker.step_explained(now, port, frame, out);
+        // The copy had room.
+        if let Some(reason) = bound.filter(|_| explained.fate.chosen.is_some()) {
+            explained.fate = Fate {
+                dropped: vec![reason],
+                ..Fate::default()
+            };
+        }
+        Ok(explained)
     }
 
     /// The interface by which packets from `address` would come in, by the route back.
@@ -99,6 +114,17 @@ impl Director {
         let next = self.shared().snapshot.with_current(route)?;
         Some(next.interface)
     }
+}
+
+/// What a new connection of this packet would be refused for.
+fn bound_of<I: Ip>(live: &Shared, packet: &Packet) -> Option<DropReason> {
+    let tuple = lvs::tuple::<I>(packet, Side::Virtual)?;
+    let table = I::table(live);
+    let hash = table.hash(tuple.protocol, tuple.client, tuple.client_port);
+    Some(match table.bound(hash, &tuple)? {
+        Bound::Full => DropReason::TableFull,
+        Bound::ClientFull => DropReason::EndpointLimit,
+    })
 }
 
 /// Copies the connections and templates a packet can meet.

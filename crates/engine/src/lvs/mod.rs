@@ -56,7 +56,7 @@ pub(crate) use defence::{Defences, Defender, defend};
 pub(crate) use entry::is_nat;
 pub use error::{ServiceError, ServiceName};
 pub(crate) use estimate::{Estimator, PERIOD_MS};
-pub(crate) use family::Ip;
+pub(crate) use family::{Ip, tuple};
 pub(crate) use flush::Flush;
 pub(crate) use limits::{Clients, Gates};
 pub(crate) use lingering::Lingering;

@@ -1,6 +1,6 @@
 //! The command line of `pktgen rfc9693`.
 
-use super::{Wiring, read_percent, read_seconds, read_trial};
+use super::{Wiring, read_percent, read_seconds, read_step, read_trial};
 use crate::{rate::Rate, template::Template};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
@@ -26,6 +26,10 @@ pub enum Measure {
     Rate,
     /// Throughput of connections that are established, both ways at once
     Throughput,
+    /// Latency over them at parts of that throughput; needs `throughput`
+    Latency,
+    /// What is lost over them by load, from the top until two loads lose nothing; needs `throughput`
+    Loss,
     /// Connection tear-down rate; needs --empty
     Teardown,
     /// Connection tracking table capacity
@@ -73,6 +77,15 @@ pub struct Rfc9693 {
     /// How long to wait for the last frames
     #[arg(long, default_value = "0.5", value_name = "SECONDS", value_parser = read_seconds)]
     pub drain: f64,
+    /// Measure latency at these percents of the throughput
+    #[arg(long, default_value = "100,50", value_delimiter = ',', value_name = "PERCENT,...", value_parser = read_percent)]
+    pub latency_at: Vec<f64>,
+    /// Measure loss at loads so many percent apart
+    #[arg(long, default_value = "10", value_name = "PERCENT", value_parser = read_step)]
+    pub step: f64,
+    /// Times each rate is measured, of which the median is told
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub repeat: u32,
     /// How near results are to be, percent
     #[arg(long, default_value = "2", value_name = "PERCENT", value_parser = read_percent)]
     pub resolution: f64,
@@ -83,7 +96,7 @@ pub struct Rfc9693 {
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
     /// Write the results to this file as JSON; `-`: to standard output, instead of the text
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "dry_run")]
     pub json: Option<PathBuf>,
     /// Draw the trials of the searches for rates into this file (SVG)
     #[arg(long, value_name = "FILE.svg")]

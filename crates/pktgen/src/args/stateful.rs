@@ -85,7 +85,7 @@ pub struct Life {
     #[arg(long, default_value = "1", value_name = "SECONDS", value_parser = read_wait)]
     pub every: f64,
     /// Write the result to this file as JSON; `-`: to standard output, instead of the text
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "dry_run")]
     pub json: Option<PathBuf>,
     /// Open no port; with --pcap, write what would be sent, on both sides: wires without loss, 50 µs long
     #[arg(long)]

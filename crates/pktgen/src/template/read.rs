@@ -101,7 +101,7 @@ fn read(text: &str) -> Result<Template, Mistake> {
         first_fragment: false,
         checksum: Checksum::Right,
     };
-    let mut sized = None;
+    let (mut sized, mut said) = (None, Vec::new());
     let rest: Vec<Word<'_>> = words.collect();
     let mut rest = rest.into_iter();
     while let Some((at, word)) = rest.next() {
@@ -121,6 +121,10 @@ fn read(text: &str) -> Result<Template, Mistake> {
         let (value_at, value) = rest
             .next()
             .ok_or((end, format!("`{word}` needs a value behind it")))?;
+        if said.contains(&word) {
+            return Err((at, format!("`{word}` has been said already")));
+        }
+        said.push(word);
         if word == "size" {
             sized = Some(value_at);
         }

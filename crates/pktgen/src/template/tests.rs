@@ -64,6 +64,11 @@ fn mistakes_say_where_what_and_what_instead() {
         ("udp [::/3] > [::1]:1", 6, "2^63"),
         ("udp 10.0.0.1 > 10.0.0.2:1 size 32", 32, "64 to 9018"),
         (
+            "udp 10.0.0.1 > 10.0.0.2:1 size 64 ttl 3 size 128",
+            41,
+            "`size` has been said already",
+        ),
+        (
             "udp 10.0.0.1 > 10.0.0.2:1 speed 3",
             27,
             "one of size, flags",

@@ -14,20 +14,19 @@ use super::{
         straight,
     },
     Flood,
-    options::{Options, Words},
+    options::{MAX_SCALE, Options, WORDS, stamp},
     secret::Maker,
-    what_is_said,
+    splice, what_is_said,
 };
 use crate::{
     DropReason, Output, context::Context, fib::Range, model::Defence, neighbour::NeighbourId,
     net::Exit,
 };
-use arrayvec::ArrayVec;
 use flowtable::{OnWire, Side, V4, V6};
 use types::{MacAddr, PortId, ServiceId, SynCookies};
 use wire::{
     Frame, FromBytes, RxChecksum, ethernet, protocol,
-    tcp::{self, Words as Header},
+    tcp::{self, Words as Header, kind},
 };
 
 /// Makes SYNs of no connection their own answers, each to leave by its [`Lookup::out`], accounted for but for the port's counters: those
@@ -181,12 +180,8 @@ struct Asked<'s> {
     id: ServiceId,
     flood: &'s Flood,
     when: SynCookies,
-    mtu: u16,
-    /// The option that says the segment size, as it is to stand there.
-    size: u32,
+    terms: Terms,
     maker: Maker,
-    /// Of timestamps.
-    clock: u32,
     /// SYNs answered.
     sent: usize,
 }
@@ -220,12 +215,14 @@ impl<'s> Asked<'s> {
             id: service.id,
             flood,
             when: door.when,
-            mtu: door.mtu,
-            size: size.swap_bytes(),
+            terms: Terms {
+                mtu: door.mtu,
+                size: size.swap_bytes(),
+                clock: shared.secret.clock(cx.now),
+            },
             maker: shared
                 .secret
                 .maker::<I>((tuple.other, tuple.other_port), cx.now),
-            clock: shared.secret.clock(cx.now),
             sent: 0,
         })
     }
@@ -329,18 +326,17 @@ impl<I: Headers> Syn<I> {
                 return false;
             }
         }
-        let asked = match options_end - at {
-            tcp::LEN => None,
-            len => match behind.get_mut(..len - tcp::LEN) {
-                Some(options) => Some(read(options)),
-                None => return false,
+        let Some(options) = behind.get_mut(..options_end - at - tcp::LEN) else {
+            return false;
+        };
+        let (size, said) = match options {
+            [] => (None, Said::size(service.terms)),
+            options => match Said::usual(options, service.terms) {
+                Some((size, said)) => (Some(size), said),
+                None => Said::of::<I>(options, service.terms),
             },
         };
-        let size = asked.and_then(|asked| asked.size);
-        // Without timestamps, it is just the size.
-        let agreed = asked.filter(|asked| asked.timestamps.is_some());
-        let more = agreed.map(|asked| said::<I>(&asked, service));
-        let len = tcp::LEN + more.as_ref().map_or(1, ArrayVec::len) * 4;
+        let len = tcp::LEN + said.words().len() * 4;
         let whole = at + len;
         let is = frame.total_len();
         if is < whole && !frame.append(whole - is) {
@@ -371,16 +367,9 @@ impl<I: Headers> Syn<I> {
             .and(cookie)
             .and(acknowledged)
             .and(third);
-        let mut places = rest.as_chunks_mut::<4>().0.iter_mut();
-        let mut put = |word: u32| {
-            if let Some(place) = places.next() {
-                *place = word.to_le_bytes();
-                sum = sum.and(word);
-            }
-        };
-        match more {
-            None => put(service.size),
-            Some(words) => words.iter().for_each(|word| put(word.swap_bytes())),
+        for (place, word) in rest.as_chunks_mut::<4>().0.iter_mut().zip(said.words()) {
+            *place = word.to_le_bytes();
+            sum = sum.and(*word);
         }
         let checksum = u32::from(sum.finish());
         *header = Header::new([ports.rotate_left(16), cookie, acknowledged, third, checksum]);
@@ -388,16 +377,85 @@ impl<I: Headers> Syn<I> {
     }
 }
 
-#[inline(never)]
-fn read(options: &mut [u8]) -> Options {
-    let mut asked = Options::default();
-    asked.read(options);
-    asked
+/// What a service's answers are made of, whoever asks.
+#[derive(Clone, Copy, Debug)]
+struct Terms {
+    /// As in [`AtOnce`](super::guard::AtOnce).
+    mtu: u16,
+    /// The option that says the segment size, as it is to stand there.
+    size: u32,
+    /// Of timestamps.
+    clock: u32,
 }
 
-#[inline(never)]
-fn said<I: Headers>(asked: &Options, service: &Asked<'_>) -> Words {
-    what_is_said::<I>(asked, service.mtu, service.clock).words()
+/// The options of an answer, words as they are to stand there.
+#[derive(Clone, Copy, Debug)]
+struct Said {
+    words: [u32; WORDS],
+    len: usize,
+}
+
+impl Said {
+    /// Just the segment size.
+    #[inline(always)]
+    const fn size(terms: Terms) -> Self {
+        Self {
+            words: [terms.size, 0, 0, 0, 0, 0],
+            len: 1,
+        }
+    }
+
+    /// The answer to what Linux says in a SYN, and the segment size it asks for; `None` if it says anything else.
+    #[inline(always)]
+    fn usual(options: &[u8], terms: Terms) -> Option<(u16, Self)> {
+        const BOTH: [u8; 4] = [kind::SACK_PERMITTED, 2, kind::TIMESTAMPS, 10];
+        const SCALE: [u8; 4] = [kind::NOTHING, kind::SCALE, 3, splice::SCALE];
+        let (&[size, both, value, _, scale], []) = options.as_chunks::<4>() else {
+            return None;
+        };
+        let [kind::MSS, 4, high, low] = size else {
+            return None;
+        };
+        let [kind::NOTHING, kind::SCALE, 3, scale] = scale else {
+            return None;
+        };
+        if both != BOTH {
+            return None;
+        }
+        let stamp = stamp(terms.clock, Some(scale.min(MAX_SCALE)), true);
+        let words = [
+            terms.size,
+            u32::from_le_bytes(BOTH),
+            stamp.swap_bytes(),
+            u32::from_le_bytes(value),
+            u32::from_le_bytes(SCALE),
+            0,
+        ];
+        Some((u16::from_be_bytes([high, low]), Self { words, len: 5 }))
+    }
+
+    /// The answer to any options, and the segment size they ask for.
+    #[inline(never)]
+    fn of<I: Headers>(options: &mut [u8], terms: Terms) -> (Option<u16>, Self) {
+        let mut asked = Options::default();
+        asked.read(options);
+        // Without timestamps, it is just the size.
+        if asked.timestamps.is_none() {
+            return (asked.size, Self::size(terms));
+        }
+        let answer = what_is_said::<I>(&asked, terms.mtu, terms.clock).words();
+        let mut words = [0; WORDS];
+        for (place, word) in words.iter_mut().zip(&answer) {
+            *place = word.swap_bytes();
+        }
+        let len = answer.len();
+        (asked.size, Self { words, len })
+    }
+
+    #[inline(always)]
+    fn words(&self) -> &[u32] {
+        self.words.get(..self.len).unwrap_or_default()
+    }
 }
 
 /// What the pseudo-header has beside the addresses, for so many bytes of TCP.
@@ -405,4 +463,40 @@ fn said<I: Headers>(asked: &Options, service: &Asked<'_>) -> Words {
 fn pseudo(len: usize) -> u32 {
     let [high, low] = u16::try_from(len).unwrap_or(u16::MAX).to_be_bytes();
     u32::from_le_bytes([0, protocol::TCP, high, low])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flowtable::{V4, V6};
+    use proptest::prelude::*;
+
+    proptest! {
+        /// What is said to Linux at once is what is said to anybody.
+        #[test]
+        fn the_usual_answer_is_the_answer(
+            size: u16, value: u32, echo: u32, scale: u8, clock: u32, mtu in 68_u16..9000, six: bool, at in 0_usize..40, to: u8,
+        ) {
+            let one = Options { size: Some(size), scale: Some(scale), sack: true, timestamps: Some((value, echo)) };
+            let mut options = one.bytes().to_vec();
+            // Half of them are of somebody else.
+            if let Some(byte) = options.get_mut(at) {
+                *byte = to;
+            }
+            let first = |six| match six {
+                true => what_is_said::<V6>(&Options::default(), mtu, 0).words(),
+                false => what_is_said::<V4>(&Options::default(), mtu, 0).words(),
+            };
+            let terms = Terms { mtu, size: first(six)[0].swap_bytes(), clock };
+            if let Some((size, usual)) = Said::usual(&options, terms) {
+                let (wanted, any) = match six {
+                    true => Said::of::<V6>(&mut options, terms),
+                    false => Said::of::<V4>(&mut options, terms),
+                };
+                prop_assert_eq!((Some(size), usual.words()), (wanted, any.words()));
+            } else {
+                prop_assert!(at < options.len());
+            }
+        }
+    }
 }

@@ -10,11 +10,11 @@ use wire::{
 /// Bytes of options in a TCP header at most.
 const MOST: usize = 40;
 /// Words of those that are written here.
-const WORDS: usize = 6;
+pub(super) const WORDS: usize = 6;
 /// Such words.
-pub(super) type Words = ArrayVec<u32, WORDS>;
+type Words = ArrayVec<u32, WORDS>;
 /// The largest window scale (RFC 7323 2.3).
-const MAX_SCALE: u8 = 14;
+pub(super) const MAX_SCALE: u8 = 14;
 
 /// The options of a SYN. Others are not understood, and so not agreed on: among them congestion notification, fast open
 /// and signatures.

@@ -1,0 +1,395 @@
+//! What is bounded whoever floods it: just under each bound nothing is refused, one beyond it something is, counted by its reason; and what
+//! stands, and others, go on.
+#![expect(clippy::unwrap_used, reason = "a test ends where something is wrong")]
+
+#[expect(dead_code, reason = "other tests speak of more")]
+mod segments;
+
+use engine::{
+    Capacity, DropReason, FRAGMENT_BYTES,
+    model::{Desired, Limits},
+};
+use segments::{ACK, SYN, Segment};
+use sim::{
+    Packet, Recorder, VecFrame, World,
+    packet::{icmp_error, ip_frame},
+    world::{MACS, PEER, network, service},
+};
+use std::net::{IpAddr, SocketAddr};
+use types::{ForwardingMethod::Masq, PortId, Protocol, Scheduler, SynCookies};
+use wire::protocol;
+
+const VIP: &str = "10.0.0.100:80";
+const SERVER: &str = "10.1.0.11:80";
+const CLIENT: &str = "172.16.0.1";
+const DIRECTOR: &str = "10.0.0.1";
+
+fn at(text: &str) -> SocketAddr {
+    text.parse().unwrap()
+}
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+/// A client's endpoint.
+fn client(n: u32) -> SocketAddr {
+    let port = u16::try_from(1024 + n % 60_000).unwrap();
+    let host = 0xac10_0001 + n / 60_000;
+    SocketAddr::new(IpAddr::V4(host.into()), port)
+}
+
+fn desired() -> Desired {
+    let mut desired = network();
+    desired.services = vec![service(Protocol::Tcp, VIP, Scheduler::Rr, Masq, &[SERVER])];
+    desired
+}
+
+fn dropped(world: &World, reason: DropReason) -> u64 {
+    let workers = world.workers.iter();
+    workers.map(|w| w.counters().dropped(reason)).sum()
+}
+
+/// A SYN; whether it goes on to a server.
+fn opens(world: &mut World, client: SocketAddr, vip: &str) -> bool {
+    let syn = Packet::tcp(client, at(vip), SYN);
+    !world.give(0, 0, &syn.frame(MACS[0])).is_empty()
+}
+
+/// What `explain` says becomes of a SYN; nothing changes.
+fn foretold(world: &World, client: SocketAddr, vip: &str) -> Vec<DropReason> {
+    let syn = Packet::tcp(client, at(vip), SYN);
+    let frame = VecFrame::new(&syn.frame(MACS[0]));
+    let mut out = Recorder::default();
+    let told = world
+        .director
+        .explain(world.now, PortId(0), frame, &mut out);
+    told.unwrap().fate.dropped
+}
+
+/// Whether what stands goes on.
+fn goes_on(world: &mut World, client: SocketAddr) -> bool {
+    let data = Packet::tcp(client, at(VIP), ACK);
+    !world.give(0, 0, &data.frame(MACS[0])).is_empty()
+}
+
+/// `icmp_rate`: a second's worth at once, of echo replies and errors together; then the rate.
+#[test]
+fn answers_by_icmp() {
+    const RATE: u32 = 20;
+    let mut desired = desired();
+    desired.settings.icmp_rate = Some(RATE);
+    let mut world = World::new(&desired, 1);
+    let echo = icmp_error(MACS[0], ip(CLIENT), ip(DIRECTOR), 8, 0, &[]);
+    let to_a_closed_port = Packet::udp(client(1), at("10.0.0.1:9"), b"?").frame(MACS[0]);
+    let limited = |world: &World| world.workers[0].counters().rate_limited.get();
+    for n in 0..RATE {
+        let packet = if n % 2 == 0 { &echo } else { &to_a_closed_port };
+        assert_eq!(world.give(0, 0, packet).len(), 1, "{n}");
+    }
+    assert_eq!(
+        (limited(&world), dropped(&world, DropReason::IcmpIgnored)),
+        (0, 0)
+    );
+    assert_eq!(world.give(0, 0, &echo).len(), 0);
+    assert_eq!(
+        (limited(&world), dropped(&world, DropReason::IcmpIgnored)),
+        (1, 1)
+    );
+    // An error that is not sent leaves the packet's own reason.
+    let closed = dropped(&world, DropReason::PortClosed);
+    assert_eq!(world.give(0, 0, &to_a_closed_port).len(), 0);
+    assert_eq!(dropped(&world, DropReason::PortClosed), closed + 1);
+    assert_eq!(limited(&world), 2);
+    // Connections are no answers.
+    assert!(opens(&mut world, client(5), VIP));
+    world.pass(100);
+    let answered = (0..10).filter(|_| !world.give(0, 0, &echo).is_empty());
+    assert_eq!(answered.count(), 2);
+}
+
+/// Packets wait for a neighbour that has not answered: 64 for each, the oldest go first; others' wait beside them.
+#[test]
+fn packets_that_wait_for_a_neighbour() {
+    let mut desired = desired();
+    desired.settings.ip_forward = true;
+    let mut world = World::new(&desired, 1);
+    let to = |world: &mut World, host: u8, n: usize| {
+        let packet = Packet::udp(client(1), at(&format!("10.1.0.{host}:9")), b"?");
+        for _ in 0..n {
+            world.give(0, 0, &packet.frame(MACS[0]));
+        }
+    };
+    let held = |world: &World| world.workers[0].counters().held.get();
+    to(&mut world, 99, 64);
+    assert_eq!(
+        (
+            held(&world),
+            dropped(&world, DropReason::NeighbourQueueFull)
+        ),
+        (64, 0)
+    );
+    to(&mut world, 99, 10);
+    assert_eq!(
+        (
+            held(&world),
+            dropped(&world, DropReason::NeighbourQueueFull)
+        ),
+        (64, 10)
+    );
+    to(&mut world, 98, 64);
+    assert_eq!(
+        (
+            held(&world),
+            dropped(&world, DropReason::NeighbourQueueFull)
+        ),
+        (128, 10)
+    );
+    // 1024 in all.
+    for host in 80..94 {
+        to(&mut world, host, 64);
+    }
+    assert_eq!(
+        (
+            held(&world),
+            dropped(&world, DropReason::NeighbourQueueFull)
+        ),
+        (1024, 10)
+    );
+    to(&mut world, 95, 1);
+    assert_eq!(
+        (
+            held(&world),
+            dropped(&world, DropReason::NeighbourQueueFull)
+        ),
+        (1024, 11)
+    );
+    // Who is known is not concerned.
+    assert!(opens(&mut world, client(2), VIP));
+}
+
+/// A scan of a whole network fills the table of neighbours, and no more; who is in it stays.
+#[test]
+fn neighbours() {
+    const ROOM: usize = 64;
+    let mut desired = desired();
+    desired.settings.ip_forward = true;
+    let capacity = Capacity {
+        workers: 1,
+        ports: 2,
+        connections4: 1024,
+        connections6: 64,
+        neighbours: ROOM,
+        services: 8,
+        servers: 8,
+    };
+    let mut world = World::with(&desired, capacity);
+    let scan = |world: &mut World, hosts: std::ops::Range<u8>| {
+        for host in hosts {
+            let packet = Packet::udp(client(1), at(&format!("10.1.0.{host}:9")), b"?");
+            world.give(0, 0, &packet.frame(MACS[0]));
+        }
+    };
+    scan(&mut world, 30..40);
+    assert_eq!(dropped(&world, DropReason::NeighbourTableFull), 0);
+    scan(&mut world, 40..255);
+    let refused = dropped(&world, DropReason::NeighbourTableFull);
+    assert!(refused >= 225 - ROOM as u64, "{refused}");
+    assert!(opens(&mut world, client(2), VIP) && goes_on(&mut world, client(2)));
+}
+
+/// The first eight bytes of a packet that never gets whole.
+fn fragment(source: IpAddr, id: u16) -> Vec<u8> {
+    let mut frame = ip_frame(
+        MACS[0],
+        source,
+        ip("10.0.0.100"),
+        protocol::UDP,
+        64,
+        &[0; 8],
+    );
+    let header = &mut frame[14..34];
+    header[4..6].copy_from_slice(&id.to_be_bytes());
+    // More fragments; no "do not fragment".
+    header[6..8].copy_from_slice(&0x2000_u16.to_be_bytes());
+    assert!(wire::ipv4::fill_checksum(header));
+    frame
+}
+
+/// `ipfrag_high_thresh`: who sends most loses what it sent first; others' packets are put together.
+#[test]
+fn fragments() {
+    // Each of four parts of the table has room for so many.
+    const EACH: u16 = 16;
+    let mut desired = desired();
+    desired.settings.ipfrag_high_thresh = 4 * u32::from(EACH) * FRAGMENT_BYTES;
+    let mut world = World::new(&desired, 1);
+    for id in 0..EACH {
+        world.give(0, 0, &fragment(ip(CLIENT), id));
+    }
+    let held = |world: &World| world.workers[0].counters().held.get();
+    assert_eq!(
+        (held(&world), dropped(&world, DropReason::FragmentNoRoom)),
+        (u64::from(EACH), 0)
+    );
+    for id in EACH..1000 {
+        world.give(0, 0, &fragment(ip(CLIENT), id));
+    }
+    let refused = dropped(&world, DropReason::FragmentNoRoom);
+    assert!(held(&world) <= 4 * u64::from(EACH), "{} held", held(&world));
+    assert_eq!(refused + held(&world), 1000);
+    // A packet of another network comes in between, and is whole: for a virtual address with no service of UDP.
+    let mut last = fragment(ip("203.0.113.9"), 7);
+    last[20..22].copy_from_slice(&1_u16.to_be_bytes());
+    assert!(wire::ipv4::fill_checksum(&mut last[14..34]));
+    world.give(0, 0, &fragment(ip("203.0.113.9"), 7));
+    world.give(0, 0, &last);
+    assert_eq!(dropped(&world, DropReason::Reassembled), 1);
+    // And who is whole anyway is not concerned.
+    assert!(opens(&mut world, client(2), VIP) && goes_on(&mut world, client(2)));
+}
+
+/// The table of connections: what stands goes on.
+#[test]
+fn connections() {
+    const ROOM: u32 = 1024;
+    let capacity = Capacity {
+        workers: 1,
+        ports: 2,
+        connections4: ROOM as usize,
+        connections6: 64,
+        neighbours: 64,
+        services: 8,
+        servers: 8,
+    };
+    let mut world = World::with(&desired(), capacity);
+    // What it was made for there is room for, and not twice as much.
+    let room = 2 * ROOM;
+    let under = ROOM;
+    for n in 0..under {
+        assert!(opens(&mut world, client(n), VIP), "{n} of {room}");
+    }
+    assert_eq!(dropped(&world, DropReason::TableFull), 0);
+    let opened = (under..4 * room)
+        .filter(|n| opens(&mut world, client(*n), VIP))
+        .count();
+    let refused = dropped(&world, DropReason::TableFull);
+    assert_eq!(opened as u64 + refused, u64::from(4 * room - under));
+    assert!(u64::from(under) + opened as u64 <= u64::from(room));
+    assert!(refused >= u64::from(3 * room));
+    let refused_too = |n: &u32| foretold(&world, client(*n), VIP) == [DropReason::TableFull];
+    // Where there is room goes by a hash, and nearly everywhere there is none.
+    let foretold_full = (8 * room..8 * room + 100).filter(refused_too).count();
+    assert!(foretold_full > 90, "{foretold_full} of 100");
+    let others = (8 * room..8 * room + 100).filter(|n| !refused_too(n));
+    let others: Vec<u32> = others.collect();
+    assert_eq!(dropped(&world, DropReason::TableFull), refused);
+    assert!(others.iter().all(|n| opens(&mut world, client(*n), VIP)));
+    assert!((0..under).all(|n| goes_on(&mut world, client(n))));
+    assert_eq!(foretold(&world, client(0), VIP), [], "what stands");
+    // SYN_RECV lasts a minute.
+    world.pass(61_000);
+    assert!(opens(&mut world, client(9 * room), VIP));
+}
+
+/// `endpoint_connections`: one address and port of a client.
+#[test]
+fn connections_of_one_endpoint() {
+    const EACH: u16 = 10;
+    let mut desired = network();
+    desired.settings.endpoint_connections = EACH.into();
+    // From a server's end a client's endpoint is one connection: each service has a port of its own there.
+    let ports = 80..=80 + EACH;
+    let vips: Vec<String> = ports.clone().map(|p| format!("10.0.0.100:{p}")).collect();
+    let servers: Vec<String> = ports.map(|p| format!("10.1.0.11:{p}")).collect();
+    let made = |(vip, server): (&String, &String)| {
+        service(Protocol::Tcp, vip, Scheduler::Rr, Masq, &[server])
+    };
+    desired.services = vips.iter().zip(&servers).map(made).collect();
+    let mut world = World::new(&desired, 1);
+    let (last, first) = vips.split_last().unwrap();
+    for vip in first {
+        assert!(opens(&mut world, client(1), vip), "{vip}");
+    }
+    assert_eq!(dropped(&world, DropReason::EndpointLimit), 0);
+    assert_eq!(
+        foretold(&world, client(1), last),
+        [DropReason::EndpointLimit]
+    );
+    assert_eq!(foretold(&world, client(2), last), []);
+    assert!(!opens(&mut world, client(1), last));
+    assert_eq!(dropped(&world, DropReason::EndpointLimit), 1);
+    assert!(opens(&mut world, client(2), last));
+}
+
+/// Clients that are there, and servers that are not: handshakes that began with a cookie have a list of their own, and take nothing from
+/// anybody else.
+#[test]
+fn handshakes_with_servers() {
+    const MOST: u32 = 32_768;
+    let mut desired = desired();
+    let limits = Limits {
+        syn_cookies: SynCookies::On,
+        ..Limits::default()
+    };
+    desired.limits = vec![(desired.services[0].key, limits)];
+    desired.services.push(service(
+        Protocol::Tcp,
+        "10.0.0.100:81",
+        Scheduler::Rr,
+        Masq,
+        &[SERVER],
+    ));
+    let capacity = Capacity {
+        workers: 1,
+        ports: 2,
+        connections4: 2 * MOST as usize,
+        connections6: 64,
+        neighbours: 64,
+        services: 8,
+        servers: 8,
+    };
+    let mut world = World::with(&desired, capacity);
+    assert!(opens(&mut world, client(MOST + 9), "10.0.0.100:81"));
+    let accepted = |world: &mut World, n: u32| {
+        let syn = Segment::new(client(n), at(VIP), n, 0, SYN);
+        let answer = world.give(0, 0, &syn.frame(MACS[0]));
+        let answer = Segment::read(&answer.first().unwrap().bytes);
+        let ack = Segment::new(client(n), at(VIP), n + 1, answer.seq.wrapping_add(1), ACK);
+        !world.give(0, 0, &ack.frame(MACS[0])).is_empty()
+    };
+    for n in 0..MOST {
+        assert!(accepted(&mut world, n), "{n}");
+    }
+    assert_eq!(dropped(&world, DropReason::HandshakesFull), 0);
+    assert_eq!(dropped(&world, DropReason::CookieAccepted), u64::from(MOST));
+    let before = world.director.tables()[0].connections;
+    assert!(!accepted(&mut world, MOST));
+    assert_eq!(dropped(&world, DropReason::HandshakesFull), 1);
+    assert_eq!(world.director.tables()[0].connections, before);
+    // What stands goes on, and others begin.
+    let data = Packet::tcp(client(MOST + 9), at("10.0.0.100:81"), ACK);
+    assert!(!world.give(0, 0, &data.frame(MACS[0])).is_empty());
+    assert!(opens(&mut world, client(MOST + 10), "10.0.0.100:81"));
+    // After 15 seconds the servers are given up, and there is room.
+    world.pass(16_000);
+    assert!(accepted(&mut world, MOST));
+}
+
+/// A flood of ARP makes the director ask nobody, and learn nobody it did not ask.
+#[test]
+fn strangers_that_announce_themselves() {
+    let mut world = World::new(&desired(), 1);
+    let known = world.director.neighbours(world.now).len();
+    for n in 0..2000_u32 {
+        let mut arp = [&[0xff; 6], &PEER.0[..]].concat();
+        arp.extend([8, 6, 0, 1, 8, 0, 6, 4, 0, 2]);
+        arp.extend(PEER.0);
+        arp.extend((0x0a00_0100_u32 + n).to_be_bytes());
+        arp.extend([0; 6]);
+        arp.extend((0x0a00_0100_u32 + n).to_be_bytes());
+        assert!(world.give(0, 0, &arp).is_empty());
+    }
+    assert_eq!(world.director.neighbours(world.now).len(), known);
+    assert!(opens(&mut world, client(2), VIP));
+}
