@@ -14,7 +14,7 @@ mod watch;
 
 pub use carriers::{Cable, cables};
 pub use mail::{ALWAYS, INCOMING, Mail, OUTGOING, Urgent, frames_held};
-pub use news::{Item, News, TrackedNews, Transition};
+pub use news::{ConflictNews, Item, News, TrackedNews, Transition};
 pub use plan::{UnitPlan, floating, plans, stations, unaccepted, virtual_macs};
 pub use watch::{Watched, watched};
 
