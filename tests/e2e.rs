@@ -12,6 +12,8 @@ mod bfd;
 mod claims;
 #[path = "e2e/client_certificates.rs"]
 mod client_certificates;
+#[path = "e2e/conflicts.rs"]
+mod conflicts;
 #[path = "e2e/connections.rs"]
 mod connections;
 #[path = "e2e/control.rs"]
@@ -126,6 +128,7 @@ const COMPANIES: [Company; 3] = [
             "keepalived::side_by_side",
             "takeover::keepalived_version_2",
             "bfd::",
+            "conflicts::",
             "connections::",
             "drill::",
             "faults::",
@@ -212,6 +215,7 @@ fn run() -> ExitCode {
         drill::cases,
         throughput::cases,
         pktgen::cases,
+        conflicts::cases,
         connections::cases,
         nat_bench::cases,
         pci::cases,
