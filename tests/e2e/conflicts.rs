@@ -107,6 +107,16 @@ impl Heard {
         matches!(&self.what, What::Says { address, unasked: true } if address == wanted)
     }
 
+    /// An advertisement, for who reads what went wrong.
+    fn word(&self) -> Option<String> {
+        match self.what {
+            What::Advertisement(priority) => {
+                Some(format!("{:.4} {} {priority}", self.at, self.mac))
+            }
+            What::Says { .. } => None,
+        }
+    }
+
     fn gives_up(&self) -> bool {
         matches!(self.what, What::Advertisement(0))
     }
@@ -189,7 +199,8 @@ fn cut() -> Result<()> {
             .and_then(|()| apart(&lab, false))
             .and_then(|()| becomes(&two, "backup"))
             .and_then(|()| becomes(&one, "master"));
-            thread::sleep(Duration::from_millis(100));
+            // What the kernel has for the capture reaches it in its own time.
+            thread::sleep(Duration::from_millis(600));
             stop.store(true, Ordering::Relaxed);
             asking
                 .join()
@@ -208,7 +219,14 @@ fn cut() -> Result<()> {
             "the loser answered {answered} times while it was master: nothing is tried"
         );
         let end = all.iter().rposition(|f| f.mac == loser && f.gives_up());
-        let end = end.context("the loser does not say that it gives up")?;
+        let end = end.with_context(|| {
+            let words: Vec<String> = all.iter().filter_map(Heard::word).collect();
+            format!(
+                "the loser, {loser}, does not say that it gives up:\n{}\n{}",
+                words.join("\n"),
+                two.log_tail(10)
+            )
+        })?;
         let after = &all[end + 1..];
         let more = after.iter().filter(|f| f.mac == loser).count();
         ensure!(
