@@ -12,6 +12,8 @@ mod bfd;
 mod claims;
 #[path = "e2e/client_certificates.rs"]
 mod client_certificates;
+#[path = "e2e/conflicts.rs"]
+mod conflicts;
 #[path = "e2e/connections.rs"]
 mod connections;
 #[path = "e2e/control.rs"]
@@ -128,6 +130,7 @@ const COMPANIES: [Company; 3] = [
             "keepalived::side_by_side",
             "takeover::keepalived_version_2",
             "bfd::",
+            "conflicts::",
             "connections::",
             "drill::",
             "faults::",
@@ -216,6 +219,7 @@ fn run() -> ExitCode {
         drill::cases,
         throughput::cases,
         pktgen::cases,
+        conflicts::cases,
         connections::cases,
         nat_bench::cases,
         pci::cases,

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 use arrayvec::ArrayVec;
 use dpdk::{Mbuf, Mempool, TxQueue};
 use engine::{
-    Capacity, Director, Output, Worker, WorkerCounters,
+    Capacity, Director, Output, Synchronizer, Worker, WorkerCounters,
     model::{Desired, Interface, Limits, Offloads, Route, Server, Service, ServiceKey, Settings},
 };
 use std::{
@@ -246,6 +246,11 @@ impl Lvs {
             Stamp::new(path, self.connections, Vec::new())
         };
         (way(false), way(true))
+    }
+
+    /// Reads what its workers note of connections.
+    pub fn synchronizer(&mut self) -> Option<Synchronizer> {
+        self.director.synchronizer()
     }
 
     /// Makes `desired` the director's state.

@@ -27,6 +27,7 @@ mod readme;
 mod report;
 mod run;
 mod subject;
+mod sync;
 mod testpmd;
 
 use anyhow::{Context, Result, ensure};

@@ -18,13 +18,15 @@ pub const HELP: &str = "cargo bench --bench forwarding -- [--pairs N] [--window-
   --memory MB       DPDK's memory (default 128)
   --report          everything scripts/bench measures, and the table of goals
   --quick           with --report: in about three minutes
-  --only PARTS      with --report: of grid, lives, ageing, change, marks, latency only these, separated by commas
+  --only PARTS      with --report: of grid, lives, ageing, change, marks, sync, latency only these, separated by commas
   --json FILE       with --report: write the figures
   --plot SVG        with --report: draw clocks against the size of the table, with other balancers' curves
   --readme JSON     write the performance section of ./README.md from such a file";
 
 /// What `--report` measures.
-pub const PARTS: [&str; 6] = ["grid", "lives", "ageing", "change", "marks", "latency"];
+pub const PARTS: [&str; 7] = [
+    "grid", "lives", "ageing", "change", "marks", "sync", "latency",
+];
 
 /// How to measure.
 pub struct Options {

@@ -16,6 +16,9 @@ pub struct Report {
     /// Absent in files of older runs.
     #[serde(default)]
     pub marks: Option<Marks>,
+    /// Absent in files of older runs.
+    #[serde(default)]
+    pub sync: Vec<Sync>,
     pub latency_us: Option<Latency>,
 }
 
@@ -101,6 +104,21 @@ pub struct Marks {
     /// A connection's first packet, which alone is held against the rules.
     pub first_packet_added_clocks: f64,
     pub first_packet_iqr: f64,
+}
+
+/// What telling another director of connections costs the worker.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Sync {
+    pub connections: u32,
+    /// A packet's clocks, all in, while nothing is told.
+    pub clocks: f64,
+    /// Median of the pairs' differences, and its quartiles' distance.
+    pub added_clocks: f64,
+    pub iqr: f64,
+    /// Of those clocks; median of the pairs' shares.
+    pub percent: f64,
+    /// Connections told meanwhile.
+    pub told: u64,
 }
 
 /// Added over macswap at half load.
@@ -307,6 +325,12 @@ impl Report {
                 60.0,
                 20.0,
                 self.marks.as_ref().map(|m| m.first_packet_added_clocks),
+            ),
+            less(
+                "telling of connections, % of a worker",
+                2.0,
+                1.0,
+                self.sync.iter().map(|s| s.percent).reduce(f64::max),
             ),
             less(
                 "IPv6 over IPv4, times the clocks",

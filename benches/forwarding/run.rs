@@ -9,7 +9,10 @@ use crate::{
     measure::{Load, Windows},
     options::Options,
     plot,
-    report::{Ageing, Calibration, ConfigChange, Latency, Machine, Marks, Report, number, tenth},
+    report::{
+        Ageing, Calibration, ConfigChange, Latency, Machine, Marks, Report, Sync, number, tenth,
+    },
+    sync,
 };
 use anyhow::{Context, Result};
 use core_affinity::CoreId;
@@ -83,6 +86,7 @@ pub fn run(
         ageing: rest.ageing(bed)?,
         config_change: rest.change(bed, core)?,
         marks: rest.marks(bed)?,
+        sync: rest.sync(bed)?,
         latency_us: rest.latency(bed)?,
         machine: machine(eal, cores.len(), pages, load.finish()?, calibration)?,
     };
@@ -167,6 +171,27 @@ impl Rest<'_> {
             marks.added_clocks, marks.iqr, marks.first_packet_added_clocks, marks.first_packet_iqr
         );
         Ok(Some(marks))
+    }
+
+    fn sync(&self, bed: &mut Bed) -> Result<Vec<Sync>> {
+        if !self.options.wants("sync") {
+            return Ok(Vec::new());
+        }
+        println!("another director is told of connections, and nobody is, in turn");
+        let windows = Windows {
+            pairs: if self.options.quick { 20 } else { 60 },
+            window: Duration::from_millis(50),
+        };
+        let mut all = Vec::new();
+        for connections in [10_000, 1_000_000] {
+            let cost = sync::run(connections, windows, self.eal.tsc_hz(), bed)?;
+            println!(
+                "  {connections} connections: added clocks {} (IQR {}) to {}: {} %; {} were told",
+                cost.added_clocks, cost.iqr, cost.clocks, cost.percent, cost.told
+            );
+            all.push(cost);
+        }
+        Ok(all)
     }
 
     fn latency(&self, bed: &mut Bed) -> Result<Option<Latency>> {

@@ -66,6 +66,7 @@ pub fn cases() -> Vec<Case> {
             between_tarponds,
         ),
         Case::new("takeover::advertisements_decode_in_tshark", tshark),
+        Case::new("takeover::keepalived_without_preemption", nobody_preempts),
     ]
     .into_iter()
     .chain(with_keepalived)
@@ -455,6 +456,44 @@ pub fn both_ways_round(
     drop(keepalived);
     becomes(&router, "master")?;
     router.stop()
+}
+
+/// Neither takes the addresses from a worse one while that lasts, and each does when it is gone.
+fn nobody_preempts() -> Result<()> {
+    let lab = lab_with_a_host()?;
+    let peer = Peer::V3;
+    let stays = |router: &Router<'_>, wanted: &str| -> Result<()> {
+        // Ten times as long as a preemption would take.
+        for _ in 0..15 {
+            let now = state(router)?;
+            ensure!(now == wanted, "it is {now} instead of {wanted}");
+            thread::sleep(Duration::from_millis(100));
+        }
+        Ok(())
+    };
+    let tarpon = |priority| {
+        let text = peer.tarpon(&lab, priority) + "preempt = false\n";
+        Router::start_on(&lab, NODES[0], &text)
+    };
+    let keepalived = start_keepalived(&lab, peer, 100)?;
+    run::until("keepalived does not become master alone", 15, || {
+        twin_has(&lab, peer)
+    })?;
+    let router = tarpon(200)?;
+    stays(&router, "backup").context("the better Tarpon")?;
+    ensure!(twin_has(&lab, peer)?, "keepalived has given way");
+    drop(keepalived);
+    becomes(&router, "master")?;
+    router.stop()?;
+    // What keepalived's end without notice has left; nothing, if it had the time.
+    let _ = lab.text("twin", &format!("ip addr del {}/32 dev wan", VIP), 5);
+    let router = tarpon(100)?;
+    becomes(&router, "master")?;
+    let _keepalived = start_keepalived_with(&lab, peer, 200, "nopreempt\n")?;
+    stays(&router, "master").context("beside the better keepalived")?;
+    ensure!(!twin_has(&lab, peer)?, "keepalived has the address, too");
+    router.stop()?;
+    run::until("keepalived does not take over", 10, || twin_has(&lab, peer))
 }
 
 /// What Tarpon sends is what tshark's dissectors expect: nothing malformed, no wrong checksum.

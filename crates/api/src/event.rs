@@ -91,6 +91,8 @@ pub enum EventKind {
     VrrpStopped,
     /// Something that a virtual router tracks is found to be otherwise.
     VrrpTracked,
+    /// Another director says that it is master, too, and is worse.
+    VrrpConflict,
     /// Somebody else says that a virtual address of this director's is theirs.
     AddressClaimed,
     /// They do not any more.

@@ -43,6 +43,8 @@ pub struct VrrpNotify {
     pub stop: Vec<String>,
     /// Each time, with four arguments more: `INSTANCE` or `GROUP`, the name, the state, the priority (0 for a group).
     pub any: Vec<String>,
+    /// As master, when another master that is worse is heard: at once, and every ten seconds while that goes on.
+    pub rx_lower_pri: Vec<String>,
     /// Who runs them.
     pub user: String,
 }
@@ -58,18 +60,20 @@ impl VrrpNotify {
             fault: Vec::new(),
             stop: Vec::new(),
             any: Vec::new(),
+            rx_lower_pri: Vec::new(),
             user: health::UNPRIVILEGED.into(),
         }
     }
 
     /// Each of its keys, with the program behind it.
-    pub fn programs(&self) -> [(&'static str, &[String]); 5] {
+    pub fn programs(&self) -> [(&'static str, &[String]); 6] {
         [
             ("notify_master", &self.master),
             ("notify_backup", &self.backup),
             ("notify_fault", &self.fault),
             ("notify_stop", &self.stop),
             ("notify", &self.any),
+            ("notify_master_rx_lower_pri", &self.rx_lower_pri),
         ]
     }
 

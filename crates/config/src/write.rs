@@ -33,7 +33,7 @@ impl Config {
         toml::to_string(&tables).unwrap_or_default()
     }
 
-    /// Its `[[vrrp]]`, `[sync]`, `[[notify]]`, `[mail]` and `[[service]]` tables and timeouts alone, to be put below what is of the machine.
+    /// Its `[[route]]`, `[[vrrp]]`, `[sync]`, `[[notify]]`, `[mail]` and `[[service]]` tables and timeouts alone, to be put below what is of the machine.
     #[must_use]
     pub fn without_machine_to_toml(&self) -> String {
         let (own, unsaid) = (&self.settings, Settings::default());
@@ -45,6 +45,7 @@ impl Config {
         };
         let tables = WithoutMachine {
             settings: (timeouts != Timeouts::default()).then_some(timeouts),
+            route: routes(self),
             vrrp: self.vrrp.iter().map(vrrp).collect(),
             tracked: write_track::tables(self),
             notify: self.notify.iter().map(notify).collect(),
@@ -77,6 +78,8 @@ struct Timeouts {
 struct WithoutMachine<'c> {
     #[serde(skip_serializing_if = "Option::is_none")]
     settings: Option<Timeouts>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    route: Vec<RouteTable<'c>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     vrrp: Vec<VrrpTable<'c>>,
     #[serde(flatten)]
@@ -453,16 +456,7 @@ fn file(config: &Config) -> File<'_> {
                 gateway6: v.gateway6,
             })
             .collect(),
-        route: config
-            .routes
-            .iter()
-            .map(|r| RouteTable {
-                to: r.to,
-                via: r.via.map(|via| via.to_string()),
-                unreachable: r.unreachable,
-                interface: r.interface.as_deref(),
-            })
-            .collect(),
+        route: routes(config),
         mark: config.marks.iter().map(mark).collect(),
         vrrp: config.vrrp.iter().map(vrrp).collect(),
         tracked: write_track::tables(config),
@@ -473,6 +467,19 @@ fn file(config: &Config) -> File<'_> {
         access: access(&config.access),
         service: config.services.iter().map(service).collect(),
     }
+}
+
+fn routes(config: &Config) -> Vec<RouteTable<'_>> {
+    config
+        .routes
+        .iter()
+        .map(|r| RouteTable {
+            to: r.to,
+            via: r.via.map(|via| via.to_string()),
+            unreachable: r.unreachable,
+            interface: r.interface.as_deref(),
+        })
+        .collect()
 }
 
 fn port(port: &Port) -> PortTable<'_> {

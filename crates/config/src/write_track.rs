@@ -71,6 +71,8 @@ struct NotifyTable<'c> {
     notify_stop: &'c [String],
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     notify: &'c [String],
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    notify_master_rx_lower_pri: &'c [String],
     user: &'c str,
 }
 
@@ -82,6 +84,7 @@ fn notify(n: &VrrpNotify) -> NotifyTable<'_> {
         notify_fault: &n.fault,
         notify_stop: &n.stop,
         notify: &n.any,
+        notify_master_rx_lower_pri: &n.rx_lower_pri,
         user: &n.user,
     }
 }

@@ -215,7 +215,7 @@ fn what_is_tracked_is_read_written_and_resolved() {
 fn programs_of_virtual_routers_are_read_and_written() {
     let text = PAIR.to_owned()
         + "[[vrrp_notify]]\nrouter = 'public'\nnotify_master = ['/bin/up', 'a b']\nnotify_backup = ['/bin/down']\nnotify_fault = ['/bin/fault']\n\
-           notify_stop = ['/bin/stop']\n[[vrrp_notify]]\nrouter = 'lvs'\nnotify = ['/bin/all']\nuser = 'root'\n";
+           notify_stop = ['/bin/stop']\n[[vrrp_notify]]\nrouter = 'lvs'\nnotify = ['/bin/all']\nnotify_master_rx_lower_pri = ['/bin/again']\nuser = 'root'\n";
     let config = parsed(&text);
     assert_eq!(Config::parse(&config.to_toml(), "again").unwrap(), config);
     let [own, group] = &config.vrrp_notify[..] else {
@@ -223,6 +223,7 @@ fn programs_of_virtual_routers_are_read_and_written() {
     };
     assert_eq!((own.user.as_str(), group.user.as_str()), ("nobody", "root"));
     assert_eq!(own.master, ["/bin/up", "a b"]);
+    assert_eq!(group.rx_lower_pri, ["/bin/again"]);
     let of = config.vrrp.iter().filter(|v| v.sync_group.is_some());
     assert!(of.clone().count() == 2 && of.into_iter().all(|v| group.is_about(v)));
     let less = text.replace("notify_stop = ['/bin/stop']\n", "");

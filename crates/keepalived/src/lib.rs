@@ -17,6 +17,7 @@ mod group;
 pub mod lines;
 pub mod lvs_cf;
 mod note;
+mod routes;
 mod server;
 mod tell;
 mod track;
@@ -25,6 +26,7 @@ mod value;
 mod virtual_server;
 mod vrrp;
 mod vrrp_notify;
+mod vrrp_words;
 mod words;
 
 pub use files::{Files, read_file};
@@ -32,7 +34,7 @@ pub use lines::{Loader, NoIncludes};
 pub use note::{Class, Note, Place};
 
 use config::{
-    Config, Mail, Notify, Service, Settings, Sync, TrackFile, Vrrp, VrrpNotify, VrrpScript,
+    Config, Mail, Notify, Route, Service, Settings, Sync, TrackFile, Vrrp, VrrpNotify, VrrpScript,
 };
 use group::Group;
 use note::Notes;
@@ -65,6 +67,8 @@ pub struct Import {
     pub mail: Option<Mail>,
     /// Timeouts of connections it sets (`lvs_timeouts`).
     pub timeouts: Timeouts,
+    /// Routes of its own, on interfaces by keepalived's names.
+    pub routes: Vec<Route>,
     /// What became of each word, in the order of the file.
     pub notes: Vec<Note>,
 }
@@ -129,6 +133,16 @@ impl Import {
             config.vrrp_notify.clone_from(&self.vrrp_notify);
             config.track_files.clone_from(&self.files);
             config.vrrp = routers;
+        }
+        for route in &self.routes {
+            let name = route.interface.as_ref();
+            let route = Route {
+                interface: name.map(|name| interface(config, name)),
+                ..route.clone()
+            };
+            // What the machine's half says of the same destination is of before.
+            config.routes.retain(|other| other.to != route.to);
+            config.routes.push(route);
         }
         if !self.notify.is_empty() {
             config.notify.clone_from(&self.notify);
@@ -259,6 +273,9 @@ pub fn read(text: &str, file: &str, id: &str, loader: &mut dyn Loader) -> Import
     let mut routers = vrrp::Routers::default();
     for statement in &statements {
         match statement.keyword() {
+            "static_routes" => {
+                routes::read(statement, false, &mut import.routes, &mut notes);
+            }
             "vrrp_instance" => routers.instance(statement, &context.vrrp, &mut notes),
             "vrrp_sync_group" => routers.group(statement, &mut notes),
             "virtual_server" => {
@@ -281,6 +298,11 @@ pub fn read(text: &str, file: &str, id: &str, loader: &mut dyn Loader) -> Import
     }
     import.sync = import.sync.take().or(routers.sync.take());
     let user = context.script_user.as_deref();
+    for route in std::mem::take(&mut routers.routes) {
+        if !import.routes.contains(&route) {
+            import.routes.push(route);
+        }
+    }
     (import.vrrp, import.vrrp_notify) = routers.finish(&import, user, &mut notes);
     import.mail = context.post.finish();
     import.notes = notes.in_order();

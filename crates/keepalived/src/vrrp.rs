@@ -5,126 +5,27 @@
 use crate::{
     Import,
     note::Notes,
-    tell,
+    routes,
     track::{Lines, What},
     tree::Statement,
     value::{flag, parsed},
-    vrrp_notify::{self, Programs},
+    vrrp_notify::Programs,
+    vrrp_words::{GROUP, INSTANCE, other},
 };
-use config::{AuthType, Sync, SyncRole, Vrrp, VrrpNotify};
+use config::{AuthType, Route, Sync, SyncRole, Vrrp, VrrpNotify};
 use std::{collections::BTreeMap, net::IpAddr};
 
 /// Bytes of a password that count (RFC 2338).
 const PASSWORD: usize = 8;
 
-/// Words of both blocks that would call programs.
-const PROGRAMS: &[&str] = &[
-    "notify_deleted",
-    "notify_master_rx_lower_pri",
-    "notify_priority_changes",
-];
-const TRACKED: &[&str] = &["track_bfd"];
-const HARMLESS: &[&str] = &[
-    "debug",
-    "dont_track_primary",
-    "garp_extra_if",
-    "garp_interval",
-    "gna_interval",
-    "kernel_rx_buf_size",
-    "linkbeat_interfaces",
-    "linkbeat_use_polling",
-    "native_ipv6",
-    "promote_secondaries",
-    "no_promote_secondaries",
-    "skip_check_adv_addr",
-];
-const UNSUPPORTED: &[(&str, &str)] = &[
-    (
-        "use_vmac_addr",
-        "addresses on other interfaces than the instance's are announced with the port's own MAC",
-    ),
-    (
-        "use_ipvlan",
-        "addresses move by gratuitous ARP, under the port's own MAC",
-    ),
-    ("strict_mode", "write the single rules out"),
-    (
-        "virtual_routes",
-        "routes are those of [[route]] in tarpon.toml, on every director",
-    ),
-    (
-        "virtual_rules",
-        "routes are those of [[route]] in tarpon.toml, on every director",
-    ),
-    (
-        "garp_lower_prio_delay",
-        "who hears a worse master contradicts it at once",
-    ),
-    (
-        "garp_lower_prio_repeat",
-        "who hears a worse master contradicts it at once",
-    ),
-    ("lower_prio_no_advert", "a worse master is contradicted"),
-    (
-        "higher_prio_send_advert",
-        "who hears a better master becomes backup at once",
-    ),
-    (
-        "garp_master_refresh_repeat",
-        "a round of refreshing is one announcement of each address",
-    ),
-    (
-        "down_timer_adverts",
-        "a master is given up after three intervals",
-    ),
-    ("unicast_ttl", "advertisements have a TTL of 255"),
-    (
-        "unicast_fault_no_peer",
-        "a peer's MAC that is not known is no fault",
-    ),
-    ("check_unicast_src", "with peers, others are never heard"),
-];
-const INSTANCE: &[&str] = &[
-    "accept",
-    "advert_int",
-    "authentication",
-    "garp_master_delay",
-    "garp_master_refresh",
-    "garp_master_repeat",
-    "interface",
-    "mcast_src_ip",
-    "no_accept",
-    "nopreempt",
-    "preempt",
-    "preempt_delay",
-    "priority",
-    "state",
-    "track_file",
-    "track_interface",
-    "track_script",
-    "track_src_ip",
-    "unicast_peer",
-    "unicast_src_ip",
-    "use_vmac",
-    "version",
-    "virtual_ipaddress",
-    "virtual_ipaddress_excluded",
-    "virtual_router_id",
-    "vrrp_version",
-];
-const GROUP: &[&str] = &[
-    "group",
-    "global_tracking",
-    "sync_group_tracking_weight",
-    "track_file",
-    "track_interface",
-    "track_script",
-];
+/// The priority of who owns the addresses.
+const OWNER: u8 = 255;
 
 /// What `global_defs` says for all instances.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Defaults {
     version: Option<u8>,
+    strict: bool,
     garp_repeat: u32,
     garp_delay: u32,
     garp_refresh: u32,
@@ -134,6 +35,7 @@ impl Default for Defaults {
     fn default() -> Self {
         Self {
             version: None,
+            strict: false,
             garp_repeat: 5,
             garp_delay: 5,
             garp_refresh: 0,
@@ -159,17 +61,19 @@ pub(crate) fn global(inner: &Statement, defaults: &mut Defaults, notes: &mut Not
                 _ => notes.unsupported(inner, "the group is 224.0.0.18 and ff02::12"),
             }
         }
-        "vrrp_strict"
-        | "vrrp_iptables"
-        | "vrrp_ipsets"
-        | "vrrp_lower_prio_no_advert"
-        | "vrrp_higher_prio_send_advert"
-        | "vrrp_startup_delay"
-        | "vrrp_down_timer_adverts"
+        "vrrp_strict" => strict(inner, &mut defaults.strict, notes),
+        "vrrp_down_timer_adverts"
+        | "vrrp_garp_master_refresh_repeat"
+        | "vrrp_check_unicast_src"
         | "vrrp_garp_lower_prio_repeat"
         | "vrrp_garp_lower_prio_delay"
-        | "vrrp_garp_master_refresh_repeat"
+        | "vrrp_higher_prio_send_advert"
+        | "vrrp_lower_prio_no_advert"
         | "vrrp_notify_priority_changes" => {
+            let of_instance = inner.keyword().trim_start_matches("vrrp_");
+            other(inner, of_instance, "global_defs", &[], notes);
+        }
+        "vrrp_iptables" | "vrrp_ipsets" | "vrrp_startup_delay" => {
             notes.unsupported(inner, "virtual routers are as docs/takeover.md says");
         }
         _ => notes.harmless(inner, ""),
@@ -188,6 +92,8 @@ pub(crate) struct Routers {
     programs: Programs,
     /// Where an instance has connections told of: the old place of `lvs_sync_daemon`.
     pub sync: Option<Sync>,
+    /// Their routes.
+    pub routes: Vec<Route>,
     /// Other words of groups: old files name members without `group { }`.
     loose: Vec<(String, Statement)>,
 }
@@ -199,11 +105,20 @@ impl Routers {
         };
         notes.exact(statement);
         let mut made = blank(name, defaults);
-        let mut wanted_version = None;
-        let mut others: Vec<IpAddr> = Vec::new();
+        let mut said = Said {
+            strict: defaults.strict,
+            ..Said::default()
+        };
         for inner in statement.inner() {
-            self.word(inner, &mut made, &mut wanted_version, &mut others, notes);
+            self.word(inner, &mut made, &mut said, notes);
         }
+        let Said {
+            version: wanted_version,
+            excluded: mut others,
+            accept,
+            strict,
+        } = said;
+        made.accept = accept.unwrap_or(true);
         let Some(first) = made.virtual_ipaddress.first().copied() else {
             notes.unsupported(
                 statement,
@@ -232,6 +147,9 @@ impl Routers {
                 "version 2 has whole seconds: `advert_int` is rounded, as keepalived does",
             );
         }
+        if strict {
+            be_strict(&mut made, accept);
+        }
         if made.version == 3 && made.auth_pass.take().is_some() {
             made.auth_type = AuthType::Pass;
             notes.mapped(
@@ -242,14 +160,7 @@ impl Routers {
         self.instances.push(made);
     }
 
-    fn word(
-        &mut self,
-        inner: &Statement,
-        made: &mut Vrrp,
-        wanted_version: &mut Option<u8>,
-        excluded: &mut Vec<IpAddr>,
-        notes: &mut Notes,
-    ) {
+    fn word(&mut self, inner: &Statement, made: &mut Vrrp, said: &mut Said, notes: &mut Notes) {
         let word = inner.keyword();
         match word {
             "state" => match inner.argument(0).map(str::to_ascii_uppercase).as_deref() {
@@ -266,7 +177,7 @@ impl Routers {
             "virtual_router_id" => number(inner, &mut made.virtual_router_id, notes),
             "priority" => number(inner, &mut made.priority, notes),
             "advert_int" => advert_int(inner, made, notes),
-            "version" | "vrrp_version" => *wanted_version = version(inner, notes),
+            "version" | "vrrp_version" => said.version = version(inner, notes),
             "nopreempt" => {
                 made.preempt = false;
                 notes.exact(inner);
@@ -275,7 +186,7 @@ impl Routers {
             "preempt_delay" => preempt_delay(inner, made, notes),
             "authentication" => authentication(inner, made, notes),
             "virtual_ipaddress" => addresses(inner, &mut made.virtual_ipaddress, notes),
-            "virtual_ipaddress_excluded" => addresses(inner, excluded, notes),
+            "virtual_ipaddress_excluded" => addresses(inner, &mut said.excluded, notes),
             "unicast_peer" => addresses(inner, &mut made.unicast_peer, notes),
             "unicast_src_ip" | "mcast_src_ip" | "track_src_ip" => {
                 notes.mapped(
@@ -284,9 +195,11 @@ impl Routers {
                 );
             }
             "accept" | "no_accept" => {
-                made.accept = inner.keyword() == "accept";
+                said.accept = Some(inner.keyword() == "accept");
                 notes.exact(inner);
             }
+            "virtual_routes" => routes::read(inner, true, &mut self.routes, notes),
+            "strict_mode" => strict(inner, &mut said.strict, notes),
             "use_vmac" => {
                 made.use_vmac = true;
                 match inner.argument(1) {
@@ -308,7 +221,7 @@ impl Routers {
             _ if self.programs.take(&made.name, inner, notes) => {}
             _ => match What::of(word) {
                 Some(what) => self.tracked.add(&made.name, what, inner, notes),
-                None => other(inner, "vrrp_instance", INSTANCE, notes),
+                None => other(inner, word, "vrrp_instance", INSTANCE, notes),
             },
         }
     }
@@ -377,7 +290,7 @@ impl Routers {
                 self.groups.insert(member, group);
                 notes.mapped(&inner, "taken as a member: write it in `group { }`");
             } else {
-                other(&inner, "vrrp_sync_group", GROUP, notes);
+                other(&inner, inner.keyword(), "vrrp_sync_group", GROUP, notes);
             }
         }
         for instance in &mut self.instances {
@@ -387,6 +300,41 @@ impl Routers {
         let programs = self.programs.finish(&self.instances, user);
         (self.instances, programs)
     }
+}
+
+/// What an instance says beside what `[[vrrp]]` has as it is.
+#[derive(Default)]
+struct Said {
+    version: Option<u8>,
+    excluded: Vec<IpAddr>,
+    accept: Option<bool>,
+    strict: bool,
+}
+
+/// `vrrp_strict` and `strict_mode`, with or without a word for yes or no.
+fn strict(inner: &Statement, slot: &mut bool, notes: &mut Notes) {
+    let Some(on) = flag(inner, notes) else {
+        return;
+    };
+    *slot = on;
+    match on {
+        true => notes.mapped(
+            inner,
+            "as there: no password, no `preempt_delay`, and the addresses answer nothing beside their services (there its firewall \
+             stops these, too); a worse master is contradicted all the same",
+        ),
+        false => notes.exact(inner),
+    }
+}
+
+/// Strict mode, as keepalived 2 has it: what the standards do not have is not done.
+fn be_strict(made: &mut Vrrp, accept: Option<bool>) {
+    made.auth_pass = None;
+    made.auth_type = AuthType::Pass;
+    made.preempt_delay = 0;
+    // Version 2 knows of no accept mode (RFC 3768).
+    let may = made.version == 3 && accept == Some(true);
+    made.accept = made.priority == OWNER || may;
 }
 
 fn blank(name: String, defaults: &Defaults) -> Vrrp {
@@ -513,41 +461,4 @@ fn addresses(inner: &Statement, into: &mut Vec<IpAddr>, notes: &mut Notes) {
             }
         }
     }
-}
-
-fn other(inner: &Statement, block: &str, known: &[&str], notes: &mut Notes) {
-    let word = inner.keyword();
-    if let Some((_, why)) = UNSUPPORTED.iter().find(|(name, _)| *name == word) {
-        // BOOL words may say no.
-        match inner.block.is_none() && inner.argument(0).is_some_and(|_| flag_says_no(inner)) {
-            true => notes.exact(inner),
-            false => notes.unsupported_block(inner, why),
-        }
-    } else if word == "smtp_alert" {
-        tell::alert(inner, notes);
-    } else if PROGRAMS.contains(&word) {
-        notes.unsupported(
-            inner,
-            "programs are run when a router becomes master, backup or in fault, and at the end; `tarpon events --follow` tells of more",
-        );
-    } else if TRACKED.contains(&word) {
-        notes.unsupported_block(inner, "there are no BFD sessions of virtual routers");
-    } else if HARMLESS.contains(&word) {
-        notes.harmless(inner, "");
-    } else {
-        let all: Vec<&str> = known
-            .iter()
-            .chain(vrrp_notify::WORDS)
-            .chain(PROGRAMS)
-            .chain(TRACKED)
-            .chain(HARMLESS)
-            .copied()
-            .chain(UNSUPPORTED.iter().map(|(name, _)| *name))
-            .collect();
-        notes.unknown(inner, block, &all);
-    }
-}
-
-fn flag_says_no(inner: &Statement) -> bool {
-    flag(inner, &mut Notes::default()) == Some(false)
 }

@@ -9,6 +9,7 @@ pub(crate) const WORDS: &[&str] = &[
     "notify_backup",
     "notify_fault",
     "notify_master",
+    "notify_master_rx_lower_pri",
     "notify_stop",
 ];
 
@@ -50,6 +51,7 @@ impl Programs {
             "notify_backup" => &mut at.backup,
             "notify_fault" => &mut at.fault,
             "notify_stop" => &mut at.stop,
+            "notify_master_rx_lower_pri" => &mut at.rx_lower_pri,
             _ => &mut at.any,
         };
         if slot.is_empty() {
@@ -93,6 +95,7 @@ fn fill(one: &mut VrrpNotify, other: VrrpNotify) {
         (&mut one.fault, other.fault),
         (&mut one.stop, other.stop),
         (&mut one.any, other.any),
+        (&mut one.rx_lower_pri, other.rx_lower_pri),
     ] {
         if slot.is_empty() {
             *slot = program;
@@ -114,7 +117,7 @@ mod tests {
     fn programs_of_instances_and_groups_are_run_by_who_is_named() {
         let text = format!(
             "vrrp_sync_group G {{\ngroup {{\nA\n}}\nnotify \"/bin/all of them\"\n}}\n\
-             vrrp_instance A {{\n{ROUTER}notify_master \"/bin/up 'to the top' 1\" root\nnotify_backup down.sh\nnotify_fault /bin/f root staff\n\
+             vrrp_instance A {{\n{ROUTER}notify_master \"/bin/up 'to the top' 1\" root\nnotify_backup down.sh\nnotify_fault /bin/f root staff\nnotify_master_rx_lower_pri /bin/l root\n\
              notify_stop /bin/s root\nnotify_stop /bin/again root\n}}\n\
              vrrp_instance B {{\nnotify /bin/never\n}}\nglobal_defs {{\nscript_user lvs\n}}\n"
         );
@@ -135,7 +138,7 @@ mod tests {
             told,
             [
                 "G as lvs: notify /bin/all|of|them",
-                "A as root: notify_master /bin/up|to the top|1, notify_fault /bin/f, notify_stop /bin/s",
+                "A as root: notify_master /bin/up|to the top|1, notify_fault /bin/f, notify_stop /bin/s, notify_master_rx_lower_pri /bin/l",
                 "A as lvs: notify_backup /usr/bin/env|down.sh",
             ]
         );

@@ -205,12 +205,13 @@ pub(crate) fn top(statement: &Statement, notes: &mut Notes) {
         "garp_group" | "track_group" | "static_track_group" | "interface_up_down_delays" => {
             notes.unsupported_block(statement, "it does not change anything here");
         }
-        "static_ipaddress" | "static_routes" | "static_rules" => {
-            notes.unsupported_block(
-                statement,
-                "addresses and routes are those of [[port]] and [[route]] in tarpon.toml",
-            );
+        "static_ipaddress" => {
+            notes.unsupported_block(statement, "addresses are those of [[port]] in tarpon.toml");
         }
+        "static_rules" => notes.unsupported_block(
+            statement,
+            "the way of a packet depends on its destination alone: [[route]]",
+        ),
         "linkbeat_interfaces" => notes.unsupported_block(statement, "links are watched by DPDK"),
         // These may also stand at the top.
         "net_namespace"

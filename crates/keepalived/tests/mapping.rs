@@ -1152,3 +1152,73 @@ fn processes_are_counted_by_a_script() {
     assert!(!count("n o b o d y", "1", "1000000"));
     assert!(count("n o b o d y", "0", "0"));
 }
+
+#[test]
+fn strict_mode_is_what_the_standards_have() {
+    let text = "global_defs {\nvrrp_strict\n}\n\
+         vrrp_instance A {\ninterface eth0\nvirtual_router_id 1\npreempt_delay 9\nauthentication {\nauth_type PASS\nauth_pass secret\n}\naccept\n\
+         virtual_ipaddress {\n192.0.2.1\n}\n}\n\
+         vrrp_instance B {\ninterface eth0\nvirtual_router_id 2\nversion 3\naccept\nvirtual_ipaddress {\n192.0.2.2\n}\n}\n\
+         vrrp_instance C {\ninterface eth0\nvirtual_router_id 3\npriority 255\nvirtual_ipaddress {\n192.0.2.3\n}\n}\n\
+         vrrp_instance D {\ninterface eth0\nvirtual_router_id 4\nstrict_mode off\npreempt_delay 9\nvirtual_ipaddress {\n192.0.2.4\n}\n}\n\
+         vrrp_instance E {\ninterface eth0\nvirtual_router_id 5\nstrict_mode\nvirtual_ipaddress {\n192.0.2.5\n}\n}\n\
+         vrrp_instance F {\ninterface eth0\nvirtual_router_id 6\nstrict_mode perhaps\nvirtual_ipaddress {\n192.0.2.6\n}\n}\n";
+    let import = import(text);
+    let made: Vec<_> = import
+        .vrrp
+        .iter()
+        .map(|v| {
+            (
+                v.name.as_str(),
+                v.auth_pass.is_some(),
+                v.preempt_delay,
+                v.accept,
+            )
+        })
+        .collect();
+    assert_eq!(
+        made,
+        [
+            ("A", false, 0, false),
+            ("B", false, 0, true),
+            ("C", false, 0, true),
+            ("D", false, 9, true),
+            ("E", false, 0, false),
+            ("F", false, 0, false),
+        ]
+    );
+    assert_eq!(lines(&import, Class::Unsupported), Vec::<String>::new());
+    let wrong = lines(&import, Class::Wrong);
+    assert!(
+        wrong.len() == 1 && wrong[0].contains("neither on nor off"),
+        "{wrong:?}"
+    );
+}
+
+#[test]
+fn words_that_are_so_in_any_case_are_not_called_unsupported() {
+    let instance = |words: &str| {
+        let text = format!(
+            "global_defs {{\nvrrp_down_timer_adverts 3\nvrrp_check_unicast_src\n}}\n\
+             vrrp_instance A {{\ninterface eth0\nvirtual_router_id 1\n{words}virtual_ipaddress {{\n192.0.2.1\n}}\n}}\n"
+        );
+        import(&text)
+    };
+    let met = instance(
+        "unicast_ttl 255\ndown_timer_adverts 3\ngarp_master_refresh_repeat 1\ncheck_unicast_src\ngarp_lower_prio_repeat 2\n\
+         garp_lower_prio_delay 5\nhigher_prio_send_advert on\nunicast_fault_no_peer\nnotify_deleted \"/bin/gone\"\n\
+         notify_priority_changes off\n",
+    );
+    for class in [Class::Unsupported, Class::Wrong] {
+        assert_eq!(lines(&met, class), Vec::<String>::new());
+    }
+    let other = instance(
+        "unicast_ttl 64\ndown_timer_adverts 5\ngarp_master_refresh_repeat 3\nnotify_priority_changes on\nlower_prio_no_advert\n",
+    );
+    assert_eq!(
+        lines(&other, Class::Unsupported).len(),
+        5,
+        "{:#?}",
+        other.notes
+    );
+}

@@ -15,6 +15,7 @@ mod health;
 mod logging;
 mod ports;
 mod queues;
+mod seldom;
 mod silence;
 mod source;
 mod startup;

@@ -88,7 +88,9 @@ pub struct Unit {
     /// Master: when it last advertised on every member.
     advertised: Duration,
     /// Master: when it last answered one who thinks it is master too.
-    answered: Duration,
+    answered: Option<Duration>,
+    /// Master: when it last answered one who has given that up, and whom.
+    answered_release: Option<(Duration, IpAddr)>,
     /// It gave up on command: the other is not preempted before it fails.
     yielded: bool,
     /// Backup: until when a master of lower priority is let be.
@@ -109,7 +111,8 @@ impl Unit {
             cause: Cause::NotStarted,
             advertise: Duration::ZERO,
             advertised: Duration::ZERO,
-            answered: Duration::ZERO,
+            answered: None,
+            answered_release: None,
             yielded: false,
             preempt_at: None,
             late: 0,
@@ -310,7 +313,8 @@ impl Unit {
     pub fn overslept(&mut self, now: Duration, actions: &mut Vec<Action>) {
         if self.state == State::Master {
             self.late += 1;
-            actions.push(Action::Leave);
+            // Who took over meanwhile announces again; who has not need not wait for silence.
+            self.release(actions);
             self.back_up(now, Cause::WokeLate);
         }
     }
@@ -324,8 +328,10 @@ impl Unit {
         actions: &mut Vec<Action>,
     ) {
         match verdict {
+            // Who is better may not have heard of this one, whose announcements stations may have heard last: this tells it to announce
+            // the addresses again.
             Verdict::Better => {
-                actions.push(Action::Leave);
+                self.release(actions);
                 let own = self.members.get(member).map_or(0, Member::priority);
                 let cause = Cause::Better {
                     from,
@@ -342,13 +348,23 @@ impl Unit {
                 }
             }
             // It has told its segment where the addresses are, and so is contradicted: at once, but not more often than
-            // once an interval.
+            // once an interval. The same when it gives up.
             Verdict::Worse | Verdict::Released => {
                 if let Some(member) = self.members.get_mut(member) {
                     member.count_conflict(verdict);
                 }
-                if now >= self.answered + self.interval() || self.answered < self.since {
-                    self.answered = now;
+                let interval = self.interval();
+                let answers = if verdict == Verdict::Released {
+                    let last = self.answered_release.replace((now, from));
+                    last.is_none_or(|(at, whom)| whom != from || now >= at + interval)
+                } else {
+                    // It has begun again, and will end again.
+                    self.answered_release = self.answered_release.filter(|(_, whom)| *whom != from);
+                    let last = self.answered.filter(|at| now < *at + interval);
+                    self.answered = last.or(Some(now));
+                    last.is_none()
+                };
+                if answers {
                     self.advertise_all(now, actions);
                     actions.push(Action::Announce);
                 }
@@ -440,6 +456,8 @@ impl Unit {
     fn take(&mut self, now: Duration, cause: Cause, actions: &mut Vec<Action>) {
         self.enter(now, State::Master, cause);
         self.yielded = false;
+        self.answered = None;
+        self.answered_release = None;
         self.takeovers += 1;
         actions.push(Action::Take);
         self.advertise_all(now, actions);

@@ -51,7 +51,7 @@ pub(super) fn check(
             problems.add(
                 format!("{path}.router"),
                 format!("no program is named for {:?}", notify.router),
-                "add notify_master, notify_backup, notify_fault, notify_stop or notify: a program and its arguments, as a list",
+                "add notify_master, notify_backup, notify_fault, notify_stop, notify or notify_master_rx_lower_pri: a program and its arguments, as a list",
             );
         } else if config.vrrp_notify.iter().take(index).any(same) {
             problems.add(

@@ -91,6 +91,7 @@ pub(super) fn notify(reader: &mut Reader, section: &mut Section<'_>) -> Option<V
     let fault = program("notify_fault");
     let stop = program("notify_stop");
     let any = program("notify");
+    let rx_lower_pri = program("notify_master_rx_lower_pri");
     let user = section.get(reader, "user", "the name of a user, like \"nobody\"", text);
     let unsaid = VrrpNotify::new(router?);
     Some(VrrpNotify {
@@ -99,6 +100,7 @@ pub(super) fn notify(reader: &mut Reader, section: &mut Section<'_>) -> Option<V
         fault,
         stop,
         any,
+        rx_lower_pri,
         user: user.unwrap_or(unsaid.user),
         router: unsaid.router,
     })

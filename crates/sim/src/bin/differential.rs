@@ -178,10 +178,10 @@ impl std::fmt::Display for Tally {
 
 fn run(options: &Options, directory: &Path) -> Result<usize, String> {
     let started = Instant::now();
-    let mut oracle = Oracle::boot(directory, 36_000).map_err(|e| e.to_string())?;
     if options.replace {
-        return replacements(&mut oracle).map_err(|e| e.to_string());
+        return replacements(directory).map_err(|e| e.to_string());
     }
+    let mut oracle = Oracle::boot(directory, 36_000).map_err(|e| e.to_string())?;
     let mut tally = Tally::default();
     let mut told = started;
     'seeds: for seed in options.seeds.clone() {
@@ -229,8 +229,8 @@ fn run(options: &Options, directory: &Path) -> Result<usize, String> {
     Ok(tally.differences)
 }
 
-/// Both ways round.
-fn replacements(oracle: &mut Oracle) -> Result<usize, Box<dyn std::error::Error>> {
+/// Both ways round, each with an IPVS of its own: connections keep its FTP module from being unloaded.
+fn replacements(directory: &Path) -> Result<usize, Box<dyn std::error::Error>> {
     let mut differences = 0;
     for (replaced, words) in [
         (Replaced::Oracle, "IPVS replaced by Tarpon"),
@@ -241,7 +241,7 @@ fn replacements(oracle: &mut Oracle) -> Result<usize, Box<dyn std::error::Error>
             connections,
             packets,
             differences: found,
-        } = replace(oracle, replaced)?;
+        } = replace(&mut Oracle::boot(directory, 36_000)?, replaced)?;
         for difference in &found {
             println!("  {difference}");
         }

@@ -472,6 +472,12 @@ impl Control {
                     }
                 }
                 Item::Tracked(tracked) => self.journal.add_tracked(tracked),
+                Item::Conflict(conflict) => {
+                    self.journal.add_conflict(&conflict);
+                    for program in routers::contradicting(&self.config.vrrp_notify, &conflict) {
+                        self.health.tell(program);
+                    }
+                }
             }
         }
         let seen = Seen {

@@ -1,7 +1,10 @@
 //! Whose configuration is the later one, and what is done about it.
 
 use super::Control;
-use crate::twin::{Answer, Desk, Met, Question};
+use crate::{
+    seldom::{Seldom, more},
+    twin::{Answer, Desk, Met, Question},
+};
 use api::{
     Error, ErrorCode, EventKind, History, Relation, TwinAsk, TwinOther, TwinTask, TwinWhat, Version,
 };
@@ -25,6 +28,10 @@ pub struct Twin {
     error: Option<String>,
     /// The last that was told, so that it is told once.
     told: Option<Told>,
+    /// How often that was otherwise: a link that comes and goes shall not fill the journal.
+    tells: Seldom,
+    /// How often what the other sent was not taken.
+    refusals: Seldom,
     task: Option<TwinTask>,
 }
 
@@ -55,6 +62,8 @@ impl Twin {
             other: None,
             error: None,
             told: None,
+            tells: Seldom::default(),
+            refusals: Seldom::default(),
             task: None,
         }
     }
@@ -83,7 +92,6 @@ impl Twin {
         let Some(history) = History::received(versions) else {
             return;
         };
-        self.error = None;
         self.other = Some(Other {
             name,
             history,
@@ -240,6 +248,8 @@ impl Control {
             }
             Question::Heard { name, versions } => twin.heard(name, versions),
             Question::Met { name, versions } => {
+                // Only this shows that it can be asked: that it asks by itself is of the other direction.
+                twin.error = None;
                 twin.heard(name, versions);
                 let next = next(twin, acts);
                 self.tell_of_twin();
@@ -252,8 +262,11 @@ impl Control {
             } => {
                 let name = twin.name();
                 let taken = self.twin_take(&text, versions, force);
-                if let Err((message, _)) = &taken {
-                    tracing::warn!("what {name} sends is not taken: {message}");
+                if let (Err((message, _)), Some(twin)) = (&taken, &mut self.twin)
+                    && let Some(left_out) = twin.refusals.may(Instant::now())
+                {
+                    let more = more(left_out);
+                    tracing::warn!("what {name} sends is not taken: {message}{more}");
                 }
                 return Answer::Taken(taken);
             }
@@ -395,7 +408,8 @@ impl Control {
             // On its way, or for a person to decide: `tarpon twin` shows it.
             _ => return,
         };
-        if twin.told.as_ref() != Some(&told) {
+        // What could not be told in time is told when it still is so.
+        if twin.told.as_ref() != Some(&told) && twin.tells.may(Instant::now()).is_some() {
             twin.told = Some(told);
             self.journal.add(EventKind::Twin, (None, None), what, cause);
         }

@@ -41,8 +41,8 @@ pub struct Plan {
 
 /// Messages are sent when they are as old, if not full before.
 const OWN_PACE: Pace = Pace {
-    look_ms: 10,
-    wait_ms: 10,
+    look_ms: 1,
+    wait_ms: 5,
 };
 
 /// `None`: nothing is synchronised.

@@ -14,7 +14,7 @@ mod watch;
 
 pub use carriers::{Cable, cables};
 pub use mail::{ALWAYS, INCOMING, Mail, OUTGOING, Urgent, frames_held};
-pub use news::{Item, News, TrackedNews, Transition};
+pub use news::{ConflictNews, Item, News, TrackedNews, Transition};
 pub use plan::{UnitPlan, floating, plans, stations, unaccepted, virtual_macs};
 pub use watch::{Watched, watched};
 
@@ -24,7 +24,7 @@ use carriers::Carriers;
 use dpdk::{Eal, Mempool};
 use engine::{AddressWatch, Neighbourhood, Roles};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
     thread::JoinHandle,
     time::Duration,
@@ -239,13 +239,22 @@ impl Takeover {
         let of = |v: &&api::Vrrp| v.name == name || v.sync_group.as_deref() == Some(name);
         let Some(instance) = shown.iter().find(of) else {
             let names: Vec<&str> = shown.iter().map(|v| v.name.as_str()).collect();
-            let message = if names.is_empty() {
-                "there is no [[vrrp]] in the configuration".to_owned()
-            } else {
-                format!(
-                    "there is no instance or sync_group {name:?}; the instances are {}",
+            let groups: BTreeSet<&str> = shown
+                .iter()
+                .filter_map(|v| v.sync_group.as_deref())
+                .collect();
+            let groups: Vec<&str> = groups.into_iter().collect();
+            let message = match (names.as_slice(), groups.as_slice()) {
+                ([], _) => "there is no [[vrrp]] in the configuration".to_owned(),
+                (names, []) => format!(
+                    "there is no instance {name:?}; there are {}",
                     names.join(", ")
-                )
+                ),
+                (names, groups) => format!(
+                    "there is no instance or sync_group {name:?}; there are {}, and of groups {}",
+                    names.join(", "),
+                    groups.join(", ")
+                ),
             };
             return Err(api::Error::new(api::ErrorCode::NotFound, message));
         };

@@ -2,6 +2,7 @@
 
 use rustix::event::{EventfdFlags, eventfd};
 use std::{
+    net::IpAddr,
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -34,6 +35,21 @@ pub struct TrackedNews {
     pub cause: String,
 }
 
+/// Another master is heard, which is worse.
+#[derive(Clone, Debug)]
+pub struct ConflictNews {
+    /// The instance that hears it.
+    pub name: String,
+    /// Its group.
+    pub group: Option<String>,
+    /// This director's priority.
+    pub own: u8,
+    /// Who it is.
+    pub from: IpAddr,
+    /// That one's priority.
+    pub priority: u8,
+}
+
 /// One piece of news.
 #[derive(Clone, Debug)]
 pub enum Item {
@@ -41,6 +57,8 @@ pub enum Item {
     Transition(Transition),
     /// A tracker has found something else.
     Tracked(TrackedNews),
+    /// A worse master is heard.
+    Conflict(ConflictNews),
 }
 
 /// What waits for the control thread.

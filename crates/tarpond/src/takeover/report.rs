@@ -1,6 +1,9 @@
 //! What is shown of the units.
 
-use super::{UnitPlan, thread::Handover};
+use super::{
+    UnitPlan,
+    thread::{Conflict, Handover},
+};
 use std::{collections::BTreeMap, time::Duration};
 use vrrp::{Announcer, Finding, Meaning, Received, State, Tracked, Trackers, Unit};
 
@@ -25,6 +28,8 @@ pub struct Live {
     pub announcer: Announcer,
     /// It has given up, and serves on what still comes.
     pub handover: Option<Handover>,
+    /// Another master that is worse.
+    pub conflict: Conflict,
     /// What went wrong.
     pub losses: Losses,
     /// By member, the sequence number last sent or heard in an authentication header.

@@ -1,17 +1,19 @@
 //! The thread itself: what was received, what is due, what follows from it.
 
+mod conflict;
 mod drill;
 mod gateway;
 mod handover;
 mod track;
 
+pub(super) use conflict::Conflict;
 use drill::Running;
 use gateway::Asked;
 pub(super) use handover::Handover;
 
 use super::{
     ALWAYS, NAP, News, Request, Tools, Transition, UnitPlan, Urgent,
-    news::Item,
+    news::{ConflictNews, Item},
     report::{Live, report},
 };
 use std::{
@@ -85,6 +87,7 @@ impl Thread {
                 unit: Unit::new(settings(&plan), reserved(&plan, false)),
                 announcer: Announcer::new(plan.repetition, plan.announced.len()),
                 handover: None,
+                conflict: Conflict::default(),
                 losses: Default::default(),
                 sequences: vec![None; plan.members.len()],
                 plan,
@@ -235,9 +238,14 @@ impl Thread {
                     );
                     return;
                 }
+                let before = self.conflicts(number, member);
                 self.step(number, now, changed, |unit, actions| {
                     unit.receive(now, member, *source, advertisement, actions);
                 });
+                if self.conflicts(number, member) != before {
+                    let other = (*source, advertisement.priority);
+                    self.tell_of_conflict((number, member), now, other);
+                }
                 self.heard_of(number, now, received);
                 return;
             }

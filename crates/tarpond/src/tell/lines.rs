@@ -32,6 +32,7 @@ fn keepalived(event: &Event, state: Option<bool>) -> Option<String> {
         EventKind::VrrpBackup => "BACKUP",
         EventKind::VrrpFault => "FAULT",
         EventKind::VrrpStopped => "STOP",
+        EventKind::VrrpConflict => "MASTER_RX_LOWER_PRI",
         EventKind::QuorumWon | EventKind::QuorumLost => {
             let up = event.kind == EventKind::QuorumWon;
             return Some(format!("VS {} {}", service(event.service?), up_down(up)));

@@ -164,7 +164,8 @@ const fn about(kind: EventKind) -> NotifyAbout {
         | EventKind::VrrpBackup
         | EventKind::VrrpFault
         | EventKind::VrrpStopped
-        | EventKind::VrrpTracked => NotifyAbout::Vrrp,
+        | EventKind::VrrpTracked
+        | EventKind::VrrpConflict => NotifyAbout::Vrrp,
         EventKind::ServerUp
         | EventKind::ServerDown
         | EventKind::ServerSuspect

@@ -75,7 +75,9 @@ fn read(file: &mut File) -> String {
 
 #[test]
 fn lines_are_those_of_keepalived() {
-    use EventKind::{QuorumLost, QuorumWon, ServerDown, VrrpFault, VrrpMaster, VrrpStopped};
+    use EventKind::{
+        QuorumLost, QuorumWon, ServerDown, VrrpConflict, VrrpFault, VrrpMaster, VrrpStopped,
+    };
     let line = |event: &Event, state| lines::line(NotifyFormat::Keepalived, event, state);
     let said = |kind, state| line(&event(1, kind), state).unwrap_or_default();
     // Recorded from keepalived 2.2.7 (routers), and as keepalived.conf(5) has them (services).
@@ -98,6 +100,10 @@ fn lines_are_those_of_keepalived() {
     assert_eq!(
         of(router(VrrpMaster, "VI_1", Some(150))),
         "INSTANCE \"VI_1\" MASTER 150\n"
+    );
+    assert_eq!(
+        of(router(VrrpConflict, "VI_1", Some(150))),
+        "INSTANCE \"VI_1\" MASTER_RX_LOWER_PRI 150\n"
     );
     assert_eq!(of(router(VrrpFault, "G1", None)), "GROUP \"G1\" FAULT 0\n");
     assert_eq!(

@@ -9,13 +9,14 @@ mod key;
 
 pub use desk::{Answer, Desk, Met, Question};
 
+use crate::seldom::{Seldom, more};
 use anyhow::{Context as _, Result};
 use api::{TwinMessage, Version};
 use channel::Channel;
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// How often the other is asked.
@@ -67,6 +68,7 @@ struct Ours {
 impl Ours {
     /// Answers the other director, and nobody else, one connection after the other.
     fn listen(&self, listener: &TcpListener, peer: IpAddr) {
+        let (mut strangers, mut unheard) = (Seldom::default(), Seldom::default());
         loop {
             let (stream, from) = match listener.accept() {
                 Ok(accepted) => accepted,
@@ -77,11 +79,21 @@ impl Ours {
                 }
             };
             if from.ip().to_canonical() != peer {
-                tracing::warn!("{from} is not the director that [twin] names: not talked to");
+                if let Some(left_out) = strangers.may(Instant::now()) {
+                    let more = more(left_out);
+                    tracing::warn!(
+                        "{from} is not the director that [twin] names: not talked to{more}"
+                    );
+                }
                 continue;
             }
-            if let Err(error) = self.answer(stream) {
-                tracing::warn!("what {from} says of its configuration is not heard: {error:#}");
+            if let Err(error) = self.answer(stream)
+                && let Some(left_out) = unheard.may(Instant::now())
+            {
+                let more = more(left_out);
+                tracing::warn!(
+                    "what {from} says of its configuration is not heard: {error:#}{more}"
+                );
             }
         }
     }

@@ -169,11 +169,11 @@ impl Member {
         {
             self.counters.other_addresses += 1;
         }
-        self.master = Some((from, heard.priority));
         if heard.priority == RELEASE {
             self.counters.received_release += 1;
             return Verdict::Released;
         }
+        self.master = Some((from, heard.priority));
         let order = heard.priority.cmp(&self.priority());
         match order.then_with(|| from.cmp(&settings.source)) {
             Ordering::Greater => Verdict::Better,
@@ -198,11 +198,15 @@ impl Member {
         self.wait(now);
     }
 
-    /// The master goes: only the skew is waited for.
+    /// The master goes: only the skew is waited for. Somebody else who gives up has lost to the master, which lasts.
     pub(super) fn heard_release(&mut self, now: Duration, from: IpAddr) {
+        if self.master.is_some_and(|(master, _)| master != from) {
+            return;
+        }
+        self.master = Some((from, RELEASE));
         self.released_by = Some(from);
         let skew = skew(self.settings.version, self.priority(), self.master_interval);
-        self.silent_at = now + skew;
+        self.silent_at = now + skew + self.held;
     }
 
     /// Listens for a master from now on.

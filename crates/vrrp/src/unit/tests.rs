@@ -163,7 +163,8 @@ fn a_master_gives_way_to_its_betters_and_contradicts_the_rest() {
             this.hear(ms(3011), 0, from, priority);
             assert_eq!(this.actions, [], "{what}");
         } else {
-            assert_eq!(this.actions, [Action::Leave], "{what}");
+            // So that who has won announces the addresses again.
+            assert_eq!(this.actions, [Action::Leave, RELEASED], "{what}");
             assert_eq!(this.unit.state(), State::Backup, "{what}");
             assert_eq!(
                 *this.unit.cause(),
@@ -290,13 +291,14 @@ fn the_end_is_said() {
     assert_eq!(this.unit.due(), None);
 }
 
+/// It has heard nothing meanwhile: what it says is that it gives up, so that who took over announces again.
 #[test]
-fn a_master_that_wakes_late_steps_down_without_a_word() {
+fn a_master_that_wakes_late_steps_down_and_claims_nothing() {
     let mut this = Under::master(100);
     this.actions.clear();
     let lease = this.unit.lease().unwrap();
     this.unit.poll(lease, &mut this.actions);
-    assert_eq!(this.actions, [Action::Leave]);
+    assert_eq!(this.actions, [Action::Leave, RELEASED]);
     assert_eq!(*this.unit.cause(), Cause::WokeLate);
     assert_eq!(this.unit.state(), State::Backup);
     assert_eq!(this.unit.late(), 1);
@@ -306,19 +308,19 @@ fn a_master_that_wakes_late_steps_down_without_a_word() {
     let worse = heard(50);
     this.unit
         .receive(lease, 0, ip(20), &worse, &mut this.actions);
-    assert_eq!(this.actions, [Action::Leave]);
+    assert_eq!(this.actions, [Action::Leave, RELEASED]);
     assert_eq!(this.unit.state(), State::Backup);
-    // Nor to say goodbye: the addresses may be another's by now.
+    // However it ends.
     let mut this = Under::master(100);
     this.actions.clear();
     this.unit
         .fault(lease, Some("stalled".into()), &mut this.actions);
-    assert_eq!(this.actions, [Action::Leave]);
+    assert_eq!(this.actions, [Action::Leave, RELEASED]);
     assert_eq!((this.unit.state(), this.unit.late()), (State::Fault, 1));
     let mut this = Under::master(100);
     this.actions.clear();
     this.unit.stop(lease, &mut this.actions);
-    assert_eq!(this.actions, [Action::Leave]);
+    assert_eq!(this.actions, [Action::Leave, RELEASED]);
     // Just in time is in time.
     let mut this = Under::master(100);
     let lease = this.unit.lease().unwrap();
@@ -328,16 +330,16 @@ fn a_master_that_wakes_late_steps_down_without_a_word() {
 }
 
 #[test]
-fn a_master_whose_words_did_not_leave_in_time_steps_down_without_another() {
+fn a_master_whose_words_did_not_leave_in_time_steps_down() {
     let mut this = Under::master(100);
     this.actions.clear();
     let now = this.unit.since() + ms(1);
     this.unit.overslept(now, &mut this.actions);
-    assert_eq!(this.actions, [Action::Leave]);
+    assert_eq!(this.actions, [Action::Leave, RELEASED]);
     assert_eq!((this.unit.state(), this.unit.late()), (State::Backup, 1));
     // A backup has said nothing.
     this.unit.overslept(now, &mut this.actions);
-    assert_eq!((this.actions.len(), this.unit.late()), (1, 1));
+    assert_eq!((this.actions.len(), this.unit.late()), (2, 1));
 }
 
 #[test]
@@ -443,21 +445,44 @@ fn a_group_becomes_master_only_when_no_member_hears_one() {
 }
 
 #[test]
+fn who_gives_up_what_another_has_changes_nothing() {
+    let mut this = Under::one(100);
+    this.hear(ms(100), 0, 20, 200);
+    let due = this.unit.due();
+    this.hear(ms(101), 0, 30, RELEASE);
+    assert_eq!(this.unit.due(), due, "the master is .20, and lasts");
+    this.hear(ms(102), 0, 20, RELEASE);
+    assert_eq!(this.unit.due().unwrap().as_micros(), 102_000 + 60_937);
+}
+
+#[test]
+fn a_master_announces_again_when_another_gives_way_to_it() {
+    let mut this = Under::master(100);
+    this.hear(ms(3010), 0, 20, 99);
+    assert_eq!(this.actions, [SENT, Action::Announce]);
+    // It may have announced meanwhile.
+    this.hear(ms(3012), 0, 20, RELEASE);
+    assert_eq!(this.actions, [SENT, Action::Announce]);
+    this.hear(ms(3013), 0, 20, RELEASE);
+    assert_eq!(this.actions, [], "not more than once an interval");
+}
+
+#[test]
 fn a_group_leaves_as_one() {
     let mut this = group();
     this.run(ms(3000));
     assert_eq!(this.unit.state(), State::Master);
+    let second = Action::Send {
+        member: 1,
+        priority: RELEASE,
+    };
     this.hear(ms(3010), 1, 20, 200);
-    assert_eq!(this.actions, [Action::Leave]);
+    assert_eq!(this.actions, [Action::Leave, RELEASED, second]);
     assert_eq!(this.unit.state(), State::Backup);
     let mut this = group();
     this.run(ms(3000));
     this.actions.clear();
     this.unit.stop(ms(3010), &mut this.actions);
-    let second = Action::Send {
-        member: 1,
-        priority: RELEASE,
-    };
     assert_eq!(this.actions, [Action::Leave, RELEASED, second]);
 }
 

@@ -3,7 +3,7 @@
 mod disk;
 
 use crate::clock::wall_ns;
-use crate::takeover::{TrackedNews, Transition};
+use crate::takeover::{ConflictNews, TrackedNews, Transition};
 use api::{Event, EventKind, RouterRef};
 use disk::Disk;
 use std::{collections::VecDeque, net::SocketAddr};
@@ -136,6 +136,27 @@ impl Journal {
             }),
             what: tracked.what,
             cause: tracked.cause,
+        });
+    }
+
+    /// Adds that another master is heard, which the takeover thread has logged.
+    pub fn add_conflict(&mut self, conflict: &ConflictNews) {
+        let ConflictNews { from, priority, .. } = conflict;
+        self.keep(Event {
+            number: 0,
+            time_ms: wall_ns() / 1_000_000,
+            kind: EventKind::VrrpConflict,
+            service: None,
+            server: None,
+            vrrp: Some(RouterRef {
+                name: conflict.name.clone(),
+                priority: Some(conflict.own),
+            }),
+            what: format!("{from} says that it is master, too"),
+            cause: format!(
+                "with priority {priority}, this director has {}: contradicted, and announced again",
+                conflict.own
+            ),
         });
     }
 
