@@ -244,8 +244,8 @@ struct Syn<I: Headers> {
     other: End,
     /// Of its TCP header.
     words: [u32; 5],
-    /// Where TCP's options end, and the packet, both from the frame's start.
-    ends: (usize, usize),
+    /// Where the packet ends, from the frame's start.
+    end: usize,
     is_checked: bool,
 }
 
@@ -285,8 +285,6 @@ impl<I: Headers> Syn<I> {
         if !table.is_surely_absent(lookup.hash) && found().is_some() {
             return None;
         }
-        let [_, _, _, third, _] = words;
-        let (header, _) = tcp::offset_and_flags(third);
         Some(Self {
             other: (
                 I::client_words(&packet.addresses, Side::Server),
@@ -295,10 +293,7 @@ impl<I: Headers> Syn<I> {
             packet,
             client,
             words,
-            ends: (
-                link_and_ip::<I>() + header,
-                ethernet::LEN + usize::from(I::len(plain)),
-            ),
+            end: ethernet::LEN + usize::from(I::len(plain)),
             is_checked,
         })
     }
@@ -314,19 +309,23 @@ impl<I: Headers> Syn<I> {
     ) -> bool {
         let [ports, sequence, acknowledged, third, last] = self.words;
         let at = link_and_ip::<I>();
-        let (options_end, end) = self.ends;
-        let Some(behind) = frame.head_mut().get_mut(at + tcp::LEN..end) else {
+        let (header, _) = tcp::offset_and_flags(third);
+        let Some(behind) = frame.head_mut().get_mut(at + tcp::LEN..self.end) else {
             return false;
         };
         // Addresses and ports change places, which a sum does not see.
         let sum = I::sum(&self.packet.addresses).and(ports);
         if !self.is_checked {
-            let all = sum.and(pseudo(end - at)).and(sequence).and(acknowledged);
+            let all = sum
+                .and(pseudo(self.end - at))
+                .and(sequence)
+                .and(acknowledged);
             if !all.and(third).and(last).and_bytes(behind).is_right() {
                 return false;
             }
         }
-        let Some(options) = behind.get_mut(..options_end - at - tcp::LEN) else {
+        // Of a header that says it is shorter than any, nothing is so long.
+        let Some(options) = behind.get_mut(..header.wrapping_sub(tcp::LEN)) else {
             return false;
         };
         let (size, said) = match options {
