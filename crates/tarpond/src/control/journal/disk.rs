@@ -12,11 +12,13 @@ use rustix::{
 use std::{
     fs::{DirBuilder, File},
     io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _},
-    os::unix::fs::DirBuilderExt as _,
+    os::{fd::OwnedFd, unix::fs::DirBuilderExt as _},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
+/// How long a lock is waited for: a process that who held it has just forked holds it, too, until it runs its program.
+const LOCK: Duration = Duration::from_millis(100);
 /// Between two attempts to write what could not be written.
 const AGAIN: Duration = Duration::from_secs(5);
 /// Bytes of a line at most: an event's texts are far shorter.
@@ -220,6 +222,23 @@ fn older(path: &Path) -> PathBuf {
     path.with_file_name(name)
 }
 
+/// Locks it, so that nobody else writes to it.
+fn locked(fd: &OwnedFd) -> io::Result<()> {
+    let until = Instant::now() + LOCK;
+    loop {
+        match fs::flock(fd, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) if Instant::now() < until => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            Err(Errno::WOULDBLOCK) => {
+                let why = "another daemon writes to it: give each a `journal` of its own";
+                return Err(io::Error::other(why));
+            }
+            done => return Ok(done?),
+        }
+    }
+}
+
 fn opened(path: &Path) -> io::Result<Open> {
     if let Some(folder) = path.parent() {
         DirBuilder::new()
@@ -235,14 +254,7 @@ fn opened(path: &Path) -> io::Result<Open> {
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return Err(io::Error::other("it is there already, and is no file"));
     }
-    match fs::flock(&fd, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => {}
-        Err(Errno::WOULDBLOCK) => {
-            let why = "another daemon writes to it: give each a `journal` of its own";
-            return Err(io::Error::other(why));
-        }
-        Err(error) => return Err(error.into()),
-    }
+    locked(&fd)?;
     let mut file = File::from(fd);
     let bytes = file.metadata()?.len();
     let mut end = [b'\n'];
