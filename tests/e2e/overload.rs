@@ -222,7 +222,9 @@ fn overloaded(lab: &Lab, router: &Router<'_>, all: &Standing) -> Result<()> {
         .filter(|shown| shown.contains("past capacity for"))
         .collect();
     let lines = named.iter().flat_map(|shown| shown.lines());
-    let last = lines.filter(|line| line.starts_with("overload")).last();
+    let last = lines
+        .filter(|line| line.starts_with("overload"))
+        .next_back();
     let shown = last.unwrap_or("not named").to_owned();
     let per_second = |of: fn(&Counted) -> u64| (of(&after) - of(&before)) as f64 / seconds;
     let answered = pings.lines().find(|line| line.contains("received"));
