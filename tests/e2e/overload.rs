@@ -221,10 +221,8 @@ fn overloaded(lab: &Lab, router: &Router<'_>, all: &Standing) -> Result<()> {
         .into_iter()
         .filter(|shown| shown.contains("past capacity for"))
         .collect();
-    let lines = named.iter().flat_map(|shown| shown.lines());
-    let last = lines
-        .filter(|line| line.starts_with("overload"))
-        .next_back();
+    let mut lines = named.iter().flat_map(|shown| shown.lines());
+    let last = lines.rfind(|line| line.starts_with("overload"));
     let shown = last.unwrap_or("not named").to_owned();
     let per_second = |of: fn(&Counted) -> u64| (of(&after) - of(&before)) as f64 / seconds;
     let answered = pings.lines().find(|line| line.contains("received"));
