@@ -146,7 +146,7 @@ impl Service {
     pub fn set_scheduler(&mut self, scheduler: Option<Scheduler>, flags: Option<&[SchedulerFlag]>) {
         if let Some(scheduler) = scheduler {
             self.scheduler = scheduler;
-            self.scheduler_flags.retain(|f| f.scheduler() == scheduler);
+            self.scheduler_flags.retain(|f| f.fits(scheduler));
         }
         if let Some(flags) = flags {
             self.scheduler_flags = flags.to_vec();

@@ -343,7 +343,7 @@ fn configs() -> impl Strategy<Value = Config> {
                     scheduler_flags: SchedulerFlag::ALL
                         .iter()
                         .copied()
-                        .filter(|f| f.scheduler() == Scheduler::ALL[scheduler])
+                        .filter(|f| f.fits(Scheduler::ALL[scheduler]))
                         .collect(),
                     persistence: persistence.map(|(timeout_s, mask)| Persistence {
                         timeout_s,

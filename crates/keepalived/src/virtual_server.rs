@@ -262,9 +262,12 @@ fn block(statement: &Statement, policy: &mut health::Policy, notes: &mut Notes) 
             block.word(inner, policy, notes);
         }
     }
+    for flag in &mut block.flags {
+        *flag = flag.beside(block.scheduler);
+    }
     block
         .flags
-        .retain(|flag| flag.scheduler() == block.scheduler);
+        .retain(|flag| flag.fits(block.scheduler));
     block
 }
 
@@ -323,7 +326,7 @@ impl Block {
                 self.flags.extend(inner.keyword().parse::<SchedulerFlag>());
                 notes.exact(inner);
             }
-            "flag-1" | "flag-2" | "hashed" => self.numbered_flag(inner, notes),
+            "flag-1" | "flag-2" | "flag-3" | "hashed" => self.numbered_flag(inner, notes),
             "weight" => {
                 if let Some(weight) = parsed(inner, "a weight", notes) {
                     self.weight = weight;
@@ -387,7 +390,6 @@ impl Block {
                     Err(why) => notes.wrong(inner, why),
                 }
             }
-            "flag-3" => notes.unsupported(inner, "no scheduler here has it"),
             _ => notes.unknown(inner, "virtual_server", WORDS),
         }
     }
@@ -406,17 +408,13 @@ impl Block {
         }
     }
 
-    /// ipvsadm's numbers of the flags of sh and mh.
+    /// ipvsadm's numbers of the flags; what they are called shows when the scheduler is known.
     fn numbered_flag(&mut self, inner: &Statement, notes: &mut Notes) {
-        let names: [&str; 2] = match inner.keyword() {
-            "flag-1" => ["sh-fallback", "mh-fallback"],
-            _ => ["sh-port", "mh-port"],
-        };
-        self.flags.extend(
-            names
-                .iter()
-                .filter_map(|name| name.parse::<SchedulerFlag>().ok()),
-        );
+        self.flags.push(match inner.keyword() {
+            "flag-1" => SchedulerFlag::Flag1,
+            "flag-3" => SchedulerFlag::Flag3,
+            _ => SchedulerFlag::Flag2,
+        });
         notes.exact(inner);
     }
 }

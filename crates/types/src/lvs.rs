@@ -103,16 +103,44 @@ pub enum SchedulerFlag {
     MhFallback,
     /// As [`SchedulerFlag::ShPort`], for `mh`.
     MhPort,
+    /// ipvsadm's first flag with a scheduler that asks for none: kept and listed, it does nothing.
+    #[serde(rename = "flag-1")]
+    Flag1,
+    /// As [`SchedulerFlag::Flag1`], its second flag.
+    #[serde(rename = "flag-2")]
+    Flag2,
+    /// As [`SchedulerFlag::Flag1`], its third flag, which no scheduler asks for.
+    #[serde(rename = "flag-3")]
+    Flag3,
 }
 
 impl SchedulerFlag {
-    /// The scheduler it is for.
+    /// The scheduler that asks for it; none for the numbered ones.
     #[must_use]
-    pub const fn scheduler(self) -> Scheduler {
+    pub const fn scheduler(self) -> Option<Scheduler> {
         match self {
-            Self::ShFallback | Self::ShPort => Scheduler::Sh,
-            Self::MhFallback | Self::MhPort => Scheduler::Mh,
+            Self::ShFallback | Self::ShPort => Some(Scheduler::Sh),
+            Self::MhFallback | Self::MhPort => Some(Scheduler::Mh),
+            Self::Flag1 | Self::Flag2 | Self::Flag3 => None,
         }
+    }
+
+    /// What it is called beside `scheduler`: `sh` and `mh` have names for the first two numbers.
+    #[must_use]
+    pub const fn beside(self, scheduler: Scheduler) -> Self {
+        match (self, scheduler) {
+            (Self::Flag1, Scheduler::Sh) => Self::ShFallback,
+            (Self::Flag1, Scheduler::Mh) => Self::MhFallback,
+            (Self::Flag2, Scheduler::Sh) => Self::ShPort,
+            (Self::Flag2, Scheduler::Mh) => Self::MhPort,
+            _ => self,
+        }
+    }
+
+    /// Whether a service of `scheduler` may have it, by this name.
+    #[must_use]
+    pub fn fits(self, scheduler: Scheduler) -> bool {
+        self.beside(scheduler) == self && self.scheduler().is_none_or(|own| own == scheduler)
     }
 }
 
@@ -123,18 +151,24 @@ pub struct SchedulerFlags {
     pub fallback: bool,
     /// The client's port is hashed too.
     pub port: bool,
+    /// ipvsadm's third flag, which no scheduler asks for; listed again.
+    pub third: bool,
 }
 
 impl SchedulerFlags {
-    /// Those of `flags` that are for `scheduler`.
+    /// Those of `flags` that `scheduler` may have.
     #[must_use]
     pub fn of(scheduler: Scheduler, flags: &[SchedulerFlag]) -> Self {
-        let own = |flag: &&SchedulerFlag| flag.scheduler() == scheduler;
         let mut all = Self::default();
-        for flag in flags.iter().filter(own) {
+        for flag in flags.iter().filter(|flag| flag.fits(scheduler)) {
             match flag {
-                SchedulerFlag::ShFallback | SchedulerFlag::MhFallback => all.fallback = true,
-                SchedulerFlag::ShPort | SchedulerFlag::MhPort => all.port = true,
+                SchedulerFlag::ShFallback | SchedulerFlag::MhFallback | SchedulerFlag::Flag1 => {
+                    all.fallback = true;
+                }
+                SchedulerFlag::ShPort | SchedulerFlag::MhPort | SchedulerFlag::Flag2 => {
+                    all.port = true;
+                }
+                SchedulerFlag::Flag3 => all.third = true,
             }
         }
         all
@@ -210,7 +244,10 @@ names!(
     ShFallback = "sh-fallback",
     ShPort = "sh-port",
     MhFallback = "mh-fallback",
-    MhPort = "mh-port"
+    MhPort = "mh-port",
+    Flag1 = "flag-1",
+    Flag2 = "flag-2",
+    Flag3 = "flag-3"
 );
 
 /// What becomes of the connections of a server that is removed from its service.

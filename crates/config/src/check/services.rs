@@ -65,14 +65,15 @@ fn each_service(index: usize, service: &Service, compat_ipvs: bool, problems: &m
         virtual_address(index, service, address, problems);
     }
     for flag in &service.scheduler_flags {
-        if flag.scheduler() != service.scheduler {
+        if !flag.fits(service.scheduler) {
+            let instead = match flag.scheduler() {
+                Some(own) => format!("write scheduler = \"{own}\", or leave the flag out"),
+                None => format!("write \"{}\"", flag.beside(service.scheduler)),
+            };
             problems.add(
                 format!("service[{index}].scheduler_flags"),
                 format!("{flag} is nothing for the scheduler {}", service.scheduler),
-                format!(
-                    "write scheduler = \"{}\", or leave the flag out",
-                    flag.scheduler()
-                ),
+                instead,
             );
         }
     }

@@ -192,7 +192,7 @@ fn scheduler(name: &str) -> Result<Scheduler, CommandError> {
         .map_err(|_| CommandError::Unsupported(format!("scheduler {name}")))
 }
 
-/// Names of flags, by commas; `flag-1` and so on mean what the scheduler makes of them. Of the third nothing makes anything.
+/// Names of flags, by commas; `flag-1` and so on mean what the scheduler makes of them.
 fn flags(scheduler: Scheduler, names: Option<&str>) -> Result<SchedulerFlags, CommandError> {
     let mut all = SchedulerFlags::default();
     let names = names.into_iter().flat_map(|names| names.split(','));
@@ -204,7 +204,7 @@ fn flags(scheduler: Scheduler, names: Option<&str>) -> Result<SchedulerFlags, Co
             ("flag-2", _) | ("sh-port", Scheduler::Sh) | ("mh-port", Scheduler::Mh) => {
                 all.port = true;
             }
-            ("flag-3", _) => {}
+            ("flag-3", _) => all.third = true,
             _ => return Err(CommandError::Unsupported(format!("flag {name}"))),
         }
     }

@@ -360,33 +360,30 @@ fn target(spec: &OptionSpec, value: &str) -> Result<Target, Refusal> {
     Ok(Target::Address { transport, address })
 }
 
-/// By names, or by numbers as "flag-1": those mean what the scheduler makes of them, and where it makes nothing of them they are not kept
-/// (the original lists them; no scheduler ever asks). Between commas there may be nothing.
+/// By names, or by numbers as "flag-1": those mean what the scheduler makes of them. Between commas there may be nothing.
 fn scheduler_flags(scheduler: &str, flags: Option<&str>) -> Result<Vec<SchedulerFlag>, Refusal> {
     let mut read = Vec::new();
     let names = flags.into_iter().flat_map(|flags| flags.split(','));
     for name in names.filter(|name| !name.is_empty()) {
-        let numbered = match (name, scheduler) {
-            ("flag-1", "sh") => Some(SchedulerFlag::ShFallback),
-            ("flag-1", "mh") => Some(SchedulerFlag::MhFallback),
-            ("flag-2", "sh") => Some(SchedulerFlag::ShPort),
-            ("flag-2", "mh") => Some(SchedulerFlag::MhPort),
-            ("flag-1" | "flag-2" | "flag-3", _) => continue,
-            _ => None,
-        };
-        let named = || -> Result<SchedulerFlag, Refusal> {
-            name.parse()
-                .map_err(|_| Refusal::usage(format!("invalid scheduler flag `{name}'")))
-        };
-        let flag = numbered.map_or_else(named, Ok)?;
-        if flag.scheduler().to_string() != scheduler {
+        let flag: SchedulerFlag = name
+            .parse()
+            .map_err(|_| Refusal::usage(format!("invalid scheduler flag `{name}'")))?;
+        if flag
+            .scheduler()
+            .is_some_and(|own| own.to_string() != scheduler)
+        {
             let message = format!("incompatible scheduler flag `{name}'");
             return Err(Refusal::usage(message));
         }
-        read.push(flag);
+        // A scheduler there is none of is refused where it is looked up.
+        read.push(
+            scheduler
+                .parse()
+                .map_or(flag, |scheduler| flag.beside(scheduler)),
+        );
     }
     // Listed in this order, whatever the order they were given in.
-    read.sort_unstable_by_key(|flag| flag.to_string());
+    read.sort_unstable();
     read.dedup();
     Ok(read)
 }

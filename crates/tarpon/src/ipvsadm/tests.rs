@@ -166,7 +166,8 @@ fn table() -> Vec<Service> {
     if let Some(second) = web.servers.get_mut(1) {
         (second.upper_threshold, second.lower_threshold) = (100, 50);
     }
-    let dns = service(Protocol::Udp, "10.0.0.100:53", Scheduler::Wlc);
+    let mut dns = service(Protocol::Udp, "10.0.0.100:53", Scheduler::Wlc);
+    dns.scheduler_flags = vec![SchedulerFlag::Flag1, SchedulerFlag::Flag3];
     let mut calls = service(Protocol::Udp, "10.0.0.100:5060", Scheduler::Sh);
     calls.scheduler_flags = vec![SchedulerFlag::ShPort];
     calls.one_packet = true;
@@ -216,7 +217,7 @@ TCP  10.0.0.100:80 rr
 TCP  10.0.0.100:86 sh (sh-fallback,sh-port)
 TCP  10.0.0.100:443 wrr persistent 360
 TCP  10.0.0.101:443 wrr persistent 60 mask 255.255.255.0
-UDP  10.0.0.100:53 wlc
+UDP  10.0.0.100:53 wlc (flag-1,flag-3)
 UDP  10.0.0.100:5060 sh (sh-port) persistent 60 mask 255.255.0.0 pe sip ops
 TCP  [fd00::100]:80 lc persistent 60 mask 64
   -> [fd01::11]:8080              Masq    1      0          0         
@@ -418,7 +419,7 @@ fn what_is_saved_is_what_ipvsadm_saves_and_thresholds() {
 -A -t 10.0.0.100:86 -s sh -b sh-fallback,sh-port
 -A -t 10.0.0.100:443 -s wrr -p 360
 -A -t 10.0.0.101:443 -s wrr -p 60 -M 255.255.255.0
--A -u 10.0.0.100:53 -s wlc
+-A -u 10.0.0.100:53 -s wlc -b flag-1,flag-3
 -A -u 10.0.0.100:5060 -s sh -p 60 -M 255.255.0.0 --pe sip -o -b sh-port
 -A -t [fd00::100]:80 -s lc -p 60 -M 64
 -a -t [fd00::100]:80 -r [fd01::11]:8080 -m -w 1

@@ -68,8 +68,14 @@ fn table(views: &[ServiceView], columns: Columns) -> String {
 
 fn service(view: &ServiceView) -> Service {
     let set = |flag: &&SchedulerFlag| {
-        let SchedulerFlags { fallback, port } = SchedulerFlags::of(view.scheduler, &[**flag]);
-        (fallback && view.flags.fallback) || (port && view.flags.port)
+        let SchedulerFlags {
+            fallback,
+            port,
+            third,
+        } = SchedulerFlags::of(view.scheduler, &[**flag]);
+        (fallback && view.flags.fallback)
+            || (port && view.flags.port)
+            || (third && view.flags.third)
     };
     let v4 = match view.key {
         ServiceKey::Address { address, .. } => address.is_ipv4(),
