@@ -464,6 +464,7 @@ pub fn desired(path: Path) -> Result<Desired> {
             flags: types::SchedulerFlags::default(),
             one_packet: false,
             persistence: None,
+            persistence_engine: None,
             servers: (0..SERVERS).map(server).collect(),
         }],
         marks: Vec::new(),

@@ -287,6 +287,9 @@ pub struct Service {
     /// Persistence by client address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub persistence: Option<Persistence>,
+    /// What tells a client's connections apart besides its address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub persistence_engine: Option<PersistenceEngine>,
     /// Each datagram is scheduled by itself.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub one_packet: bool,
@@ -325,9 +328,6 @@ pub struct Persistence {
     pub timeout_s: u32,
     /// IPv4 mask (`255.255.255.255`) or IPv6 prefix length (`128`).
     pub netmask: String,
-    /// What tells a client's connections apart besides.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub engine: Option<PersistenceEngine>,
 }
 
 /// A real server of a service.

@@ -385,7 +385,7 @@ fn services(changes: &mut Changes, old: &[Service], new: &[Service]) {
         if let (Some(pa), Some(pb)) = (a.persistence, b.persistence) {
             changes.value(e, &of("netmask"), pa.netmask, pb.netmask);
         }
-        let engine = |s: &Service| match s.persistence.and_then(|p| p.engine) {
+        let engine = |s: &Service| match s.persistence_engine {
             Some(engine) => engine.name(),
             None => "none",
         };

@@ -159,7 +159,7 @@ impl Service {
     /// prefix length) and `engine` (`Some(None)` turns that off).
     ///
     /// # Errors
-    /// [`EditError::Invalid`] for a netmask that is none, and for one, or an engine, without persistence.
+    /// [`EditError::Invalid`] for a netmask that is none, and for one without persistence.
     pub fn set_persistence(
         &mut self,
         seconds: Option<u32>,
@@ -183,19 +183,15 @@ impl Service {
                     .map_err(|instead| invalid("wrong netmask", instead))?,
             ),
         };
-        if timeout_s == 0 && engine.flatten().is_some() {
-            return Err(invalid(
-                "a persistence engine without persistence does nothing",
-                "give persistent seconds too, like 300".into(),
-            ));
-        }
         self.persistence = (timeout_s > 0).then(|| Persistence {
             timeout_s,
-            engine: engine.unwrap_or(before.and_then(|p| p.engine)),
             netmask: netmask
                 .or(before.map(|p| p.netmask))
                 .unwrap_or_else(|| Netmask::whole(&self.address_or_any())),
         });
+        if let Some(engine) = engine {
+            self.persistence_engine = engine;
+        }
         Ok(())
     }
 }

@@ -290,6 +290,8 @@ pub struct Service {
     pub scheduler_flags: Vec<SchedulerFlag>,
     /// Persistence by client address.
     pub persistence: Option<Persistence>,
+    /// What tells a client's connections apart besides its address. Without persistence only the requests of its servers are minded.
+    pub persistence_engine: Option<PersistenceEngine>,
     /// Each datagram is scheduled by itself, without a connection; UDP, or by mark.
     pub one_packet: bool,
     /// Forwarding method of servers that name none.
@@ -312,6 +314,7 @@ impl Service {
             scheduler: Scheduler::Wlc,
             scheduler_flags: Vec::new(),
             persistence: None,
+            persistence_engine: None,
             one_packet: false,
             method: ForwardingMethod::Route,
             servers: Vec::new(),
@@ -500,8 +503,6 @@ pub struct Persistence {
     pub timeout_s: u32,
     /// Clients that are equal under it count as one.
     pub netmask: Netmask,
-    /// What tells a client's connections apart besides.
-    pub engine: Option<PersistenceEngine>,
 }
 
 /// What of a client's address counts for persistence.

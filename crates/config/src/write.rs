@@ -596,7 +596,7 @@ pub(crate) fn service(service: &Service) -> ServiceTable<'_> {
             Netmask::V4(mask) => NumberOrText::Text(mask.to_string()),
             Netmask::V6(prefix) => NumberOrText::Number(prefix.into()),
         }),
-        persistence_engine: service.persistence.and_then(|p| Some(p.engine?.name())),
+        persistence_engine: service.persistence_engine.map(|e| e.name()),
         one_packet: service.one_packet,
         method: service.method.name(),
         allow: &service.limits.access.allow,

@@ -348,8 +348,9 @@ fn configs() -> impl Strategy<Value = Config> {
                     persistence: persistence.map(|(timeout_s, mask)| Persistence {
                         timeout_s,
                         netmask: Netmask::V4(mask.max(1).into()),
-                        engine: (udp && mask % 2 == 0).then_some(types::PersistenceEngine::Sip),
                     }),
+                    persistence_engine: (udp && host % 2 == 0)
+                        .then_some(types::PersistenceEngine::Sip),
                     one_packet: udp && scheduler % 2 == 1,
                     servers,
                     ..Service::new(ServiceKey::Address {

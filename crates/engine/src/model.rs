@@ -141,6 +141,8 @@ pub struct Service {
     pub flags: SchedulerFlags,
     /// Persistence by client address.
     pub persistence: Option<Persistence>,
+    /// What tells templates of a client apart besides its address; without persistence only the requests of its servers are minded.
+    pub persistence_engine: Option<PersistenceEngine>,
     /// Each datagram of UDP is scheduled by itself, and no connection kept (`-o`).
     pub one_packet: bool,
     /// Real servers, oldest first (IPVS walks them newest first).
@@ -154,8 +156,6 @@ pub struct Persistence {
     pub timeout_s: u32,
     /// ANDed with the client's address. IPv4: the low 32 bits, any pattern; IPv6: a prefix mask.
     pub netmask: u128,
-    /// What tells connections of a client apart besides.
-    pub engine: Option<PersistenceEngine>,
 }
 
 /// Who may make connections to a service, and how many. What stands goes on, whatever changes here.

@@ -119,6 +119,8 @@ pub struct ServiceView {
     pub flags: SchedulerFlags,
     /// Persistence, if any.
     pub persistence: Option<Persistence>,
+    /// What tells templates of a client apart besides its address.
+    pub persistence_engine: Option<PersistenceEngine>,
     /// Each datagram is scheduled by itself.
     pub one_packet: bool,
     /// Sums over its servers, those removed since included.

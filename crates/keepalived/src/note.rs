@@ -118,6 +118,15 @@ impl Notes {
         self.add(statement, Class::Wrong, text);
     }
 
+    /// What was said to be exact, or mapped, is [`Class::Unsupported`] after all: it is counted once.
+    pub fn unsupported_after_all(&mut self, statement: &Statement, text: &str) {
+        let of_it = |note: &Note| note.place == statement.place && note.word == statement.keyword();
+        if let Some(said) = self.found.iter().rposition(of_it) {
+            self.found.remove(said);
+        }
+        self.unsupported(statement, text);
+    }
+
     /// Adds to what was said of a word that it is [`Class::Mapped`], once; nothing where it is worse than that already.
     pub fn mapped_after_all(&mut self, statement: &Statement, text: &str) {
         let of_it =

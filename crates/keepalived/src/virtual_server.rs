@@ -265,9 +265,7 @@ fn block(statement: &Statement, policy: &mut health::Policy, notes: &mut Notes) 
     for flag in &mut block.flags {
         *flag = flag.beside(block.scheduler);
     }
-    block
-        .flags
-        .retain(|flag| flag.fits(block.scheduler));
+    block.flags.retain(|flag| flag.fits(block.scheduler));
     block
 }
 
@@ -284,7 +282,10 @@ impl Block {
                 if let Some((method, tunnel)) = method(inner, notes) {
                     self.sorry_method = Some(method);
                     if tunnel != Tunnel::Ipip {
-                        notes.unsupported(inner, "to the sorry server tunnels are IP in IP");
+                        notes.unsupported_after_all(
+                            inner,
+                            "to the sorry server tunnels are IP in IP",
+                        );
                     }
                 }
             }
@@ -538,6 +539,7 @@ fn service(
     service.scheduler_flags.clone_from(&block.flags);
     service.scheduler_flags.sort_unstable();
     service.scheduler_flags.dedup();
+    service.persistence_engine = block.engine;
     service.one_packet = block.one_packet;
     service.method = block.method;
     policy.sorry_server = block.sorry.map(|(ip, own)| {
@@ -569,12 +571,6 @@ fn persistence(
         );
         timeout_s = Some(PERSISTENCE_S);
     }
-    if timeout_s.is_none() && block.engine.is_some() {
-        notes.wrong(
-            statement,
-            "persistence_engine does nothing without persistence_timeout",
-        );
-    }
     let timeout_s = timeout_s?;
     let family = match key.family() {
         Family::Ipv4 => SocketAddr::from(([0, 0, 0, 0], 0)),
@@ -587,9 +583,5 @@ fn persistence(
             Netmask::whole(&family)
         }),
     };
-    Some(Persistence {
-        timeout_s,
-        netmask,
-        engine: block.engine,
-    })
+    Some(Persistence { timeout_s, netmask })
 }

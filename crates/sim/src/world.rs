@@ -79,6 +79,7 @@ pub fn service(
         flags: SchedulerFlags::default(),
         one_packet: false,
         persistence: None,
+        persistence_engine: None,
         servers: servers.iter().map(server).collect(),
     }
 }
@@ -89,7 +90,6 @@ pub const fn persistent(timeout_s: u32) -> Option<Persistence> {
     Some(Persistence {
         timeout_s,
         netmask: u128::MAX,
-        engine: None,
     })
 }
 

@@ -8,7 +8,7 @@ mod segments;
 use arrayvec::ArrayVec;
 use engine::{
     BURST, Capacity, Director, DropReason, Output, Worker,
-    model::{Desired, Limits, Persistence},
+    model::{Desired, Limits},
 };
 use segments::{ACK, PSH, SYN, Segment};
 use sim::{
@@ -204,10 +204,8 @@ fn desired() -> Desired {
         service(Tcp, "10.0.0.100:84", Scheduler::Rr, Masq, &["10.1.0.99:84"]),
     ];
     desired.services[1].persistence = persistent(5);
-    desired.services[9].persistence = persistent(5).map(|p| Persistence {
-        engine: Some(PersistenceEngine::Sip),
-        ..p
-    });
+    desired.services[9].persistence = persistent(5);
+    desired.services[9].persistence_engine = Some(PersistenceEngine::Sip);
     desired.settings.icmp_rate = None;
     desired
 }

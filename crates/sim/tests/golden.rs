@@ -14,6 +14,7 @@ const RECORDINGS: &[(&str, usize)] = &[
     ("defence2", 193),
     ("edit_live", 38),
     ("edit_same", 600),
+    ("engine_alone", 21),
     ("found_icmp_removed_server", 159),
     ("found_fragment_odd_last", 3),
     ("found_given_up_template", 200),

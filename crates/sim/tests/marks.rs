@@ -33,6 +33,7 @@ fn web() -> Desired {
             mark: Mark(80),
             family: Family::Ipv4,
         },
+        persistence_engine: None,
         one_packet: false,
         persistence: persistent(300),
         ..service(Tcp, "10.0.0.100:1", Rr, Masq, &servers)

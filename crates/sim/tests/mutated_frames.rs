@@ -84,8 +84,8 @@ fn service(
         persistence: (scheduler == Scheduler::Wlc).then_some(Persistence {
             timeout_s: 30,
             netmask,
-            engine: None,
         }),
+        persistence_engine: None,
         servers: servers
             .iter()
             .map(|s| Server {

@@ -100,6 +100,7 @@ fn every_scheduler_leaves_quiesced_and_full_servers_alone() {
         let (mut world, mut desired) = director(scheduler, &[0, 1, 1]);
         desired.services[0].servers[1].upper_threshold = 2;
         desired.services[0].flags = SchedulerFlags {
+            third: false,
             fallback: true,
             port: false,
         };

@@ -276,9 +276,9 @@ fn calls_stay_at_their_server() {
         let mut calls = service(Udp, "10.0.0.100:5060", Rr, Masq, &servers);
         calls.persistence = persistent(100).map(|p| Persistence {
             netmask: 0xffff_0000,
-            engine: Some(PersistenceEngine::Sip),
             ..p
         });
+        calls.persistence_engine = Some(PersistenceEngine::Sip);
         desired.services.push(calls);
         desired
     };

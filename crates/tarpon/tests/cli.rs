@@ -476,14 +476,16 @@ fn a_keepalived_conf_is_judged_and_converted() {
         "[[port]]\nname = \"lan\"\ndevice = \"net_null0\"\naddresses = [\"10.0.0.1/24\"]\n",
     )
     .unwrap();
-    let web = "virtual_server 192.0.2.10 80 {\n  lb_kind NAT\n  flag-3\n  real_server 10.0.0.11 8080 {\n    TCP_CHECK {\n    }\n  }\n}\n";
+    let web = "virtual_server 192.0.2.10 80 {\n  lb_kind NAT\n  sorry_server_lvs_method TUN type gre\n  real_server 10.0.0.11 8080 {\n    TCP_CHECK {\n    }\n  }\n}\n";
     fs::write(&file, web).unwrap();
     let nowhere = Path::new("/no/such/socket");
     let output = tarpon(nowhere, &["check", path]);
     let said = text(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{said}");
     assert!(
-        said.contains(":3:3: unsupported: flag-3: no scheduler here has it"),
+        said.contains(
+            ":3:3: unsupported: sorry_server_lvs_method: to the sorry server tunnels are IP in IP"
+        ),
         "{said}"
     );
     assert!(

@@ -145,8 +145,8 @@ fn service(service: &config::Service) -> Service {
         persistence: service.persistence.map(|persistence| Persistence {
             timeout_s: persistence.timeout_s,
             netmask: persistence.netmask.bits(),
-            engine: persistence.engine,
         }),
+        persistence_engine: service.persistence_engine,
         one_packet: service.one_packet,
         servers: service.servers.iter().map(server).collect(),
     }
@@ -271,7 +271,6 @@ weight = 3
             Some(Persistence {
                 timeout_s: 60,
                 netmask: 0xffff_ff00,
-                engine: None,
             })
         );
         assert_eq!(service.servers[0].weight.0, 3);

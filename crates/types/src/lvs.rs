@@ -109,7 +109,7 @@ pub enum SchedulerFlag {
     /// As [`SchedulerFlag::Flag1`], its second flag.
     #[serde(rename = "flag-2")]
     Flag2,
-    /// As [`SchedulerFlag::Flag1`], its third flag, which no scheduler asks for.
+    /// As [`SchedulerFlag::Flag1`], its third flag, which no scheduler asks for; `sh` and `mh` do not list it either.
     #[serde(rename = "flag-3")]
     Flag3,
 }
@@ -140,7 +140,10 @@ impl SchedulerFlag {
     /// Whether a service of `scheduler` may have it, by this name.
     #[must_use]
     pub fn fits(self, scheduler: Scheduler) -> bool {
-        self.beside(scheduler) == self && self.scheduler().is_none_or(|own| own == scheduler)
+        match self.scheduler() {
+            Some(own) => own == scheduler,
+            None => !matches!(scheduler, Scheduler::Sh | Scheduler::Mh),
+        }
     }
 }
 

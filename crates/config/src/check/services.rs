@@ -66,9 +66,10 @@ fn each_service(index: usize, service: &Service, compat_ipvs: bool, problems: &m
     }
     for flag in &service.scheduler_flags {
         if !flag.fits(service.scheduler) {
-            let instead = match flag.scheduler() {
-                Some(own) => format!("write scheduler = \"{own}\", or leave the flag out"),
-                None => format!("write \"{}\"", flag.beside(service.scheduler)),
+            let instead = match (flag.scheduler(), flag.beside(service.scheduler)) {
+                (Some(own), _) => format!("write scheduler = \"{own}\", or leave the flag out"),
+                (None, named) if named != *flag => format!("write \"{named}\""),
+                (None, _) => "leave it out".to_owned(),
             };
             problems.add(
                 format!("service[{index}].scheduler_flags"),
@@ -91,7 +92,7 @@ fn each_service(index: usize, service: &Service, compat_ipvs: bool, problems: &m
         );
     }
     if let (Some(engine), ServiceKey::Address { protocol, .. }) =
-        (service.persistence.and_then(|p| p.engine), service.key)
+        (service.persistence_engine, service.key)
         && protocol != Protocol::Udp
         && !compat_ipvs
     {

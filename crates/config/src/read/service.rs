@@ -87,20 +87,14 @@ pub(super) fn service(reader: &mut Reader, section: &mut Section<'_>) -> Option<
         }
         Some(server)
     });
-    for (key, given) in [
-        ("netmask", netmask.is_some()),
-        ("persistence_engine", engine.is_some()),
-    ] {
-        if given && timeout_s.unwrap_or(0) == 0 {
-            reader.report(
-                section.position_of(key),
-                &format!("{}.{key}", section.path()),
-                format!("`{key}` without `persistent` does nothing"),
-                format!(
-                    "write persistent = 300 (or another number of seconds), or leave `{key}` out"
-                ),
-            );
-        }
+    if netmask.is_some() && timeout_s.unwrap_or(0) == 0 {
+        reader.report(
+            section.position_of("netmask"),
+            &format!("{}.netmask", section.path()),
+            "`netmask` without `persistent` does nothing".to_owned(),
+            "write persistent = 300 (or another number of seconds), or leave `netmask` out"
+                .to_owned(),
+        );
     }
     let (key, address) = (key?, address?);
     let persistence = timeout_s.filter(|s| *s > 0).map(|timeout_s| Persistence {
@@ -108,7 +102,6 @@ pub(super) fn service(reader: &mut Reader, section: &mut Section<'_>) -> Option<
         netmask: netmask
             .flatten()
             .unwrap_or_else(|| Netmask::whole(&address)),
-        engine,
     });
     Some(Service {
         name,
@@ -116,6 +109,7 @@ pub(super) fn service(reader: &mut Reader, section: &mut Section<'_>) -> Option<
         scheduler: scheduler.unwrap_or(Scheduler::Wlc),
         scheduler_flags,
         persistence,
+        persistence_engine: engine,
         one_packet,
         method,
         servers,

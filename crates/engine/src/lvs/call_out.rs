@@ -45,7 +45,7 @@ fn of<I: Ip, F: Frame, O: Output<F>>(
     let Some((service, server)) = caller else {
         return Err(frame);
     };
-    let (Some(target), Ok(Some(call))) = (
+    let (Some(target), Ok(call)) = (
         services
             .target(server)
             .filter(|target| connect::serves(target)),
@@ -58,7 +58,7 @@ fn of<I: Ip, F: Frame, O: Output<F>>(
     };
     let sought = Sought {
         service,
-        call: Some(&call),
+        call: call.as_ref(),
         server: Some(server),
         bypass: false,
         opening: None,

@@ -81,9 +81,9 @@ pub(super) fn concern(service: &Service) -> bool {
     engine(service).is_some()
 }
 
-/// The persistence engine of a service.
+/// What a service's templates go by: nothing where there are none.
 pub(super) fn engine(service: &Service) -> Option<PersistenceEngine> {
-    service.persistence?.engine
+    service.persistence.and(service.persistence_engine)
 }
 
 /// What tells the packet's template from others of its client. IPVS drops what has no Call-ID, and so TCP: a template of the client

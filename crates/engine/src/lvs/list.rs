@@ -42,6 +42,7 @@ impl Roll {
                 scheduler: service.compiled.scheduler,
                 flags: service.compiled.flags,
                 persistence: service.compiled.persistence,
+                persistence_engine: service.compiled.persistence_engine,
                 one_packet: service.compiled.one_packet,
                 traffic,
                 rate,

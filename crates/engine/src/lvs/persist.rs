@@ -50,7 +50,7 @@ pub(crate) fn assign<I: Ip>(
 ) -> Result<Assigned, NotAssigned> {
     let table = I::table(shared);
     let key = template_key::<I>(wanted);
-    let name = match (wanted.persistence.engine, wanted.call) {
+    let name = match (calls::engine(wanted.service), wanted.call) {
         (None, _) => Name::NONE,
         (Some(_), Some(call)) => table.name(call.words()),
         (Some(_), None) => return Err(NotAssigned::Refused(DropReason::NoCallId)),

@@ -1,9 +1,6 @@
 //! Virtual services and real servers as one snapshot has them.
 
-use super::{
-    calls,
-    schedule::{self, Locality},
-};
+use super::schedule::{self, Locality};
 use crate::{
     model::{self, Persistence, ServiceKey},
     neighbour::NeighbourId,
@@ -16,8 +13,8 @@ use std::{
     sync::Arc,
 };
 use types::{
-    Family, ForwardingMethod, Mark, OnRemoval, Protocol, Scheduler, SchedulerFlags, ServerId,
-    ServiceId, Tick, Tunnel, Weight,
+    Family, ForwardingMethod, Mark, OnRemoval, PersistenceEngine, Protocol, Scheduler,
+    SchedulerFlags, ServerId, ServiceId, Tick, Tunnel, Weight,
 };
 
 /// A virtual service, shared by every snapshot in which it is the same.
@@ -33,6 +30,8 @@ pub(crate) struct Service {
     pub flags: SchedulerFlags,
     /// Persistence, if any.
     pub persistence: Option<Persistence>,
+    /// What tells its templates apart besides; its servers make requests of their own, persistence or not.
+    pub persistence_engine: Option<PersistenceEngine>,
     /// Each datagram is scheduled by itself.
     pub one_packet: bool,
     /// Newest first, as they are walked.
@@ -82,6 +81,7 @@ impl Service {
             scheduler: wanted.scheduler,
             flags: wanted.flags,
             persistence: wanted.persistence,
+            persistence_engine: wanted.persistence_engine,
             one_packet: wanted.one_packet,
             table: schedule::table(wanted.scheduler, &servers),
             servers,
@@ -420,7 +420,10 @@ impl Services {
 /// Of UDP and NAT only. A server of several services is that of the newest, as IPVS finds it; it calls if that one lets it.
 fn callers(list: &[Arc<Service>], targets: &[Target]) -> HashMap<(IpAddr, u16), (u32, ServerId)> {
     let mut callers = HashMap::new();
-    if !list.iter().any(|service| calls::concern(service)) {
+    if !list
+        .iter()
+        .any(|service| service.persistence_engine.is_some())
+    {
         return callers;
     }
     for (service, at) in list.iter().zip(0..) {
@@ -437,7 +440,7 @@ fn callers(list: &[Arc<Service>], targets: &[Target]) -> HashMap<(IpAddr, u16), 
             .filter_map(|c| targets.get(c.id.index()));
         for target in servers.filter(|t| udp && t.method == ForwardingMethod::Masq) {
             let place = (target.address, target.port);
-            if calls::concern(service) {
+            if service.persistence_engine.is_some() {
                 callers.insert(place, (at, target.id));
             } else {
                 callers.remove(&place);
@@ -468,6 +471,7 @@ mod tests {
             scheduler: Scheduler::Rr,
             flags: SchedulerFlags::default(),
             persistence: None,
+            persistence_engine: None,
             one_packet: false,
             servers: Vec::new(),
         };

@@ -64,8 +64,8 @@ fn service(
         persistence: address.ends_with(":53").then_some(Persistence {
             timeout_s: 30,
             netmask: u128::MAX >> if address.starts_with('[') { 0 } else { 96 },
-            engine: None,
         }),
+        persistence_engine: None,
         servers: servers.into_iter().map(server).collect(),
     }
 }

@@ -284,7 +284,6 @@ impl Block {
             service.persistence = Some(Persistence {
                 timeout_s: self.persistent_s,
                 netmask: netmask.unwrap_or_else(|| Netmask::whole(&any)),
-                engine: None,
             });
         }
         // Only address translation changes the port, and that of packets with a mark is any.

@@ -193,7 +193,7 @@ pub(super) fn listing(
                     if let Some(mask) = mask(&service.key, p.netmask) {
                         let _ = write!(line, " mask {mask}");
                     }
-                    if let Some(engine) = p.engine {
+                    if let Some(engine) = service.persistence_engine {
                         let _ = write!(line, " pe {engine}");
                     }
                 }
@@ -250,6 +250,7 @@ fn flags(service: &ServiceView) -> Option<String> {
     let names = [
         name(service.flags.fallback, "fallback", "1"),
         name(service.flags.port, "port", "2"),
+        (scheduler.is_empty() && service.flags.third).then(|| "flag-3".to_owned()),
     ];
     let names: Vec<String> = names.into_iter().flatten().collect();
     (!names.is_empty()).then(|| names.join(","))

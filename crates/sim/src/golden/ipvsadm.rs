@@ -5,7 +5,10 @@
 use engine::model::{Persistence, Server, Service, ServiceKey, Settings};
 use std::net::{IpAddr, SocketAddr};
 use thiserror::Error;
-use types::{Family, ForwardingMethod, Mark, Protocol, Scheduler, SchedulerFlags, Tunnel, Weight};
+use types::{
+    Family, ForwardingMethod, Mark, PersistenceEngine, Protocol, Scheduler, SchedulerFlags, Tunnel,
+    Weight,
+};
 
 /// Why a command was not carried out.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -127,6 +130,7 @@ impl Table {
             scheduler,
             flags: flags(scheduler, line.flags)?,
             persistence: persistence(&key, line)?,
+            persistence_engine: engine(line)?,
             one_packet: line.one_packet,
             servers: Vec::new(),
         });
@@ -139,6 +143,7 @@ impl Table {
         service.scheduler = scheduler(line.scheduler.unwrap_or("wlc"))?;
         service.flags = flags(service.scheduler, line.flags)?;
         service.persistence = persistence(&service.key, line)?;
+        service.persistence_engine = engine(line)?;
         service.one_packet = line.one_packet;
         Ok(())
     }
@@ -211,6 +216,13 @@ fn flags(scheduler: Scheduler, names: Option<&str>) -> Result<SchedulerFlags, Co
     Ok(all)
 }
 
+fn engine(line: &Line<'_>) -> Result<Option<PersistenceEngine>, CommandError> {
+    match line.engine {
+        None => Ok(None),
+        Some(name) => Ok(Some(name.parse().map_err(|_| NO_ENGINE)?)),
+    }
+}
+
 fn persistence(key: &ServiceKey, line: &Line<'_>) -> Result<Option<Persistence>, CommandError> {
     let v4 = match key {
         ServiceKey::Address { address, .. } => address.is_ipv4(),
@@ -230,15 +242,9 @@ fn persistence(key: &ServiceKey, line: &Line<'_>) -> Result<Option<Persistence>,
             u128::MAX.checked_shl(128 - prefix.min(128)).unwrap_or(0)
         }
     };
-    let engine = match line.engine {
-        None => None,
-        Some(name) => Some(name.parse().map_err(|_| NO_ENGINE)?),
-    };
-    Ok(line.persistence_s.map(|timeout_s| Persistence {
-        timeout_s,
-        netmask,
-        engine,
-    }))
+    Ok(line
+        .persistence_s
+        .map(|timeout_s| Persistence { timeout_s, netmask }))
 }
 
 /// A server named without a port has the service's.
@@ -427,7 +433,6 @@ mod tests {
             Some(Persistence {
                 timeout_s: 100,
                 netmask: 0xffff_ff00,
-                engine: None,
             })
         );
         assert_eq!(service.servers[1].address.to_string(), "10.1.0.12:80");
@@ -456,7 +461,7 @@ mod tests {
         let with = |name| format!("-A -u 10.0.0.100:5060 -s rr -p 60 --pe {name}");
         assert_eq!(run(&mut table, &with("nosuch")), Err(NO_ENGINE));
         run(&mut table, &with("sip")).unwrap();
-        let persistence = table.services[0].persistence.unwrap();
-        assert_eq!(persistence.engine, Some(PersistenceEngine::Sip));
+        let engine = table.services[0].persistence_engine;
+        assert_eq!(engine, Some(PersistenceEngine::Sip));
     }
 }

@@ -382,6 +382,10 @@ fn scheduler_flags(scheduler: &str, flags: Option<&str>) -> Result<Vec<Scheduler
                 .map_or(flag, |scheduler| flag.beside(scheduler)),
         );
     }
+    // The third is nothing to sh and mh, not even listed.
+    if let Ok(scheduler) = scheduler.parse() {
+        read.retain(|flag: &SchedulerFlag| flag.fits(scheduler));
+    }
     // Listed in this order, whatever the order they were given in.
     read.sort_unstable();
     read.dedup();

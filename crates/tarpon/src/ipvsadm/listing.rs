@@ -133,7 +133,8 @@ fn service(service: &Service, style: Style) -> String {
         if let Some(mask) = mask(service) {
             let _ = write!(text, " mask {mask}");
         }
-        if let Some(engine) = persistence.engine {
+        // Listed beside persistence only; saved always.
+        if let Some(engine) = service.persistence_engine {
             let _ = write!(text, " pe {engine}");
         }
     }

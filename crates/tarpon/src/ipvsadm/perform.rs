@@ -276,16 +276,14 @@ pub(super) fn scheduler(line: &Line) -> Result<Scheduler, Refusal> {
     line.scheduler.parse().map_err(|_| no_scheduler())
 }
 
-/// Without persistence it does nothing, as in IPVS.
+/// Without persistence too: IPVS keeps it, and lets servers make requests of their own.
 pub(super) fn engine(line: &Line) -> Result<EngineChoice, Refusal> {
-    let named = match line.engine.as_deref() {
-        None | Some("") => EngineChoice::None,
-        Some(name) => EngineChoice::Engine(name.parse().map_err(|_| no_scheduler())?),
-    };
-    Ok(match line.persistent {
-        Some(_) => named,
-        None => EngineChoice::None,
-    })
+    match line.engine.as_deref() {
+        None | Some("") => Ok(EngineChoice::None),
+        Some(name) => Ok(EngineChoice::Engine(
+            name.parse().map_err(|_| no_scheduler())?,
+        )),
+    }
 }
 
 fn no_scheduler() -> Refusal {

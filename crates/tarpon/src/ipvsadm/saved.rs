@@ -33,9 +33,9 @@ pub fn saved(services: &[Service], numeric: bool) -> String {
             if let Some(mask) = mask(service) {
                 let _ = write!(text, " -M {mask}");
             }
-            if let Some(engine) = persistence.engine {
-                let _ = write!(text, " --pe {engine}");
-            }
+        }
+        if let Some(engine) = service.persistence_engine {
+            let _ = write!(text, " --pe {engine}");
         }
         if service.one_packet {
             text.push_str(" -o");

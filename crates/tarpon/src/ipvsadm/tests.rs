@@ -105,6 +105,7 @@ fn service(protocol: Protocol, address: &str, scheduler: Scheduler) -> Service {
         },
         scheduler,
         scheduler_flags: Vec::new(),
+        persistence_engine: None,
         one_packet: false,
         flood: None,
         persistence: None,
@@ -147,7 +148,6 @@ fn table() -> Vec<Service> {
         Some(Persistence {
             timeout_s,
             netmask: netmask.to_owned(),
-            engine: None,
         })
     };
     let mut web = service(Protocol::Tcp, "10.0.0.100:80", Scheduler::Rr);
@@ -168,13 +168,12 @@ fn table() -> Vec<Service> {
     }
     let mut dns = service(Protocol::Udp, "10.0.0.100:53", Scheduler::Wlc);
     dns.scheduler_flags = vec![SchedulerFlag::Flag1, SchedulerFlag::Flag3];
+    dns.persistence_engine = Some(types::PersistenceEngine::Sip);
     let mut calls = service(Protocol::Udp, "10.0.0.100:5060", Scheduler::Sh);
     calls.scheduler_flags = vec![SchedulerFlag::ShPort];
     calls.one_packet = true;
     calls.persistence = persistence(60, "255.255.0.0");
-    if let Some(persistence) = &mut calls.persistence {
-        persistence.engine = Some(types::PersistenceEngine::Sip);
-    }
+    calls.persistence_engine = Some(types::PersistenceEngine::Sip);
     let mut hashed = service(Protocol::Tcp, "10.0.0.100:86", Scheduler::Sh);
     hashed.scheduler_flags = vec![SchedulerFlag::ShFallback, SchedulerFlag::ShPort];
     let mut sticky = service(Protocol::Tcp, "10.0.0.100:443", Scheduler::Wrr);
@@ -419,7 +418,7 @@ fn what_is_saved_is_what_ipvsadm_saves_and_thresholds() {
 -A -t 10.0.0.100:86 -s sh -b sh-fallback,sh-port
 -A -t 10.0.0.100:443 -s wrr -p 360
 -A -t 10.0.0.101:443 -s wrr -p 60 -M 255.255.255.0
--A -u 10.0.0.100:53 -s wlc -b flag-1,flag-3
+-A -u 10.0.0.100:53 -s wlc --pe sip -b flag-1,flag-3
 -A -u 10.0.0.100:5060 -s sh -p 60 -M 255.255.0.0 --pe sip -o -b sh-port
 -A -t [fd00::100]:80 -s lc -p 60 -M 64
 -a -t [fd00::100]:80 -r [fd01::11]:8080 -m -w 1

@@ -93,8 +93,8 @@ fn service(view: &ServiceView) -> Service {
         persistence: view.persistence.map(|p| Persistence {
             timeout_s: p.timeout_s,
             netmask: netmask(p.netmask),
-            engine: p.engine,
         }),
+        persistence_engine: view.persistence_engine,
         one_packet: view.one_packet,
         flood: None,
         traffic: traffic(view.traffic),

@@ -116,10 +116,9 @@ fn service_notes(service: &Service) -> String {
         } else {
             format!(" by {}", p.netmask)
         };
-        let engine = p.engine.map(|engine| format!(" pe {engine}"));
-        let engine = engine.unwrap_or_default();
-        format!("persistent {} s{mask}{engine}", p.timeout_s)
+        format!("persistent {} s{mask}", p.timeout_s)
     });
+    let engine = service.persistence_engine.map(|e| format!("pe {e}"));
     let empty = service.servers.is_empty().then(|| "no servers".to_owned());
     let one_packet = service.one_packet.then(|| "one packet".to_owned());
     let flood = service.flood.map(|flood| {
@@ -131,7 +130,7 @@ fn service_notes(service: &Service) -> String {
             (_, hashed) => format!("SYNs by hash {how}: {}, {made} accepted", count(hashed)),
         }
     });
-    join([name, flags, persistence, one_packet, flood, empty])
+    join([name, flags, persistence, engine, one_packet, flood, empty])
 }
 
 fn server_notes(server: &Server) -> String {

@@ -137,8 +137,8 @@ pub fn services() -> Vec<Service> {
             persistence: Some(Persistence {
                 timeout_s: 300,
                 netmask: "255.255.255.0".into(),
-                engine: None,
             }),
+            persistence_engine: None,
             traffic,
             rate,
             servers: vec![
@@ -168,8 +168,8 @@ pub fn services() -> Vec<Service> {
             persistence: Some(Persistence {
                 timeout_s: 60,
                 netmask: "128".into(),
-                engine: None,
             }),
+            persistence_engine: None,
             traffic: Traffic::default(),
             rate: Traffic::default(),
             servers: vec![server("[2001:db8:1::53]:0", ForwardingMethod::Route, 1)],

@@ -219,8 +219,8 @@ fn shown(
         persistence: service.persistence.map(|persistence| Persistence {
             timeout_s: persistence.timeout_s,
             netmask: persistence.netmask.to_string(),
-            engine: persistence.engine,
         }),
+        persistence_engine: service.persistence_engine,
         one_packet: service.one_packet,
         flood: floods.get(&service.key).copied(),
         traffic: traffic(view.traffic),

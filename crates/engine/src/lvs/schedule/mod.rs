@@ -159,6 +159,7 @@ mod testing {
             scheduler,
             flags: SchedulerFlags::default(),
             persistence: None,
+            persistence_engine: None,
             one_packet: false,
             servers: Vec::new(),
         };
