@@ -1,6 +1,6 @@
 //! Both sides, taking the same actions.
 
-use super::{Action, Oracle, OracleError, craft, spent::Kind};
+use super::{Action, Oracle, OracleError, action::unhex, craft, left_over::Sent, spent::Kind};
 use crate::{
     golden::{Looked, Op, Player, Recording, Step},
     mutation::Dice,
@@ -31,8 +31,10 @@ pub struct Duel<'a> {
     started: Instant,
     dice: Dice,
     steps: Vec<Step>,
-    /// Who has begun a connection with whom.
-    begun: BTreeSet<(SocketAddr, SocketAddr)>,
+    /// Who has sent packets of connections to whom.
+    met: BTreeSet<(SocketAddr, SocketAddr)>,
+    /// Which packets are of this duel.
+    sent: Sent,
     /// Added to the identifications of packets.
     shift: u16,
 }
@@ -63,7 +65,8 @@ impl<'a> Duel<'a> {
             started: Instant::now(),
             dice: Dice::new(seed),
             steps: Vec::new(),
-            begun: BTreeSet::new(),
+            met: BTreeSet::new(),
+            sent: Sent::default(),
             shift,
         };
         duel.once(&Action::Fresh)?;
@@ -117,7 +120,7 @@ impl<'a> Duel<'a> {
         Ok(found)
     }
 
-    /// Whether the packet begins a connection whose tuple has begun one before.
+    /// Whether the packet begins a connection whose tuple had a packet before: any may have made an entry.
     fn begins_again(&mut self, frame: &[u8]) -> bool {
         let Some(packet) = frame.get(14..) else {
             return false;
@@ -135,7 +138,9 @@ impl<'a> Duel<'a> {
             protocol::SCTP => byte(12) == INIT,
             _ => false,
         };
-        begins && !self.begun.insert((from, to))
+        let has_connections = matches!(number, protocol::TCP | protocol::SCTP);
+        let met = has_connections && !self.met.insert((from, to));
+        begins && met
     }
 
     /// One process on the oracle's side carries out all of it, if it refuses nothing: there a process takes a tenth of a second.
@@ -209,8 +214,12 @@ impl<'a> Duel<'a> {
     }
 
     /// The engine does what the oracle did.
-    fn play(&mut self, t: f64, op: Op) -> (Difference, Op) {
+    fn play(&mut self, t: f64, mut op: Op) -> (Difference, Op) {
         let begun = Instant::now();
+        if let Op::Tx { frame, out, .. } = &mut op {
+            self.sent.note(&unhex(frame));
+            out.retain(|out| !self.sent.is_left_over(&unhex(&out.frame)));
+        }
         let step = Step { t, note: None, op };
         let dice = &mut self.dice;
         let played = self.player.play(&step, &mut || dice.below(64));

@@ -8,6 +8,7 @@ mod action;
 mod craft;
 mod duel;
 mod flow;
+mod left_over;
 mod oracle;
 mod replacement;
 mod scenario;
