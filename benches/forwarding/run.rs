@@ -86,7 +86,7 @@ pub fn run(
         ageing: rest.ageing(bed)?,
         config_change: rest.change(bed, core)?,
         marks: rest.marks(bed)?,
-        sync: rest.sync(bed)?,
+        sync: rest.sync(bed, *cores.get(1).unwrap_or(&core))?,
         latency_us: rest.latency(bed)?,
         machine: machine(eal, cores.len(), pages, load.finish()?, calibration)?,
     };
@@ -173,7 +173,7 @@ impl Rest<'_> {
         Ok(Some(marks))
     }
 
-    fn sync(&self, bed: &mut Bed) -> Result<Vec<Sync>> {
+    fn sync(&self, bed: &mut Bed, beside: CoreId) -> Result<Vec<Sync>> {
         if !self.options.wants("sync") {
             return Ok(Vec::new());
         }
@@ -184,7 +184,7 @@ impl Rest<'_> {
         };
         let mut all = Vec::new();
         for connections in [10_000, 1_000_000] {
-            let cost = sync::run(connections, windows, self.eal.tsc_hz(), bed)?;
+            let cost = sync::run(connections, windows, self.eal.tsc_hz(), bed, beside)?;
             println!(
                 "  {connections} connections: added clocks {} (IQR {}) to {}: {} %; {} were told",
                 cost.added_clocks, cost.iqr, cost.clocks, cost.percent, cost.told

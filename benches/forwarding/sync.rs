@@ -1,5 +1,5 @@
-//! What telling another director of connections costs the worker: two directors in turn on the same packets, of which one notes its connections
-//! as between two Tarpons, and another thread reads the notes and makes messages of them meanwhile.
+//! What telling another director of connections costs the worker: a director that in turn does not and does, noting its connections as between two
+//! Tarpons, on the same packets; another thread reads the notes and makes messages of them meanwhile.
 
 use crate::{
     director::{self, Lvs},
@@ -10,6 +10,7 @@ use crate::{
 };
 use anyhow::{Context, Result, anyhow, ensure};
 use connsync::{Pace, Rules, Teller};
+use core_affinity::CoreId;
 use engine::Synchronizer;
 use std::{
     sync::atomic::{AtomicBool, Ordering::Relaxed},
@@ -26,33 +27,37 @@ const PATH: Path = Path {
     syn: Syn::No,
 };
 
-/// A director that tells nobody, and one that tells, with this many connections each.
-pub fn run(connections: u32, windows: Windows, hz: u64, bed: &mut Bed) -> Result<Sync> {
-    let silent = Lvs::new(PATH, connections, 1, &bed.pool())?;
-    let mut telling = Lvs::new(PATH, connections, 1, &bed.pool())?;
-    let mut desired = director::desired(PATH)?;
-    desired.settings.sync = Some(Rules::default());
-    telling.apply(&desired)?;
-    let synchronizer = telling.synchronizer().context("no synchronizer")?;
-    let mut sides = [(silent.stamp(), silent), (telling.stamp(), telling)];
+/// A director of this many connections, in turn telling nobody and telling; what is noted is read on another core. One, because two in different memory may differ by more than what is
+/// measured.
+pub fn run(
+    connections: u32,
+    windows: Windows,
+    hz: u64,
+    bed: &mut Bed,
+    beside: CoreId,
+) -> Result<Sync> {
+    let mut lvs = Lvs::new(PATH, connections, 1, &bed.pool())?;
+    let mut stamp = lvs.stamp();
+    let silent = director::desired(PATH)?;
+    let mut telling = silent.clone();
+    telling.settings.sync = Some(Rules::default());
+    let synchronizer = lvs.synchronizer().context("no synchronizer")?;
     let stop = AtomicBool::new(false);
     let (run, told) = thread::scope(|scope| {
-        let reader = scope.spawn(|| read(synchronizer, &stop));
+        let reader = scope.spawn(|| read(synchronizer, &stop, beside));
         let run = windows.compare(|side, window| {
-            let (stamp, lvs) = match side {
-                Side::First => &mut sides[0],
-                Side::Second => &mut sides[1],
-            };
+            lvs.apply(match side {
+                Side::First => &silent,
+                Side::Second => &telling,
+            })?;
             let lane = lvs.lanes.first_mut().context("no worker")?;
-            bed.run(window, hz, stamp, lane)
+            bed.run(window, hz, &mut stamp, lane)
         });
         stop.store(true, Relaxed);
         let told = reader.join().map_err(|_| anyhow!("who reads panicked"))?;
         anyhow::Ok((run?, told))
     })?;
-    for (_, lvs) in &sides {
-        lvs.verify(&lvs.lanes)?;
-    }
+    lvs.verify(&lvs.lanes)?;
     ensure!(told > 0, "nothing was told: nothing is measured");
     let added = run.pairs.iter().map(|(silent, telling)| telling - silent);
     let added = Spread::of(added.collect());
@@ -71,7 +76,9 @@ pub fn run(connections: u32, windows: Windows, hz: u64, bed: &mut Bed) -> Result
 }
 
 /// As the sync thread does: reads what is noted every few milliseconds, and makes messages of it.
-fn read(mut synchronizer: Synchronizer, stop: &AtomicBool) -> u64 {
+fn read(mut synchronizer: Synchronizer, stop: &AtomicBool, core: CoreId) -> u64 {
+    // Else it is where the worker is, and takes its caches and its time.
+    core_affinity::set_for_current(core);
     let begun = Instant::now();
     let pace = Pace {
         look_ms: 1,

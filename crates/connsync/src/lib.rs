@@ -26,7 +26,7 @@ pub use error::ParseError;
 pub use heard::Heard;
 pub use message::{HEADER, Message, Version};
 pub use note::{Note, Report};
-pub use rules::{Cause, Rules, is_told};
+pub use rules::{Cause, Milestones, Rules, is_told};
 pub use teller::{Pace, Teller};
 
 use std::net::Ipv4Addr;

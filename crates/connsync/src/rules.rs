@@ -45,6 +45,34 @@ impl Rules {
         }
     }
 
+    /// [`Rules::counts`], for who asks it of every packet.
+    #[must_use]
+    pub const fn milestones(&self) -> Milestones {
+        let threshold = self.threshold as u64;
+        match self.period {
+            0 => Milestones {
+                factor: 1,
+                offset: threshold,
+                limit: 0,
+            },
+            // No remainder is as large.
+            period if period <= self.threshold => Milestones {
+                factor: 0,
+                offset: 1,
+                limit: 0,
+            },
+            period => {
+                // 2^64 / period, rounded up; of 1 it is 2^64, which is 0 here, and every number is one.
+                let factor = (u64::MAX / period as u64).wrapping_add(1);
+                Milestones {
+                    factor,
+                    offset: factor.wrapping_mul(threshold),
+                    limit: factor.wrapping_sub(1),
+                }
+            }
+        }
+    }
+
     /// Whether a connection in this state is told for that cause. `persistent`: a template controls it.
     #[must_use]
     pub const fn tells(&self, protocol: u8, state: u8, persistent: bool, cause: Cause) -> bool {
@@ -66,6 +94,26 @@ impl Default for Rules {
             established: true,
             ..Self::IPVS
         }
+    }
+}
+
+/// [`Rules::counts`] without a division: Lemire, Kaser and Kurz, "Faster remainder by direct computation" (2019), 3.2. A multiple of the period
+/// times the period's reciprocal, rounded up to 64 bits behind the point, is the only product whose fraction is below the reciprocal itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Milestones {
+    factor: u64,
+    offset: u64,
+    limit: u64,
+}
+
+impl Milestones {
+    /// Whether the client's packet of that number, from 1, is one. Where the threshold is the period less one, 0 is taken for one: once in
+    /// 2^32 packets a connection is told of once more.
+    #[inline]
+    #[must_use]
+    pub const fn has(&self, packets: u32) -> bool {
+        let product = self.factor.wrapping_mul(packets as u64);
+        product.wrapping_sub(self.offset) <= self.limit
     }
 }
 
@@ -93,6 +141,7 @@ const fn is_established(protocol: u8, state: u8) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn packets_count_as_in_ipvs() {
@@ -107,6 +156,26 @@ mod tests {
         assert!((1..=9).all(|n| every.counts(n)));
         let once = Rules { period: 0, ..rules };
         assert_eq!((1..=160).filter(|n| once.counts(*n)).count(), 1);
+    }
+
+    proptest! {
+        #[test]
+        fn milestones_are_the_packets_that_count(
+            threshold in prop_oneof![0_u32..130, any::<u32>()],
+            period in prop_oneof![0_u32..130, any::<u32>()],
+            numbers in prop::collection::vec(prop_oneof![1_u32..1000, 1..=u32::MAX], 50),
+            times in 0_u32..40,
+        ) {
+            let rules = Rules { threshold, period, ..Rules::IPVS };
+            let milestones = rules.milestones();
+            // Some that count, and their neighbours.
+            let known = period.wrapping_mul(times).wrapping_add(threshold);
+            for number in numbers.into_iter().chain([known.wrapping_sub(1), known, known.wrapping_add(1)]) {
+                if number != 0 {
+                    prop_assert_eq!(milestones.has(number), rules.counts(number), "{} of {:?}", number, rules);
+                }
+            }
+        }
     }
 
     #[test]

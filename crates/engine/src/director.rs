@@ -96,6 +96,7 @@ impl Director {
             virtual_macs: VirtualMacs::default(),
             settings: Settings::default(),
             timeouts: Timeouts::new(&Settings::default()),
+            milestones: None,
         };
         let connections4 = Table::new(capacity.connections4, hash_key, Arc::clone(&domain))?;
         let connections6 = Table::new(capacity.connections6, hash_key, Arc::clone(&domain))?;
@@ -257,6 +258,7 @@ impl Director {
             local: desired.local.clone().into(),
             settings: desired.settings.clone(),
             timeouts: Timeouts::new(&desired.settings),
+            milestones: desired.settings.sync.map(|rules| rules.milestones()),
             floating: Floating::new(&desired.floating).without(&desired.unaccepted),
             virtual_macs: VirtualMacs::new(&desired.virtual_macs, port_of),
         };

@@ -7,6 +7,7 @@ use crate::{
     role::Floating,
     virtual_mac::VirtualMacs,
 };
+use connsync::Milestones;
 use std::sync::Arc;
 use types::IpNet;
 
@@ -33,6 +34,8 @@ pub(crate) struct Snapshot {
     pub settings: Settings,
     /// Connections' timeouts by those settings.
     pub timeouts: Timeouts,
+    /// At which of a client's packets its connection is noted for other directors; none are told if `None`.
+    pub milestones: Option<Milestones>,
 }
 
 impl Snapshot {
@@ -49,6 +52,7 @@ impl Snapshot {
             virtual_macs: self.virtual_macs.clone(),
             settings: self.settings.clone(),
             timeouts: self.timeouts,
+            milestones: self.milestones,
         }
     }
 }

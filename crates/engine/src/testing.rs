@@ -155,6 +155,7 @@ impl World {
             virtual_macs: VirtualMacs::default(),
             settings: desired.settings.clone(),
             timeouts: Timeouts::new(&desired.settings),
+            milestones: desired.settings.sync.map(|rules| rules.milestones()),
         };
         let domain = Domain::new(1);
         let connections4 = Table::new(64, [3, 5], Arc::clone(&domain)).unwrap();

@@ -33,38 +33,23 @@ pub(crate) enum Stop {
 
 /// Takes packets that [`crate::packet::Glance`] found as far as their ports ([`Lookup::out`]), accounted for but for the ports'
 /// own counters, up to the first that cannot be. Says how many, and what is the matter with the next.
-#[inline(never)]
+#[inline]
 pub(crate) fn stretch<I: Headers, F: Frame, O: Output<F>>(
     cx: &mut Context<'_, F, O>,
     frames: &mut [F],
     lookups: &mut [Lookup],
 ) -> (usize, Stop) {
-    let (ready, stop) = as_far_as_can_be::<I, F, O>(cx, frames, lookups);
-    // Here and not packet by packet, so that it costs next to nothing where nobody is told.
-    if cx.snapshot.settings.sync.is_some() {
-        count::<I, F, O>(cx, lookups, ready);
+    if cx.snapshot.milestones.is_none() {
+        as_far_as_can_be::<I, F, O, false>(cx, frames, lookups)
+    } else {
+        as_far_as_can_be::<I, F, O, true>(cx, frames, lookups)
     }
-    (ready, stop)
 }
 
-/// Counts packets that went out, for the twin.
+/// `TOLD`: other directors are told of connections. Two functions of one, so that where nobody is told it costs nothing, and elsewhere a packet is
+/// counted while its entry is at hand.
 #[inline(never)]
-fn count<I: Headers, F: Frame, O: Output<F>>(
-    cx: &Context<'_, F, O>,
-    lookups: &[Lookup],
-    ready: usize,
-) {
-    for lookup in lookups.iter().take(ready) {
-        if lookup.side == Side::Virtual
-            && let Some(entry) = I::table(cx.shared).entry_at(lookup.candidate)
-        {
-            sync::count(cx, &entry);
-        }
-    }
-}
-
-#[inline(always)]
-fn as_far_as_can_be<I: Headers, F: Frame, O: Output<F>>(
+fn as_far_as_can_be<I: Headers, F: Frame, O: Output<F>, const TOLD: bool>(
     cx: &mut Context<'_, F, O>,
     frames: &mut [F],
     lookups: &mut [Lookup],
@@ -79,8 +64,8 @@ fn as_far_as_can_be<I: Headers, F: Frame, O: Output<F>>(
             break;
         };
         let done = match (lookup.side, is_tcp::<I>(frame.head())) {
-            (Side::Virtual, false) => to_server::<I, Udp, F, O>(cx, frame, lookup),
-            (Side::Virtual, true) => to_server::<I, Tcp, F, O>(cx, frame, lookup),
+            (Side::Virtual, false) => to_server::<I, Udp, F, O, TOLD>(cx, frame, lookup),
+            (Side::Virtual, true) => to_server::<I, Tcp, F, O, TOLD>(cx, frame, lookup),
             (Side::Server, false) => to_client::<I, Udp, F, O>(cx, frame, lookup),
             (Side::Server, true) => to_client::<I, Tcp, F, O>(cx, frame, lookup),
         };
@@ -99,7 +84,7 @@ fn is_tcp<I: Headers>(head: &[u8]) -> bool {
 }
 
 #[inline(always)]
-fn to_server<I: Headers, U: Upper, F: Frame, O: Output<F>>(
+fn to_server<I: Headers, U: Upper, F: Frame, O: Output<F>, const TOLD: bool>(
     cx: &mut Context<'_, F, O>,
     frame: &mut F,
     lookup: &mut Lookup,
@@ -131,18 +116,23 @@ fn to_server<I: Headers, U: Upper, F: Frame, O: Output<F>>(
         return Err(Stop::Unusual);
     };
     lookup.out = exit.port;
-    // Where it was found, which need not be where it was looked for first: it is counted there.
-    lookup.candidate = entry.slot();
     if method == ForwardingMethod::Tunnel {
         let packet = Packet {
             protocol: U::PROTOCOL,
             flags,
             len,
         };
-        return into_tunnel::<I, F, O>(cx, frame, entry, packet, (*exit, mac));
+        into_tunnel::<I, F, O>(cx, frame, entry, packet, (*exit, mac))?;
+        if TOLD {
+            sync::count(cx, &entry);
+        }
+        return Ok(());
     }
 
     advance::<I, F, O>(cx, U::PROTOCOL, flags, &entry, Side::Virtual);
+    if TOLD {
+        sync::count(cx, &entry);
+    }
     cx.local.traffic.incoming(fixed.server, len.into());
     if masq {
         let (l3, l4) = entry.deltas_on_wire(Side::Virtual);

@@ -20,10 +20,10 @@ use types::Tick;
 use wire::Frame;
 
 /// Counts a packet from the client, and notes the connection if it is one of those the rules ask for.
-#[inline]
+#[inline(always)]
 pub(super) fn count<I: Ip, F: Frame, O: Output<F>>(cx: &Context<'_, F, O>, entry: &Entry<'_, I>) {
-    if let Some(rules) = &cx.snapshot.settings.sync
-        && rules.counts(entry.count_packet())
+    if let Some(milestones) = &cx.snapshot.milestones
+        && milestones.has(entry.count_packet())
     {
         note(cx, entry, Cause::Packet);
     }
@@ -45,6 +45,7 @@ pub(super) fn changed<I: Ip, F: Frame, O: Output<F>>(
 }
 
 #[cold]
+#[inline(never)]
 fn note<I: Ip, F: Frame, O: Output<F>>(cx: &Context<'_, F, O>, entry: &Entry<'_, I>, cause: Cause) {
     let generation = entry.state().generation();
     cx.local.notes.push(entry.slot(), generation, I::SIX, cause);

@@ -26,28 +26,41 @@ impl Note {
     }
 }
 
-/// One worker's ring.
+/// One worker's ring. What one side writes stands apart from what the other does, and how far the other side is each looks up only when what it
+/// knows of that is used up: else every note would fetch a line from the other core.
 #[derive(Debug)]
 pub(crate) struct Notes {
     words: Box<[AtomicU64]>,
-    /// The worker's: notes written, and those there was no room for.
-    written: Line,
+    /// Notes written, for the reader.
+    written: Line<AtomicU64>,
+    /// Notes read, for the worker.
+    read: Line<AtomicU64>,
+    worker: Line<Worker>,
+    /// Notes the reader knows to be written.
+    known: Line<AtomicU64>,
+}
+
+/// What is the worker's alone.
+#[derive(Debug, Default)]
+struct Worker {
+    /// Notes it knows to be read.
+    known: AtomicU64,
+    /// Notes there was no room for.
     lost: AtomicU64,
-    /// The reader's.
-    read: Line,
 }
 
 #[derive(Debug, Default)]
 #[repr(align(128))]
-struct Line(AtomicU64);
+struct Line<T>(T);
 
 impl Default for Notes {
     fn default() -> Self {
         Self {
             words: (0..ROOM).map(|_| AtomicU64::new(0)).collect(),
             written: Line::default(),
-            lost: AtomicU64::new(0),
             read: Line::default(),
+            worker: Line::default(),
+            known: Line::default(),
         }
     }
 }
@@ -62,10 +75,15 @@ impl Notes {
     /// The worker: notes a connection.
     pub fn push(&self, slot: Slot, generation: Generation, six: bool, cause: Cause) {
         let written = self.written.0.load(Relaxed);
-        // Acquire: the reader is done with the word that is written over.
-        if written.wrapping_sub(self.read.0.load(Acquire)) >= ROOM {
-            self.lost.store(self.lost.load(Relaxed) + 1, Relaxed);
-            return;
+        if written.wrapping_sub(self.worker.0.known.load(Relaxed)) >= ROOM {
+            // Acquire: the reader is done with the word that is written over.
+            let read = self.read.0.load(Acquire);
+            self.worker.0.known.store(read, Relaxed);
+            if written.wrapping_sub(read) >= ROOM {
+                let lost = &self.worker.0.lost;
+                lost.store(lost.load(Relaxed) + 1, Relaxed);
+                return;
+            }
         }
         let word = u64::from(generation.number()) << GENERATION
             | u64::from(slot.index()) << SLOT
@@ -82,8 +100,12 @@ impl Notes {
     #[expect(clippy::cast_possible_truncation, reason = "fields of one word")]
     pub(super) fn pop(&self) -> Option<Note> {
         let read = self.read.0.load(Relaxed);
-        if read == self.written.0.load(Acquire) {
-            return None;
+        if read == self.known.0.load(Relaxed) {
+            let written = self.written.0.load(Acquire);
+            self.known.0.store(written, Relaxed);
+            if read == written {
+                return None;
+            }
         }
         let word = self.place(read)?.load(Relaxed);
         self.read.0.store(read.wrapping_add(1), Release);
@@ -101,7 +123,7 @@ impl Notes {
 
     /// Notes there was no room for.
     pub(super) fn lost(&self) -> u64 {
-        self.lost.load(Relaxed)
+        self.worker.0.lost.load(Relaxed)
     }
 
     fn place(&self, at: u64) -> Option<&AtomicU64> {
@@ -130,5 +152,32 @@ mod tests {
             }
             assert_eq!(notes.pop(), None);
         }
+    }
+
+    #[test]
+    fn two_threads_at_once_lose_nothing_uncounted_and_keep_the_order() {
+        const ALL: u32 = 400_000;
+        let all = u64::from(ALL);
+        let notes = Notes::default();
+        let (mut last, mut read) = (None, 0_u64);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for n in 0..ALL {
+                    notes.push(
+                        Slot::numbered(n),
+                        Generation::default(),
+                        true,
+                        Cause::Packet,
+                    );
+                }
+            });
+            while last != Some(ALL - 1) && read + notes.lost() < all {
+                let Some(note) = notes.pop() else { continue };
+                assert!(last.is_none_or(|last| last < note.slot.index()));
+                last = Some(note.slot.index());
+                read += 1;
+            }
+        });
+        assert_eq!(read + notes.lost(), all);
     }
 }
