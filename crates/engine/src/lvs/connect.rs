@@ -221,8 +221,8 @@ pub(super) fn mark_of<F: Frame>(snapshot: &Snapshot, frame: &F, packet: &Packet)
     if snapshot.marks.is_empty() {
         return Mark(0);
     }
-    let mark = snapshot.marks.of(packet, class(frame, packet));
-    if marks_count(snapshot, packet) {
+    let mark = snapshot.marks.of(packet, || class(frame, packet));
+    if mark == Mark(0) || marks_count(snapshot, packet) {
         mark
     } else {
         Mark(0)

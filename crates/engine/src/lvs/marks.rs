@@ -99,8 +99,18 @@ impl Marks {
         }
     }
 
-    /// The mark of a packet; 0 is none. `class` is its TOS or traffic class.
-    pub fn of(&self, packet: &Packet, class: u8) -> Mark {
+    /// The mark of a packet; 0 is none. `class` says its TOS or traffic class, if anybody asks.
+    #[inline]
+    pub fn of(&self, packet: &Packet, class: impl FnOnce() -> u8) -> Mark {
+        if self.screens.let_through(packet) {
+            self.decided(packet, class())
+        } else {
+            Mark(0)
+        }
+    }
+
+    #[inline(never)]
+    fn decided(&self, packet: &Packet, class: u8) -> Mark {
         let mut mark = Mark(0);
         for (_, found) in self.deciding(packet, class) {
             found.hits.fetch_add(1, Relaxed);
@@ -334,7 +344,7 @@ mod tests {
                         }
                     }
                 }
-                prop_assert_eq!(marks.of(&packet, class), expected);
+                prop_assert_eq!(marks.of(&packet, || class), expected);
             }
             prop_assert_eq!(marks.hits().collect::<Vec<u64>>(), hits);
         }
@@ -376,7 +386,7 @@ mod tests {
             })
             .collect();
         let marks = Marks::new(&rules, &Marks::default());
-        let of = |packet: &Packet| marks.of(packet, 0).0;
+        let of = |packet: &Packet| marks.of(packet, || 0).0;
         let six = |source: u128, destination: u128, protocol, port| Packet {
             addresses: Addresses::V6 {
                 source,
@@ -421,7 +431,7 @@ mod tests {
         };
         let before = Marks::new(&[rule(1, 80), rule(2, 81)], &Marks::default());
         let web = packet(6, 1, 2, (9, 80), 2);
-        assert_eq!(before.of(&web, 0), Mark(1));
+        assert_eq!(before.of(&web, || 0), Mark(1));
         let after = Marks::new(&[rule(3, 82), rule(1, 80), rule(1, 80)], &before);
         assert_eq!(after.hits().collect::<Vec<_>>(), [0, 1, 0]);
     }
@@ -435,6 +445,6 @@ mod tests {
             ..MarkRule::default()
         };
         let marks = Marks::new(&[rule], &Marks::default());
-        assert_eq!(marks.of(&packet(17, 1, u32::MAX, (1, 2), 0), 0), Mark(1));
+        assert_eq!(marks.of(&packet(17, 1, u32::MAX, (1, 2), 0), || 0), Mark(1));
     }
 }

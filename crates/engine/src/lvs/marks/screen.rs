@@ -70,8 +70,23 @@ impl Screens {
         }
     }
 
-    /// Calls `each` with the number of every shape that may have a rule for a packet.
+    /// Whether any shape may have a rule for a packet. Most packets are nobody's: all shapes are asked without a branch between.
     #[inline]
+    pub fn let_through(&self, packet: &Packet) -> bool {
+        let upper = upper(packet.protocol, packet.destination_port);
+        match packet.addresses {
+            Addresses::V4 {
+                source,
+                destination,
+            } => self.v4.let_through([of4([source, destination])], upper),
+            Addresses::V6 {
+                source,
+                destination,
+            } => self.v6.let_through(of6([source, destination]), upper),
+        }
+    }
+
+    /// Calls `each` with the number of every shape that may have a rule for a packet.
     pub fn passed(&self, packet: &Packet, each: &mut impl FnMut(usize)) {
         let upper = upper(packet.protocol, packet.destination_port);
         match packet.addresses {
@@ -137,6 +152,13 @@ impl<const N: usize> Family<N> {
     }
 
     #[inline]
+    fn let_through(&self, words: [u64; N], upper: u32) -> bool {
+        let all = self.common.iter();
+        all.fold(false, |any, (common, _)| {
+            any | self.lets_through(common, words, upper)
+        })
+    }
+
     fn passed(&self, words: [u64; N], upper: u32, each: &mut impl FnMut(usize)) {
         for (common, own) in &self.common {
             if self.lets_through(common, words, upper) {
@@ -163,7 +185,7 @@ impl<const N: usize> Family<N> {
     }
 
     /// Whether there may be a rule for a packet of these words.
-    #[inline]
+    #[inline(always)]
     fn lets_through(&self, screen: &Screen<N>, words: [u64; N], upper: u32) -> bool {
         let (word, bits) = screen.place(screen.masks.digest(words, upper));
         self.bits.get(word).is_none_or(|word| word & bits == bits)
