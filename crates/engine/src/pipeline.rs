@@ -73,9 +73,8 @@ pub(crate) fn burst<F: Frame, O: Output<F>>(
         look_closer(cx, port, burst, &lookups, &mut odd);
     }
     let mut lookups = lookups.get_mut(..burst.len()).unwrap_or_default();
-    for lookup in lookups.iter_mut().take(AHEAD) {
-        lookup.prefetch_entry(cx.shared);
-    }
+    // Of so many of the packets that are left entries have been asked for. SYNs answered at once need none.
+    let mut fetched = 0;
     let mut left: Left<F> = ArrayVec::new();
     let mut run = Run::default();
     let mut frames = mem::take(burst).into_iter();
@@ -86,6 +85,14 @@ pub(crate) fn burst<F: Frame, O: Output<F>>(
         } else {
             0
         };
+        if answered == 0 {
+            for lookup in lookups.iter_mut().take(AHEAD).skip(fetched) {
+                lookup.prefetch_entry(cx.shared);
+            }
+            // From here on each packet asks for one more.
+            fetched = AHEAD;
+        }
+        fetched = fetched.saturating_sub(answered);
         let (ready, stop) = match kind {
             _ if answered > 0 => (answered, Stop::End),
             Kind::V4 => lvs::stretch::<V4, F, O>(cx, frames.as_mut_slice(), lookups),

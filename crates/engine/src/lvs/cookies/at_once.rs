@@ -8,7 +8,7 @@ use super::{
     super::{
         ftp,
         headers::Headers,
-        lookup::{Kind, Lookup, prefetch_ahead},
+        lookup::{Kind, Lookup},
         schedule,
         services::FTP_DATA,
         straight,
@@ -114,7 +114,7 @@ fn row<I: Headers, F: Frame, O: Output<F>>(
             break;
         }
         if asked.as_ref().is_none_or(|asked| asked.other != syn.other) {
-            let Some(service) = Asked::of(cx, &syn.packet, syn.other) else {
+            let Some(service) = Asked::of(cx, syn.packet, syn.other) else {
                 break;
             };
             if let Some(before) = asked.replace(service) {
@@ -132,7 +132,6 @@ fn row<I: Headers, F: Frame, O: Output<F>>(
             break;
         }
         service.sent += 1;
-        prefetch_ahead(cx.shared, lookups, answered);
         if let Some(lookup) = lookups.get_mut(answered) {
             lookup.out = exit.port;
         }
@@ -191,7 +190,7 @@ impl<'s> Asked<'s> {
     #[inline(never)]
     fn of<I: Headers, F: Frame, O: Output<F>>(
         cx: &Context<'s, F, O>,
-        packet: &OnWire<I>,
+        packet: OnWire<I>,
         other: End,
     ) -> Option<Self> {
         let (snapshot, shared) = (cx.snapshot, cx.shared);
@@ -313,10 +312,9 @@ impl<I: Headers> Syn<I> {
         let Some(behind) = frame.head_mut().get_mut(at + tcp::LEN..self.end) else {
             return false;
         };
-        // Addresses and ports change places, which a sum does not see.
-        let sum = I::sum(&self.packet.addresses).and(ports);
         if !self.is_checked {
-            let all = sum
+            let all = I::sum(&self.packet.addresses)
+                .and(ports)
                 .and(pseudo(self.end - at))
                 .and(sequence)
                 .and(acknowledged);
@@ -328,14 +326,32 @@ impl<I: Headers> Syn<I> {
         let Some(options) = behind.get_mut(..header.wrapping_sub(tcp::LEN)) else {
             return false;
         };
-        let (size, said) = match options {
-            [] => (None, Said::size(service.terms)),
-            options => match Said::usual(options, service.terms) {
-                Some((size, said)) => (Some(size), said),
-                None => Said::of::<I>(options, service.terms),
-            },
-        };
-        let len = tcp::LEN + said.words().len() * 4;
+        let terms = service.terms;
+        let way = (exit, mac);
+        // Each by itself, so that how much is written is known where it is one of the two that nearly all are.
+        if options.is_empty() {
+            return self.write(cx, frame, service, way, (None, &[terms.size]));
+        }
+        if let Some((size, said)) = usual(options, terms) {
+            return self.write(cx, frame, service, way, (Some(size), &said));
+        }
+        let (size, said) = Said::of::<I>(options, terms);
+        self.write(cx, frame, service, way, (size, said.words()))
+    }
+
+    /// Makes the frame the answer that says these options, words as they are to stand there, to one that asked for that segment size.
+    #[inline(always)]
+    fn write<F: Frame, O: Output<F>>(
+        &self,
+        cx: &Context<'_, F, O>,
+        frame: &mut F,
+        service: &Asked<'_>,
+        (exit, mac): (&Exit, MacAddr),
+        (size, said): (Option<u16>, &[u32]),
+    ) -> bool {
+        let [ports, sequence, ..] = self.words;
+        let at = link_and_ip::<I>();
+        let len = tcp::LEN + said.len() * 4;
         let whole = at + len;
         let is = frame.total_len();
         if is < whole && !frame.append(whole - is) {
@@ -361,12 +377,14 @@ impl<I: Headers> Syn<I> {
         let acknowledged = isn.wrapping_add(1).swap_bytes();
         let offset = u8::try_from(len / 4).unwrap_or(5) << 4;
         let third = u32::from_le_bytes([offset, tcp::SYN | tcp::ACK, 0, 0]);
-        let mut sum = sum
+        // Addresses and ports change places, which a sum does not see.
+        let mut sum = I::sum(&self.packet.addresses)
+            .and(ports)
             .and(pseudo(len))
             .and(cookie)
             .and(acknowledged)
             .and(third);
-        for (place, word) in rest.as_chunks_mut::<4>().0.iter_mut().zip(said.words()) {
+        for (place, word) in rest.as_chunks_mut::<4>().0.iter_mut().zip(said) {
             *place = word.to_le_bytes();
             sum = sum.and(*word);
         }
@@ -387,6 +405,35 @@ struct Terms {
     clock: u32,
 }
 
+/// The answer to what Linux says in a SYN, words as they are to stand there, and the segment size it asks for; `None` if it says
+/// anything else.
+#[inline(always)]
+fn usual(options: &[u8], terms: Terms) -> Option<(u16, [u32; 5])> {
+    const BOTH: [u8; 4] = [kind::SACK_PERMITTED, 2, kind::TIMESTAMPS, 10];
+    const SCALE: [u8; 4] = [kind::NOTHING, kind::SCALE, 3, splice::SCALE];
+    let (&[size, both, value, _, scale], []) = options.as_chunks::<4>() else {
+        return None;
+    };
+    let [kind::MSS, 4, high, low] = size else {
+        return None;
+    };
+    let [kind::NOTHING, kind::SCALE, 3, scale] = scale else {
+        return None;
+    };
+    if both != BOTH {
+        return None;
+    }
+    let stamp = stamp(terms.clock, Some(scale.min(MAX_SCALE)), true);
+    let words = [
+        terms.size,
+        u32::from_le_bytes(BOTH),
+        stamp.swap_bytes(),
+        u32::from_le_bytes(value),
+        u32::from_le_bytes(SCALE),
+    ];
+    Some((u16::from_be_bytes([high, low]), words))
+}
+
 /// The options of an answer, words as they are to stand there.
 #[derive(Clone, Copy, Debug)]
 struct Said {
@@ -395,44 +442,6 @@ struct Said {
 }
 
 impl Said {
-    /// Just the segment size.
-    #[inline(always)]
-    const fn size(terms: Terms) -> Self {
-        Self {
-            words: [terms.size, 0, 0, 0, 0, 0],
-            len: 1,
-        }
-    }
-
-    /// The answer to what Linux says in a SYN, and the segment size it asks for; `None` if it says anything else.
-    #[inline(always)]
-    fn usual(options: &[u8], terms: Terms) -> Option<(u16, Self)> {
-        const BOTH: [u8; 4] = [kind::SACK_PERMITTED, 2, kind::TIMESTAMPS, 10];
-        const SCALE: [u8; 4] = [kind::NOTHING, kind::SCALE, 3, splice::SCALE];
-        let (&[size, both, value, _, scale], []) = options.as_chunks::<4>() else {
-            return None;
-        };
-        let [kind::MSS, 4, high, low] = size else {
-            return None;
-        };
-        let [kind::NOTHING, kind::SCALE, 3, scale] = scale else {
-            return None;
-        };
-        if both != BOTH {
-            return None;
-        }
-        let stamp = stamp(terms.clock, Some(scale.min(MAX_SCALE)), true);
-        let words = [
-            terms.size,
-            u32::from_le_bytes(BOTH),
-            stamp.swap_bytes(),
-            u32::from_le_bytes(value),
-            u32::from_le_bytes(SCALE),
-            0,
-        ];
-        Some((u16::from_be_bytes([high, low]), Self { words, len: 5 }))
-    }
-
     /// The answer to any options, and the segment size they ask for.
     #[inline(never)]
     fn of<I: Headers>(options: &mut [u8], terms: Terms) -> (Option<u16>, Self) {
@@ -440,7 +449,8 @@ impl Said {
         asked.read(options);
         // Without timestamps, it is just the size.
         if asked.timestamps.is_none() {
-            return (asked.size, Self::size(terms));
+            let words = [terms.size, 0, 0, 0, 0, 0];
+            return (asked.size, Self { words, len: 1 });
         }
         let answer = what_is_said::<I>(&asked, terms.mtu, terms.clock).words();
         let mut words = [0; WORDS];
@@ -487,12 +497,12 @@ mod tests {
                 false => what_is_said::<V4>(&Options::default(), mtu, 0).words(),
             };
             let terms = Terms { mtu, size: first(six)[0].swap_bytes(), clock };
-            if let Some((size, usual)) = Said::usual(&options, terms) {
+            if let Some((size, usual)) = usual(&options, terms) {
                 let (wanted, any) = match six {
                     true => Said::of::<V6>(&mut options, terms),
                     false => Said::of::<V4>(&mut options, terms),
                 };
-                prop_assert_eq!((Some(size), usual.words()), (wanted, any.words()));
+                prop_assert_eq!((Some(size), &usual[..]), (wanted, any.words()));
             } else {
                 prop_assert!(at < options.len());
             }

@@ -29,34 +29,47 @@ pub(crate) struct Flood {
 impl Flood {
     /// Counts a SYN that no connection has; whether it is to be answered without keeping anything of it.
     pub fn meets(&self, wanted: SynCookies, now: Tick) -> bool {
-        let above = match wanted {
-            SynCookies::Off => return false,
+        match wanted {
+            SynCookies::Off => false,
             SynCookies::On => {
                 self.prolong(now);
-                return true;
+                true
             }
-            SynCookies::Above(above) => above,
-        };
-        let on = self.is_on(now);
-        let over = !self.pace.take(now, above);
-        let lower = (above / 4 * 3 + above % 4 * 3 / 4).max(1);
-        let goes_on = on && !self.calm.take(now, lower);
-        if over || goes_on {
-            self.prolong(now);
+            SynCookies::Above(above) => {
+                let on = self.is_on(now);
+                let counted = self.count(above, on, now);
+                on || counted.is_over
+            }
         }
-        on || over
     }
 
     /// [`Flood::meets`] so many of them, while it is on.
     pub fn meets_all(&self, wanted: SynCookies, n: usize, now: Tick) {
-        let n = if wanted == SynCookies::On {
-            n.min(1)
-        } else {
-            n
+        let SynCookies::Above(above) = wanted else {
+            if n > 0 {
+                self.meets(wanted, now);
+            }
+            return;
         };
         for _ in 0..n {
-            self.meets(wanted, now);
+            // Neither rate lets one more through before the clock goes on: nothing would come of counting the others.
+            if self.count(above, self.is_on(now), now) == Counted::BEYOND {
+                return;
+            }
         }
+    }
+
+    /// Counts a SYN against both rates.
+    fn count(&self, above: u32, on: bool, now: Tick) -> Counted {
+        let lower = (above / 4 * 3 + above % 4 * 3 / 4).max(1);
+        let counted = Counted {
+            is_over: !self.pace.take(now, above),
+            goes_on: on && !self.calm.take(now, lower),
+        };
+        if counted.is_over || counted.goes_on {
+            self.prolong(now);
+        }
+        counted
     }
 
     /// Whether SYNs are answered so now.
@@ -92,6 +105,22 @@ impl Flood {
     }
 }
 
+/// What a SYN means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Counted {
+    /// The flood begins, or is still as bad.
+    is_over: bool,
+    /// It goes on.
+    goes_on: bool,
+}
+
+impl Counted {
+    const BEYOND: Self = Self {
+        is_over: true,
+        goes_on: true,
+    };
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -118,6 +147,31 @@ mod tests {
         assert!((1..=7 * 70).contains(&met), "{met}");
         assert!(!flood.is_on(Tick(80_000)));
         assert_eq!(seconds(&flood, 80_000, 10, 99), 0);
+    }
+
+    /// Rows of SYNs, counted as rows, leave what the same SYNs leave one by one.
+    #[test]
+    fn many_at_once_count_as_many() {
+        let (one_by_one, rows) = (Flood::default(), Flood::default());
+        let wanted = SynCookies::Above(100);
+        for flood in [&one_by_one, &rows] {
+            seconds(flood, 10_000, 2, 1000);
+        }
+        let sizes = [1, 32, 5, 0, 17].into_iter().cycle();
+        for (ms, n) in (12_000..40_000).step_by(7).zip(sizes) {
+            let n = if ms < 20_000 { n } else { n / 17 };
+            let (now, on) = (Tick(ms), rows.is_on(Tick(ms)));
+            assert_eq!(on, one_by_one.is_on(now), "{ms}");
+            if !on {
+                continue;
+            }
+            rows.meets_all(wanted, n, now);
+            for _ in 0..n {
+                one_by_one.meets(wanted, now);
+            }
+        }
+        assert_eq!(format!("{rows:?}"), format!("{one_by_one:?}"));
+        assert!(!rows.is_on(Tick(60_000)));
     }
 
     #[test]
