@@ -188,13 +188,33 @@ mod boxed {
 /// Asks the CPU to fetch the lines of an item; no effect on what a program can observe, wherever `index` points.
 #[inline(always)]
 pub fn prefetch<T>(items: &[T], index: u32) {
+    fetch(items, index, false);
+}
+
+/// [`prefetch`] of an item whose last line is going to be written: that one is fetched as the core's own. Else a line that another core has looked at
+/// comes shared, and the first write to it holds up those behind it until the others have given it up.
+#[inline(always)]
+pub fn prefetch_to_write<T>(items: &[T], index: u32) {
+    fetch(items, index, true);
+}
+
+#[inline(always)]
+fn fetch<T>(items: &[T], index: u32, to_write: bool) {
     #[cfg(all(target_arch = "x86_64", not(any(loom, shuttle))))]
     for line in (0..size_of::<T>()).step_by(64) {
         use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         let item = items.as_ptr().wrapping_add(index as usize);
+        let at = item.cast::<i8>().wrapping_add(line);
+        if to_write && line + 64 >= size_of::<T>() {
+            // SAFETY: a prefetch never faults, whatever the address. Cores that do not know this one (Intel's before 2014) take it for no
+            // operation, and fetch the line all the same by what follows.
+            unsafe {
+                core::arch::asm!("prefetchw [{}]", in(reg) at, options(nostack, preserves_flags, readonly));
+            }
+        }
         // SAFETY: SSE is part of x86-64; a prefetch never faults, whatever the address.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(item.cast::<i8>().wrapping_add(line)) };
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at) };
     }
     #[cfg(not(all(target_arch = "x86_64", not(any(loom, shuttle)))))]
-    let _ = (items, index);
+    let _ = (items, index, to_write);
 }

@@ -5,7 +5,7 @@ use crate::{
     family::{Family, KeyCells, OnWire, Side, Static, Tuple},
     group::{Group, LANES, PROBE_LIMIT},
     hash::{Hash, Hasher, Name},
-    memory::{Region, Zeroed, prefetch},
+    memory::{Region, Zeroed, prefetch, prefetch_to_write},
     state::Lifecycle,
     tally::{Counts, Tally},
 };
@@ -221,7 +221,7 @@ impl<F: Family> Table<F> {
             return Slot::NOWHERE;
         };
         let slot = Slot(h.group * LANES + lane);
-        prefetch(&self.rows, slot.0);
+        prefetch_to_write(&self.rows, slot.0);
         slot
     }
 
