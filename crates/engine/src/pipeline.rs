@@ -102,11 +102,8 @@ pub(crate) fn burst<F: Frame, O: Output<F>>(
                 (0, Stop::Unusual)
             }
         };
-        for lookup in lookups.split_off_mut(..ready).unwrap_or_default() {
-            let Some(frame) = frames.next() else { break };
-            run.add(cx, lookup.out, frame.total_len());
-            cx.out.transmit(lookup.out, frame);
-        }
+        let out = lookups.split_off_mut(..ready).unwrap_or_default();
+        hand_over(cx, out, &mut frames, &mut run);
         if stop == Stop::End {
             continue;
         }
@@ -127,6 +124,22 @@ pub(crate) fn burst<F: Frame, O: Output<F>>(
     for (frame, packet, lookup) in left.drain(..) {
         missed(cx, port, frame, &packet, &lookup);
     }
+}
+
+/// Hands frames that are ready to their ports. By itself, so that the counts stay in registers.
+#[inline(never)]
+fn hand_over<F: Frame, O: Output<F>>(
+    cx: &mut Context<'_, F, O>,
+    lookups: &[Lookup],
+    frames: &mut arrayvec::IntoIter<F, BURST>,
+    run: &mut Run,
+) {
+    let mut now = mem::take(run);
+    for (lookup, frame) in lookups.iter().zip(frames) {
+        now.add(cx, lookup.out, frame.total_len());
+        cx.out.transmit(lookup.out, frame);
+    }
+    *run = now;
 }
 
 /// The first stage; says how many frames are plain packets.
