@@ -109,6 +109,8 @@ mod watch;
 use lab::runner::{self, Case, Company, Skip};
 use std::process::ExitCode;
 
+#[path = "e2e/warm.rs"]
+mod warm;
 /// What bears what beside it, of the cases that do not bear everything.
 const COMPANIES: [Company; 3] = [
     // They keep the processors busy for so many seconds however many there are, and only ask that nothing breaks.
@@ -141,6 +143,7 @@ const COMPANIES: [Company; 3] = [
             "takeover::",
             "takeovers::",
             "tracking::",
+            "warm::",
         ],
         lanes: 2,
     },
@@ -216,6 +219,7 @@ fn run() -> ExitCode {
         takeovers::cases,
         tracking::cases,
         twin::cases,
+        warm::cases,
         drill::cases,
         throughput::cases,
         pktgen::cases,

@@ -26,6 +26,9 @@ pub struct Vrrp {
     pub since_s: f64,
     /// Why.
     pub why: String,
+    /// Why it would not take over from a worse master yet, if there is a reason but `preempt`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lets_be: Option<String>,
     /// As configured.
     pub priority: u8,
     /// As it counts now.

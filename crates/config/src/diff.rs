@@ -309,6 +309,8 @@ fn vrrp(changes: &mut Changes, old: &[Vrrp], new: &[Vrrp]) {
             changes.value(e, &of("advert_int (ms)"), a.advert_int_ms, b.advert_int_ms);
             changes.value(e, &of("preempt"), a.preempt, b.preempt);
             changes.value(e, &of("preempt_delay"), a.preempt_delay, b.preempt_delay);
+            let warmups = (a.preempt_warmup, b.preempt_warmup);
+            changes.value(e, &of("preempt_warmup"), warmups.0, warmups.1);
             for (what, a, b) in [
                 ("track_interface", &a.track_interface, &b.track_interface),
                 ("track_script", &a.track_script, &b.track_script),

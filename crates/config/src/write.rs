@@ -227,6 +227,7 @@ struct VrrpTable<'c> {
     advert_int: String,
     preempt: bool,
     preempt_delay: u32,
+    preempt_warmup: u32,
     virtual_ipaddress: &'c [IpAddr],
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     virtual_ipaddress_excluded: &'c [IpAddr],
@@ -542,6 +543,7 @@ fn vrrp(v: &Vrrp) -> VrrpTable<'_> {
         advert_int: format!("{}ms", v.advert_int_ms),
         preempt: v.preempt,
         preempt_delay: v.preempt_delay,
+        preempt_warmup: v.preempt_warmup,
         virtual_ipaddress: &v.virtual_ipaddress,
         virtual_ipaddress_excluded: &v.virtual_ipaddress_excluded,
         unicast_peer: &v.unicast_peer,

@@ -277,6 +277,10 @@ fn groups(config: &Config, problems: &mut Problems) {
                     "write the same in all instances of a group",
                 );
             }
+            (
+                "preempt_warmup",
+                instance.preempt_warmup != first.preempt_warmup,
+            ),
         }
     }
 }

@@ -54,6 +54,12 @@ pub(super) fn instance(reader: &mut Reader, section: &mut Section<'_>) -> Option
         "seconds as a whole number from 0 to 1000",
         integer(0..=1000u32),
     );
+    let preempt_warmup = section.get(
+        reader,
+        "preempt_warmup",
+        "seconds as a whole number from 0 to 1000; 0: checks are not waited for",
+        integer(0..=1000u32),
+    );
     let virtual_ipaddress = section.list(reader, "virtual_ipaddress", ADDRESSES, address);
     let excluded = section.list(reader, "virtual_ipaddress_excluded", ADDRESSES, address);
     let unicast_peer = section.list(reader, "unicast_peer", ADDRESSES, address);
@@ -104,6 +110,7 @@ pub(super) fn instance(reader: &mut Reader, section: &mut Section<'_>) -> Option
         advert_int_ms: advert_int_ms.unwrap_or(unsaid.advert_int_ms),
         preempt: preempt.unwrap_or(unsaid.preempt),
         preempt_delay: preempt_delay.unwrap_or(unsaid.preempt_delay),
+        preempt_warmup: preempt_warmup.unwrap_or(unsaid.preempt_warmup),
         virtual_ipaddress: virtual_ipaddress.unwrap_or_default(),
         virtual_ipaddress_excluded: excluded.unwrap_or_default(),
         unicast_peer: unicast_peer.unwrap_or_default(),

@@ -24,7 +24,7 @@ use std::{
     rc::Rc,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread::JoinHandle,
     time::{Duration, Instant},
@@ -76,6 +76,8 @@ struct Shared {
     farewell: AtomicBool,
     /// Their neighbours have been told.
     told: AtomicBool,
+    /// Checks without a verdict yet, for who must not wait for a lock.
+    cold: Arc<AtomicUsize>,
     /// Wakes the control thread.
     bell: UnixStream,
 }
@@ -84,6 +86,10 @@ impl Shared {
     /// Whether sessions are to end.
     fn is_over(&self) -> bool {
         self.stop.load(Ordering::Relaxed) || self.farewell.load(Ordering::Relaxed)
+    }
+
+    fn show_cold(&self, checks: &Checks) {
+        self.cold.store(checks.cold(), Ordering::Relaxed);
     }
 }
 
@@ -115,6 +121,7 @@ impl Health {
             stop: AtomicBool::new(false),
             farewell: AtomicBool::new(false),
             told: AtomicBool::new(false),
+            cold: Arc::default(),
             bell: ringer,
         });
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -157,7 +164,10 @@ impl Health {
                 }));
             }
         }
-        self.checks().follow(self.now(), wanted);
+        let mut checks = self.checks();
+        checks.follow(self.now(), wanted);
+        self.shared.show_cold(&checks);
+        drop(checks);
         self.shared.wake.notify_one();
         self.shared.sessions.notify_one();
     }
@@ -167,6 +177,11 @@ impl Health {
         let mut bytes = [0; 64];
         while (&self.bell).read(&mut bytes).is_ok_and(|n| n > 0) {}
         std::mem::take(&mut *locked(&self.shared.news))
+    }
+
+    /// How many checks have had no verdict yet, kept up to date.
+    pub fn cold(&self) -> Arc<AtomicUsize> {
+        Arc::clone(&self.shared.cold)
     }
 
     /// Becomes readable with news.
@@ -294,7 +309,10 @@ fn begin_due(shared: &Arc<Shared>) -> Option<Duration> {
 async fn make(shared: Arc<Shared>, due: Due) {
     let Due { id, round, check } = due;
     let outcome = probe::run(&check, id.server).await;
-    let found = locked(&shared.checks).finish(shared.begun.elapsed(), id, round, &outcome);
+    let mut checks = locked(&shared.checks);
+    let found = checks.finish(shared.begun.elapsed(), id, round, &outcome);
+    shared.show_cold(&checks);
+    drop(checks);
     // The queue has a moment more to wait for.
     shared.wake.notify_one();
     let kind = check.kind.word();

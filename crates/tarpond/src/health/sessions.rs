@@ -136,6 +136,7 @@ impl Running {
                 }
             }
         }
+        shared.show_cold(&checks);
         drop(checks);
         announce(shared, changed);
     }

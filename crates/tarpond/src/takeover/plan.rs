@@ -22,6 +22,8 @@ pub struct UnitPlan {
     pub members: Vec<MemberPlan>,
     /// What it does to others.
     pub preemption: Preemption,
+    /// For how long after the start it waits for verdicts of checks before it preempts.
+    pub patience: Duration,
     /// How it announces.
     pub repetition: Repetition,
     /// What it tracks.
@@ -131,6 +133,7 @@ pub fn plans(config: &Config, facts: &[PortFacts]) -> Vec<UnitPlan> {
             },
             repetition: Repetition {
                 repeat: first.garp_master_repeat,
+            patience: Duration::from_secs(first.preempt_warmup.into()),
                 delay: Duration::from_secs(first.garp_master_delay.into()),
                 refresh: Duration::from_secs(first.garp_master_refresh.into()),
                 ..Repetition::default()

@@ -5,7 +5,7 @@ use super::{
     thread::{Conflict, Handover},
 };
 use std::{collections::BTreeMap, time::Duration};
-use vrrp::{Announcer, Finding, Meaning, Received, State, Tracked, Trackers, Unit};
+use vrrp::{Announcer, Finding, Meaning, Received, State, Tracked, Trackers, Unit, Waits};
 
 /// Frames that could not be sent or read, by unit.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +27,8 @@ pub struct Live {
     /// Its announcements.
     pub announcer: Announcer,
     /// It has given up, and serves on what still comes.
+    /// What it waits for before it preempts.
+    pub waits: Option<Waits>,
     pub handover: Option<Handover>,
     /// Another master that is worse.
     pub conflict: Conflict,
@@ -91,6 +93,7 @@ pub fn report(
                 priority: settings.priority,
                 priority_now: member.priority(),
                 advert_int_ms: u64::try_from(settings.interval.duration().as_millis())
+                lets_be: lets_be(live),
                     .unwrap_or(u64::MAX),
                 source: settings.source,
                 virtual_mac: plan.virtual_mac,
@@ -134,6 +137,12 @@ fn why(live: &Live) -> String {
 fn tracked(now: Duration, tracked: &Tracked) -> api::Tracked {
     let (adds, fault) = match tracked.meaning() {
         Meaning::Add(weight) => (weight, false),
+/// Why a worse master would be let be: for those who would take over from it otherwise.
+fn lets_be(live: &Live) -> Option<String> {
+    let would = live.plan.preemption.allowed && live.unit.state() != State::Master;
+    live.waits.filter(|_| would).map(|waits| waits.to_string())
+}
+
         Meaning::Fault(_) => (0, true),
     };
     api::Tracked {

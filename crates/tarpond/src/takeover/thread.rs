@@ -23,8 +23,8 @@ use std::{
 };
 use types::{PortId, Tick};
 use vrrp::{
-    Action, Announcer, MemberSettings, Preemption, RELEASE, Received, State, Trackers, Unit,
-    advertisement, announcements, sealed,
+    Action, Announcer, MemberSettings, Preemption, RELEASE, Readiness, Received, State, Trackers,
+    Unit, Waits, advertisement, announcements, sealed,
 };
 use wire::Frame as _;
 
@@ -48,8 +48,8 @@ pub(super) struct Thread {
     down: Vec<PortId>,
     /// Rounds of each worker, and when they were last seen to differ.
     rounds: Vec<(u64, Duration)>,
-    /// Connections are here, as last seen.
-    ready: bool,
+    /// Whether a master that is well may be taken over from.
+    readiness: Readiness,
     /// How often each worker came too late to send, as last seen.
     expired: Vec<u64>,
     /// When a backup's patience was over, and the rounds of each worker then.
@@ -84,7 +84,8 @@ impl Thread {
             .map(|(trackers, plan)| Live {
                 trackers,
                 // Until it is known what connections there are.
-                unit: Unit::new(settings(&plan), reserved(&plan, false)),
+                unit: Unit::new(settings(&plan), reserved(&plan, Some(Waits::Connections))),
+                waits: Some(Waits::Connections),
                 announcer: Announcer::new(plan.repetition, plan.announced.len()),
                 handover: None,
                 conflict: Conflict::default(),
@@ -109,7 +110,7 @@ impl Thread {
             next_show: Duration::ZERO,
             wrong: BTreeMap::new(),
             down: Vec::new(),
-            ready: false,
+            readiness: Readiness::new(now),
             asked: None,
             drill: None,
             drill_shown,
@@ -127,7 +128,7 @@ impl Thread {
             self.receive(&mut changed);
             self.obey(&mut changed);
             let now = self.tools.clock.precise();
-            self.become_ready();
+            self.become_ready(now, &mut changed);
             if !self.stopping {
                 self.end_handovers(now);
                 self.watch_workers(now, &mut changed);
@@ -259,9 +260,8 @@ impl Thread {
         for request in requests {
             match request {
                 Request::Plans(plans) => {
-                    let ready = self.ready;
                     for (live, plan) in self.units.iter_mut().zip(plans) {
-                        reconfigure(live, plan, ready, now);
+                        reconfigure(live, plan, now);
                     }
                     self.follow_gateways(now);
                     self.judge_faults(now, changed);
@@ -287,14 +287,24 @@ impl Thread {
         }
     }
 
-    /// Whether a master that is well may be taken over from: not before its connections are here.
-    fn become_ready(&mut self) {
-        let ready = self.tools.ready.load(Ordering::Relaxed);
-        if ready != self.ready {
-            self.ready = ready;
-            for live in &mut self.units {
-                let preemption = reserved(&live.plan, ready);
-                live.unit.reconfigure(settings(&live.plan), preemption);
+    /// Whether a master that is well may be taken over from: not before its connections are here, and checks have come to verdicts.
+    fn become_ready(&mut self, now: Duration, changed: &mut bool) {
+        let connections = self.tools.ready.load(Ordering::Relaxed);
+        self.readiness
+            .learn(connections, self.tools.cold.load(Ordering::Relaxed));
+        for live in &mut self.units {
+            let waits = self.readiness.waits(now, live.plan.patience);
+            let before = std::mem::replace(&mut live.waits, waits);
+            if waits.is_some() == before.is_some() {
+                continue;
+            }
+            *changed = true;
+            live.unit
+                .reconfigure(settings(&live.plan), reserved(&live.plan, waits));
+            if let Some(before) = before
+                && live.plan.preemption.allowed
+            {
+                tracing::debug!("vrrp {}: no more: {before}", live.plan.name);
             }
         }
     }
@@ -542,16 +552,16 @@ fn patience(live: &Live) -> Duration {
     intervals.min().unwrap_or(NAP) * 3
 }
 
-/// As planned, but for one who is not ready.
-fn reserved(plan: &UnitPlan, ready: bool) -> Preemption {
+/// As planned, but for one who waits for something first.
+fn reserved(plan: &UnitPlan, waits: Option<Waits>) -> Preemption {
     Preemption {
-        allowed: plan.preemption.allowed && ready,
+        allowed: plan.preemption.allowed && waits.is_none(),
         ..plan.preemption
     }
 }
 
-fn reconfigure(live: &mut Live, plan: UnitPlan, ready: bool, now: Duration) {
-    let preemption = reserved(&plan, ready);
+fn reconfigure(live: &mut Live, plan: UnitPlan, now: Duration) {
+    let preemption = reserved(&plan, live.waits);
     live.unit.reconfigure(settings(&plan), preemption);
     let same = live.plan.announced == plan.announced && live.plan.repetition == plan.repetition;
     if !same {
