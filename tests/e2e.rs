@@ -99,18 +99,20 @@ mod topology;
 mod tracking;
 #[path = "e2e/twin.rs"]
 mod twin;
+#[path = "e2e/unicast.rs"]
+mod unicast;
 #[path = "e2e/virtual_address.rs"]
 mod virtual_address;
 #[path = "e2e/virtual_mac.rs"]
 mod virtual_mac;
+#[path = "e2e/warm.rs"]
+mod warm;
 #[path = "e2e/watch.rs"]
 mod watch;
 
 use lab::runner::{self, Case, Company, Skip};
 use std::process::ExitCode;
 
-#[path = "e2e/warm.rs"]
-mod warm;
 /// What bears what beside it, of the cases that do not bear everything.
 const COMPANIES: [Company; 3] = [
     // They keep the processors busy for so many seconds however many there are, and only ask that nothing breaks.
@@ -143,6 +145,7 @@ const COMPANIES: [Company; 3] = [
             "takeover::",
             "takeovers::",
             "tracking::",
+            "unicast::",
             "warm::",
         ],
         lanes: 2,
@@ -219,6 +222,7 @@ fn run() -> ExitCode {
         takeovers::cases,
         tracking::cases,
         twin::cases,
+        unicast::cases,
         warm::cases,
         drill::cases,
         throughput::cases,

@@ -4,6 +4,7 @@ mod conflict;
 mod drill;
 mod gateway;
 mod handover;
+mod peers;
 mod track;
 
 pub(super) use conflict::Conflict;
@@ -24,7 +25,7 @@ use std::{
 use types::{PortId, Tick};
 use vrrp::{
     Action, Announcer, MemberSettings, Preemption, RELEASE, Readiness, Received, State, Trackers,
-    Unit, Waits, advertisement, announcements, sealed,
+    Unit, Waits, announcements,
 };
 use wire::Frame as _;
 
@@ -91,6 +92,7 @@ impl Thread {
                 conflict: Conflict::default(),
                 losses: Default::default(),
                 sequences: vec![None; plan.members.len()],
+                met: BTreeMap::new(),
                 plan,
             })
             .collect();
@@ -136,15 +138,20 @@ impl Thread {
                 for number in 0..self.units.len() {
                     let live = self.units.get(number);
                     let waits = live.is_some_and(|l| l.trackers.waits_for().is_some());
+                    let mut begins = false;
                     self.step(number, now, &mut changed, |unit, actions| {
                         if unit.state() == State::Init && !waits {
                             unit.start(now, actions);
+                            begins = true;
                         }
                         let over = unit.due().is_some_and(|due| Some(due) <= heard_out);
                         if unit.state() != State::Backup || over {
                             unit.poll(now, actions);
                         }
                     });
+                    if begins {
+                        self.greet(number);
+                    }
                     self.announce(number, now);
                 }
                 self.go_on_with_drill(now);
@@ -195,7 +202,10 @@ impl Thread {
             frame.segments(&mut |segment| bytes.extend_from_slice(segment));
             drop(frame);
             match Received::parse(&bytes) {
-                Ok(received) => self.hear(now, port, &received, changed),
+                Ok(received) => {
+                    self.meet(port, &received);
+                    self.hear(now, port, &received, changed);
+                }
                 Err(error) => self.count_wrong(error.name(), port, &error),
             }
         }
@@ -230,6 +240,10 @@ impl Thread {
                     && (m.peers.is_empty() || m.peers.contains(source))
             });
             if let Some(member) = member {
+                if !self.is_of_the_link(number, member, received) {
+                    self.count_wrong("ttl", port, &vrrp::ParseError::Ttl(received.ttl));
+                    return;
+                }
                 let live = self.units.get_mut(number);
                 if let Some(Err(wrong)) = live.map(|live| live.authenticate(member, received)) {
                     self.count_wrong(
@@ -426,43 +440,6 @@ impl Thread {
             );
             if before.0 != after.0 {
                 self.news.add(Item::Transition(transition(live)));
-            }
-        }
-    }
-
-    fn advertise(&mut self, number: usize, member: usize, priority: u8, until: Tick) {
-        let Some(live) = self.units.get_mut(number) else {
-            return;
-        };
-        let sequence = live.next_sequence(member);
-        let (Some(plan), Some(state)) = (
-            live.plan.members.get(member),
-            live.unit.members().get(member),
-        ) else {
-            return;
-        };
-        let message = state.advertisement(priority);
-        let source = state.settings().source;
-        let seal = plan.key.map(|key| (key, sequence));
-        let send = |to| {
-            let frame = advertisement(plan.link, source, to, &message, plan.checksum);
-            match seal {
-                Some((key, sequence)) => sealed(&frame, &key, sequence),
-                None => frame,
-            }
-        };
-        if plan.peers.is_empty() {
-            let sent = self.tools.send(plan.port, &send(None), until);
-            live.losses.unsent += u64::from(!sent);
-            return;
-        }
-        for peer in &plan.peers {
-            match self.tools.neighbours.mac(plan.id, *peer) {
-                Some(mac) => {
-                    let sent = self.tools.send(plan.port, &send(Some((*peer, mac))), until);
-                    live.losses.unsent += u64::from(!sent);
-                }
-                None => live.losses.unresolved += 1,
             }
         }
     }
