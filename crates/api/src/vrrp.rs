@@ -59,7 +59,7 @@ pub struct Vrrp {
 /// Something that counts for the priority.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Tracked {
-    /// `interface`, `script`, `file`, `gateway` or `servers`.
+    /// `interface`, `script`, `file`, `gateway`, `bfd` or `servers`.
     pub kind: String,
     /// Its name.
     pub name: String,

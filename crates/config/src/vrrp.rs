@@ -55,6 +55,8 @@ pub struct Vrrp {
     pub track_file: Vec<Track>,
     /// Neighbours that must answer.
     pub track_gateway: Vec<Track>,
+    /// BFD sessions that must be up.
+    pub track_bfd: Vec<Track>,
     /// Real servers of which enough must be up.
     pub track_servers: Vec<Track>,
     /// Announcements on becoming master.
@@ -112,6 +114,7 @@ impl Vrrp {
             track_script: Vec::new(),
             track_file: Vec::new(),
             track_gateway: Vec::new(),
+            track_bfd: Vec::new(),
             track_servers: Vec::new(),
             garp_master_repeat: 5,
             garp_master_delay: 5,

@@ -251,6 +251,8 @@ struct VrrpTable<'c> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     track_gateway: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    track_bfd: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     track_servers: Vec<String>,
     garp_master_repeat: u32,
     garp_master_delay: u32,
@@ -557,6 +559,7 @@ fn vrrp(v: &Vrrp) -> VrrpTable<'_> {
         track_script: texts(&v.track_script),
         track_file: texts(&v.track_file),
         track_gateway: texts(&v.track_gateway),
+        track_bfd: texts(&v.track_bfd),
         track_servers: texts(&v.track_servers),
         garp_master_repeat: v.garp_master_repeat,
         garp_master_delay: v.garp_master_delay,

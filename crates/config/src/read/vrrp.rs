@@ -88,6 +88,7 @@ pub(super) fn instance(reader: &mut Reader, section: &mut Section<'_>) -> Option
     let track_script = tracks(reader, section, "track_script", MOST_WEIGHT);
     let track_file = tracks(reader, section, "track_file", MOST_FILE_WEIGHT);
     let track_gateway = tracks(reader, section, "track_gateway", MOST_WEIGHT);
+    let track_bfd = tracks(reader, section, "track_bfd", MOST_WEIGHT);
     let track_servers = tracks(reader, section, "track_servers", MOST_WEIGHT);
     let seconds = "seconds as a whole number from 0 to 86400; 0 is never";
     let repeat = section.get(
@@ -124,6 +125,7 @@ pub(super) fn instance(reader: &mut Reader, section: &mut Section<'_>) -> Option
         track_script,
         track_file,
         track_gateway,
+        track_bfd,
         track_servers,
         garp_master_repeat: repeat.unwrap_or(unsaid.garp_master_repeat),
         garp_master_delay: delay.unwrap_or(unsaid.garp_master_delay),

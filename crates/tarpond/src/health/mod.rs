@@ -9,7 +9,10 @@ pub mod standing;
 pub use standing::{Quorum, Standing};
 
 use crate::detour::Detours;
-use ::health::{Change, CheckId, Checks, Due, Outcome, View, Wished};
+use ::health::{
+    Change, CheckId, Checks, Due, Outcome, View, Wished,
+    bfd::{Peer, Wanted},
+};
 use anyhow::{Context as _, Result};
 use config::Config;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -31,6 +34,7 @@ use std::{
 };
 use tokio::{sync::Notify, task::LocalSet};
 use types::ServiceKey;
+use vrrp::Finding;
 
 /// How long a program that is told of something may run.
 const PROGRAM: Duration = Duration::from_secs(60);
@@ -66,6 +70,10 @@ struct Shared {
     begun: Instant,
     checks: Mutex<Checks>,
     news: Mutex<Vec<News>>,
+    /// Sessions that virtual routers track, by their names there.
+    tracked: Mutex<Vec<(String, Peer, Wanted)>>,
+    /// What those have found.
+    found: Mutex<Vec<(String, Finding)>>,
     programs: Mutex<Vec<Program>>,
     /// Wakes the health thread.
     wake: Notify,
@@ -115,6 +123,8 @@ impl Health {
             begun: Instant::now(),
             checks: Mutex::new(Checks::new(seed)),
             news: Mutex::default(),
+            tracked: Mutex::default(),
+            found: Mutex::default(),
             programs: Mutex::default(),
             wake: Notify::new(),
             sessions: Notify::new(),
@@ -168,6 +178,7 @@ impl Health {
         checks.follow(self.now(), wanted);
         self.shared.show_cold(&checks);
         drop(checks);
+        *locked(&self.shared.tracked) = sessions::tracked(config);
         self.shared.wake.notify_one();
         self.shared.sessions.notify_one();
     }
@@ -182,6 +193,11 @@ impl Health {
     /// How many checks have had no verdict yet, kept up to date.
     pub fn cold(&self) -> Arc<AtomicUsize> {
         Arc::clone(&self.shared.cold)
+    }
+
+    /// What tracked sessions have found since the last call.
+    pub fn take_found(&self) -> Vec<(String, Finding)> {
+        std::mem::take(&mut *locked(&self.shared.found))
     }
 
     /// Becomes readable with news.
@@ -329,9 +345,13 @@ async fn make(shared: Arc<Shared>, due: Due) {
 fn announce(shared: &Shared, mut news: Vec<News>) {
     if !news.is_empty() {
         locked(&shared.news).append(&mut news);
-        // A full bell has been rung.
-        let _ = (&shared.bell).write(&[1]);
+        ring(shared);
     }
+}
+
+fn ring(shared: &Shared) {
+    // A full bell has been rung.
+    let _ = (&shared.bell).write(&[1]);
 }
 
 fn begin_programs(shared: &Shared, running: &Rc<Cell<usize>>) {

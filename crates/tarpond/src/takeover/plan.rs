@@ -278,6 +278,7 @@ fn tracked(config: &Config, members: &[&Vrrp]) -> Vec<(Tracker, Weight)> {
             TrackedBy::Script(..) => TrackerKind::Script,
             TrackedBy::File(..) => TrackerKind::File,
             TrackedBy::Gateway(..) => TrackerKind::Gateway,
+            TrackedBy::Bfd(..) => TrackerKind::Bfd,
             TrackedBy::Servers(..) => TrackerKind::Servers,
         };
         let name = name.to_owned();
