@@ -172,6 +172,39 @@ fn unsafe_stands_only_where_it_is_fenced() {
     );
 }
 
+/// Who may know what time of day it is: only what is for people's eyes. No protocol, role, lease, check or connection may change because
+/// somebody sets the machine's clock.
+const WALL_CLOCKS: [&str; 5] = [
+    "crates/tarpond/src/capture.rs",
+    "crates/tarpond/src/clock.rs",
+    "crates/tarpond/src/control/explain/mod.rs",
+    "crates/tarpond/src/control/journal/mod.rs",
+    // The stamp of a frame that is captured or traced.
+    "crates/tarpond/src/worker/mod.rs",
+];
+
+#[test]
+fn setting_the_clock_changes_nothing_in_the_daemon() {
+    let daemon = ["tarpond", "host", "probe", "dpdk"].map(str::to_owned);
+    let words = [
+        "SystemTime::now",
+        "UNIX_EPOCH",
+        "wall_ns",
+        "ClockId::Realtime",
+        "Zoned::now",
+        "Timestamp::now",
+    ];
+    let found: Vec<String> = offending(daemon.into_iter(), &words)
+        .into_iter()
+        .filter(|place| !WALL_CLOCKS.iter().any(|file| place.contains(file)))
+        .collect();
+    assert!(
+        found.is_empty(),
+        "the time of day is read where something may depend on it:\n{}",
+        found.join("\n")
+    );
+}
+
 #[test]
 fn nothing_below_level_three_reads_a_clock() {
     let present = crate_names();

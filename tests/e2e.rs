@@ -20,6 +20,8 @@ mod connections;
 mod control;
 #[path = "e2e/crowd.rs"]
 mod crowd;
+#[path = "e2e/disorder.rs"]
+mod disorder;
 #[path = "e2e/drill.rs"]
 mod drill;
 #[path = "e2e/explain.rs"]
@@ -83,6 +85,8 @@ mod sip;
 mod start;
 #[path = "e2e/sync.rs"]
 mod sync;
+#[path = "e2e/sync_lost.rs"]
+mod sync_lost;
 #[path = "e2e/takeover.rs"]
 mod takeover;
 #[path = "e2e/takeover_options.rs"]
@@ -99,10 +103,14 @@ mod topology;
 mod tracking;
 #[path = "e2e/twin.rs"]
 mod twin;
+#[path = "e2e/unicast.rs"]
+mod unicast;
 #[path = "e2e/virtual_address.rs"]
 mod virtual_address;
 #[path = "e2e/virtual_mac.rs"]
 mod virtual_mac;
+#[path = "e2e/warm.rs"]
+mod warm;
 #[path = "e2e/watch.rs"]
 mod watch;
 
@@ -132,15 +140,19 @@ const COMPANIES: [Company; 3] = [
             "bfd::",
             "conflicts::",
             "connections::",
+            "disorder::",
             "drill::",
             "faults::",
             "health::",
             "keepalived::",
             "passive::",
             "sync::",
+            "sync_lost::",
             "takeover::",
             "takeovers::",
             "tracking::",
+            "unicast::",
+            "warm::",
         ],
         lanes: 2,
     },
@@ -212,10 +224,14 @@ fn run() -> ExitCode {
         programs::cases,
         topology::cases,
         sync::cases,
+        sync_lost::cases,
         takeover::cases,
         takeovers::cases,
         tracking::cases,
         twin::cases,
+        unicast::cases,
+        warm::cases,
+        disorder::cases,
         drill::cases,
         throughput::cases,
         pktgen::cases,

@@ -9,6 +9,7 @@ use crate::{
         runner::Case,
     },
     service::{Family, Method, Service},
+    takeover::becomes,
     topology::FAR_ROUTES,
 };
 use anyhow::{Context, Result, ensure};
@@ -18,6 +19,7 @@ pub fn cases() -> Vec<Case> {
     vec![
         Case::new("bfd::sessions_with_frr", sessions),
         Case::new("bfd::ipv6_and_multihop", other_ways),
+        Case::new("bfd::a_virtual_router_tracks_a_session", tracked),
     ]
 }
 
@@ -254,4 +256,48 @@ fn other_ways() -> Result<()> {
         })?;
     }
     Ok(())
+}
+
+/// The session with a neighbour that FRR keeps decides whether this director wants the addresses.
+fn tracked() -> Result<()> {
+    let more = "[[vrrp]]\nname = \"public\"\ninterface = \"wan\"\nvirtual_router_id = 10\nvirtual_ipaddress = [\"198.51.100.10\"]\n\
+                advert_int = \"100ms\"\ntrack_bfd = [\"edge\"]\n\n\
+                [[track_bfd]]\nname = \"edge\"\naddress = \"10.1.0.11\"\nmin_tx = 0.1\nmin_rx = 0.1\nmultiplier = 5\n";
+    let setup = Setup {
+        host: true,
+        more: more.into(),
+        ..Setup::new("")
+    };
+    let lab = Lab::up(&[])?;
+    let _one = bfdd(&lab, "rs1", PEER)?;
+    let router = Router::start(&lab, &setup.text(&lab))?;
+    becomes(&router, "master")?;
+    signal(&lab, "rs1", "STOP")?;
+    becomes(&router, "fault")?;
+    let all: Vec<api::Vrrp> = router.ask("vrrp")?;
+    let tracked = all.iter().flat_map(|v| &v.tracked);
+    ensure!(
+        all.iter()
+            .all(|v| v.why.starts_with("bfd edge: nothing heard for "))
+            && tracked.into_iter().any(|t| t.kind == "bfd" && t.fault),
+        "{all:?}"
+    );
+    signal(&lab, "rs1", "CONT")?;
+    becomes(&router, "master")?;
+    // With a weight it counts, and a reload forgets nothing of it.
+    let text = fs::read_to_string(&router.config)?;
+    fs::write(
+        &router.config,
+        text.replace("[\"edge\"]", "[\"edge weight -20\"]"),
+    )?;
+    router.tarpon("reload")?;
+    signal(&lab, "rs1", "STOP")?;
+    run::until("the session does not count", 10, || {
+        let all: Vec<api::Vrrp> = router.ask("vrrp")?;
+        Ok(all
+            .iter()
+            .all(|v| v.priority_now == 80 && v.state == "master"))
+    })?;
+    signal(&lab, "rs1", "CONT")?;
+    router.stop()
 }

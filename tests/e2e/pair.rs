@@ -211,27 +211,15 @@ impl<'a> Pair<'a> {
 
     /// What the node sends is lost; what is sent to it arrives.
     fn deafen_switches(&self, node: usize) -> Result<()> {
-        for wire in ["wan", "lan"] {
-            let path = self.lab.dir.join(format!("deaf-{wire}.nft"));
-            let port = format!("{}-{wire}", NODES[node]);
-            std::fs::write(
-                &path,
-                format!(
-                    "table netdev deaf {{\nchain in {{\ntype filter hook ingress device \"{port}\" priority 0; policy drop;\n}}\n}}\n"
-                ),
-            )?;
-            self.lab
-                .text(wire, &format!("nft -f {}", path.display()), 5)?;
-        }
-        Ok(())
+        ["wan", "lan"]
+            .into_iter()
+            .try_for_each(|wire| deafen(self.lab, wire, NODES[node], ""))
     }
 
     fn undeafen_switches(&self) -> Result<()> {
-        ["wan", "lan"].into_iter().try_for_each(|wire| {
-            self.lab
-                .text(wire, "nft delete table netdev deaf", 5)
-                .map(|_| ())
-        })
+        ["wan", "lan"]
+            .into_iter()
+            .try_for_each(|wire| undeafen(self.lab, wire))
     }
 
     /// Ends both in order.
@@ -249,3 +237,22 @@ impl<'a> Pair<'a> {
 
 /// Both above 200, so that the skew is short.
 const PRIORITIES: [u8; 2] = [220, 210];
+
+/// What `node` sends on `wire` is lost in the switch: all, or what an expression of nft's says, like `udp dport 8848`.
+pub fn deafen(lab: &Lab, wire: &str, node: &str, what: &str) -> Result<()> {
+    let path = lab.dir.join(format!("deaf-{wire}.nft"));
+    std::fs::write(
+        &path,
+        format!(
+            "table netdev deaf {{\nchain in {{\ntype filter hook ingress device \"{node}-{wire}\" priority 0;\n{what} drop\n}}\n}}\n"
+        ),
+    )?;
+    lab.text(wire, &format!("nft -f {}", path.display()), 5)
+        .map(|_| ())
+}
+
+/// Undoes [`deafen`].
+pub fn undeafen(lab: &Lab, wire: &str) -> Result<()> {
+    lab.text(wire, "nft delete table netdev deaf", 5)
+        .map(|_| ())
+}

@@ -183,7 +183,7 @@ impl Masters {
 
     /// One advertisement. Two are masters when the one that was before speaks again within three intervals of its last word, though
     /// another has begun: so soon nobody loses and regains the addresses. What crosses the other's first word on the wire does not count.
-    fn hear(&self, wire: &'static str, from: [u8; 4], priority: u8, now: Instant) {
+    pub fn hear(&self, wire: &'static str, from: [u8; 4], priority: u8, now: Instant) {
         let mut wires = self.wires.lock().unwrap_or_else(PoisonError::into_inner);
         let reign = wires.entry(wire).or_default();
         if priority == 0 {
@@ -225,7 +225,7 @@ impl Masters {
 }
 
 /// Who sends this VRRP advertisement over IPv4, and its priority.
-fn advertisement(frame: &[u8]) -> Option<([u8; 4], u8)> {
+pub fn advertisement(frame: &[u8]) -> Option<([u8; 4], u8)> {
     let ip = frame.get(14..)?;
     let is_ipv4 = frame.get(12..14)? == [0x08, 0x00];
     if !is_ipv4 || *ip.get(9)? != 112 {

@@ -89,7 +89,9 @@ impl Raw {
         let n = unsafe { libc::recvmsg(self.0.as_raw_fd(), &raw mut message, 0) };
         let Ok(n) = usize::try_from(n) else {
             let error = std::io::Error::last_os_error();
-            return if error.kind() == ErrorKind::WouldBlock {
+            // A signal's handler may run in any thread.
+            let nothing = [ErrorKind::WouldBlock, ErrorKind::Interrupted];
+            return if nothing.contains(&error.kind()) {
                 Ok(None)
             } else {
                 Err(error.into())

@@ -26,6 +26,9 @@ pub struct Vrrp {
     pub since_s: f64,
     /// Why.
     pub why: String,
+    /// Why it would not take over from a worse master yet, if there is a reason but `preempt`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lets_be: Option<String>,
     /// As configured.
     pub priority: u8,
     /// As it counts now.
@@ -56,7 +59,7 @@ pub struct Vrrp {
 /// Something that counts for the priority.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Tracked {
-    /// `interface`, `script`, `file`, `gateway` or `servers`.
+    /// `interface`, `script`, `file`, `gateway`, `bfd` or `servers`.
     pub kind: String,
     /// Its name.
     pub name: String,

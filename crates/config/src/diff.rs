@@ -59,6 +59,7 @@ pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
     track::notify(&mut changes, &old.vrrp_notify, &new.vrrp_notify);
     track::files(&mut changes, &old.track_files, &new.track_files);
     track::gateways(&mut changes, &old.track_gateways, &new.track_gateways);
+    track::bfds(&mut changes, &old.track_bfds, &new.track_bfds);
     track::servers(&mut changes, &old.track_servers, &new.track_servers);
     sync(&mut changes, old.sync.as_ref(), new.sync.as_ref());
     twin::twin(&mut changes, old.twin.as_ref(), new.twin.as_ref());
@@ -309,11 +310,14 @@ fn vrrp(changes: &mut Changes, old: &[Vrrp], new: &[Vrrp]) {
             changes.value(e, &of("advert_int (ms)"), a.advert_int_ms, b.advert_int_ms);
             changes.value(e, &of("preempt"), a.preempt, b.preempt);
             changes.value(e, &of("preempt_delay"), a.preempt_delay, b.preempt_delay);
+            let warmups = (a.preempt_warmup, b.preempt_warmup);
+            changes.value(e, &of("preempt_warmup"), warmups.0, warmups.1);
             for (what, a, b) in [
                 ("track_interface", &a.track_interface, &b.track_interface),
                 ("track_script", &a.track_script, &b.track_script),
                 ("track_file", &a.track_file, &b.track_file),
                 ("track_gateway", &a.track_gateway, &b.track_gateway),
+                ("track_bfd", &a.track_bfd, &b.track_bfd),
                 ("track_servers", &a.track_servers, &b.track_servers),
             ] {
                 track::tracks(changes, &of(what), a, b);

@@ -47,8 +47,8 @@ pub use settings::Settings;
 pub use sync::{Sync, SyncRole};
 pub use tell::{Mail, Notify, NotifyAbout, NotifyFormat, NotifyTo};
 pub use track::{
-    MOST_FILE_WEIGHT, MOST_WEIGHT, Track, TrackFile, TrackGateway, TrackServers, TrackWeight,
-    TrackedBy, VrrpScript,
+    MOST_FILE_WEIGHT, MOST_WEIGHT, Track, TrackBfd, TrackFile, TrackGateway, TrackServers,
+    TrackWeight, TrackedBy, VrrpScript,
 };
 pub use twin::{Conflict, Push, Twin, conflict, fingerprint};
 pub use types::ServiceKey;

@@ -1,8 +1,8 @@
 //! What the configuration says, typed.
 
 use crate::{
-    Access, Limits, Mail, Notify, Settings, Sync, TrackFile, TrackGateway, TrackServers, Twin,
-    Vrrp, VrrpNotify, VrrpScript,
+    Access, Limits, Mail, Notify, Settings, Sync, TrackBfd, TrackFile, TrackGateway, TrackServers,
+    Twin, Vrrp, VrrpNotify, VrrpScript,
 };
 use std::{
     fmt,
@@ -40,6 +40,8 @@ pub struct Config {
     pub track_files: Vec<TrackFile>,
     /// Neighbours that virtual routers track.
     pub track_gateways: Vec<TrackGateway>,
+    /// BFD sessions that virtual routers track.
+    pub track_bfds: Vec<TrackBfd>,
     /// Real servers that virtual routers track.
     pub track_servers: Vec<TrackServers>,
     /// Connection synchronisation.

@@ -170,6 +170,42 @@ impl TrackGateway {
     }
 }
 
+/// `[[track_bfd]]`: a BFD session with a neighbour, which must be up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrackBfd {
+    /// Its name.
+    pub name: String,
+    /// With whom.
+    pub address: IpAddr,
+    /// The director's address in it; `None`: as the host's routes say.
+    pub bind: Option<IpAddr>,
+    /// Its intervals, and from how far its packets may come.
+    pub session: health::Bfd,
+    /// What it does to the priority of who does not say otherwise.
+    pub weight: TrackWeight,
+}
+
+impl TrackBfd {
+    /// With the intervals of a check.
+    #[must_use]
+    pub fn new(name: String, address: IpAddr) -> Self {
+        Self {
+            name,
+            address,
+            bind: None,
+            session: health::Bfd {
+                multihop: false,
+                max_hops: 0,
+                settings: health::bfd::Settings::default(),
+            },
+            weight: TrackWeight {
+                by: 0,
+                reverse: false,
+            },
+        }
+    }
+}
+
 /// `[[track_servers]]`: real servers of which a share must be up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrackServers {
@@ -218,6 +254,8 @@ pub enum TrackedBy<'c> {
     File(&'c str, TrackWeight),
     /// A gateway.
     Gateway(&'c str, TrackWeight),
+    /// A BFD session.
+    Bfd(&'c str, TrackWeight),
     /// Servers.
     Servers(&'c str, TrackWeight),
 }
@@ -231,6 +269,7 @@ impl<'c> TrackedBy<'c> {
             Self::Script(name, weight) => ("script", name, weight),
             Self::File(name, weight) => ("file", name, weight),
             Self::Gateway(name, weight) => ("gateway", name, weight),
+            Self::Bfd(name, weight) => ("bfd", name, weight),
             Self::Servers(name, weight) => ("servers", name, weight),
         }
     }
@@ -258,6 +297,10 @@ impl Config {
             let weight = t.weight.unwrap_or(gateway.weight);
             Some(TrackedBy::Gateway(&t.name, weight))
         };
+        let bfd = |t: &'c Track| {
+            let bfd = self.track_bfds.iter().find(|b| b.name == t.name)?;
+            Some(TrackedBy::Bfd(&t.name, t.weight.unwrap_or(bfd.weight)))
+        };
         let servers = |t: &'c Track| {
             let servers = self.track_servers.iter().find(|s| s.name == t.name)?;
             let weight = t.weight.unwrap_or(servers.weight);
@@ -268,10 +311,12 @@ impl Config {
             let scripts = v.track_script.iter().filter_map(script);
             let files = v.track_file.iter().filter_map(file);
             let gateways = v.track_gateway.iter().filter_map(gateway);
+            let bfds = v.track_bfd.iter().filter_map(bfd);
             let servers = v.track_servers.iter().filter_map(servers);
             let programs = scripts.chain(files);
             let found = interfaces.chain(programs);
-            found.chain(gateways).chain(servers).collect::<Vec<_>>()
+            let found = found.chain(gateways).chain(bfds);
+            found.chain(servers).collect::<Vec<_>>()
         };
         members.iter().flat_map(each).collect()
     }

@@ -27,6 +27,8 @@ pub struct Vrrp {
     pub preempt: bool,
     /// For how many seconds it lets such a master be first.
     pub preempt_delay: u32,
+    /// For how many seconds after its start it waits for the checks' first verdicts before it takes over from such a master.
+    pub preempt_warmup: u32,
     /// The virtual addresses it advertises, all of one family.
     pub virtual_ipaddress: Vec<IpAddr>,
     /// Addresses that move with them without being advertised; of any family.
@@ -53,6 +55,8 @@ pub struct Vrrp {
     pub track_file: Vec<Track>,
     /// Neighbours that must answer.
     pub track_gateway: Vec<Track>,
+    /// BFD sessions that must be up.
+    pub track_bfd: Vec<Track>,
     /// Real servers of which enough must be up.
     pub track_servers: Vec<Track>,
     /// Announcements on becoming master.
@@ -96,6 +100,7 @@ impl Vrrp {
             advert_int_ms: 1000,
             preempt: true,
             preempt_delay: 0,
+            preempt_warmup: 60,
             virtual_ipaddress: Vec::new(),
             virtual_ipaddress_excluded: Vec::new(),
             unicast_peer: Vec::new(),
@@ -109,6 +114,7 @@ impl Vrrp {
             track_script: Vec::new(),
             track_file: Vec::new(),
             track_gateway: Vec::new(),
+            track_bfd: Vec::new(),
             track_servers: Vec::new(),
             garp_master_repeat: 5,
             garp_master_delay: 5,

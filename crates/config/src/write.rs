@@ -227,6 +227,7 @@ struct VrrpTable<'c> {
     advert_int: String,
     preempt: bool,
     preempt_delay: u32,
+    preempt_warmup: u32,
     virtual_ipaddress: &'c [IpAddr],
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     virtual_ipaddress_excluded: &'c [IpAddr],
@@ -249,6 +250,8 @@ struct VrrpTable<'c> {
     track_file: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     track_gateway: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    track_bfd: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     track_servers: Vec<String>,
     garp_master_repeat: u32,
@@ -542,6 +545,7 @@ fn vrrp(v: &Vrrp) -> VrrpTable<'_> {
         advert_int: format!("{}ms", v.advert_int_ms),
         preempt: v.preempt,
         preempt_delay: v.preempt_delay,
+        preempt_warmup: v.preempt_warmup,
         virtual_ipaddress: &v.virtual_ipaddress,
         virtual_ipaddress_excluded: &v.virtual_ipaddress_excluded,
         unicast_peer: &v.unicast_peer,
@@ -555,6 +559,7 @@ fn vrrp(v: &Vrrp) -> VrrpTable<'_> {
         track_script: texts(&v.track_script),
         track_file: texts(&v.track_file),
         track_gateway: texts(&v.track_gateway),
+        track_bfd: texts(&v.track_bfd),
         track_servers: texts(&v.track_servers),
         garp_master_repeat: v.garp_master_repeat,
         garp_master_delay: v.garp_master_delay,

@@ -1,6 +1,6 @@
-//! `[[vrrp_script]]`, `[[vrrp_notify]]`, `[[track_file]]`, `[[track_gateway]]` and `[[track_servers]]`, to be read again.
+//! `[[vrrp_script]]`, `[[vrrp_notify]]`, `[[track_file]]`, `[[track_gateway]]`, `[[track_bfd]]` and `[[track_servers]]`, to be read again.
 
-use crate::{Config, TrackFile, TrackGateway, TrackServers, VrrpNotify, VrrpScript};
+use crate::{Config, TrackBfd, TrackFile, TrackGateway, TrackServers, VrrpNotify, VrrpScript};
 use serde::Serialize;
 use std::{net::IpAddr, path::Path};
 
@@ -16,6 +16,8 @@ pub(crate) struct Tables<'c> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     track_gateway: Vec<GatewayTable<'c>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    track_bfd: Vec<BfdTable<'c>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     track_servers: Vec<ServersTable<'c>>,
 }
 
@@ -25,6 +27,7 @@ pub(crate) fn tables(config: &Config) -> Tables<'_> {
         vrrp_notify: config.vrrp_notify.iter().map(notify).collect(),
         track_file: config.track_files.iter().map(file).collect(),
         track_gateway: config.track_gateways.iter().map(gateway).collect(),
+        track_bfd: config.track_bfds.iter().map(bfd).collect(),
         track_servers: config.track_servers.iter().map(servers).collect(),
     }
 }
@@ -129,6 +132,39 @@ fn gateway(g: &TrackGateway) -> GatewayTable<'_> {
         fall: g.fall,
         weight: g.weight.by,
         reverse: g.weight.reverse,
+    }
+}
+
+#[derive(Serialize)]
+struct BfdTable<'c> {
+    name: &'c str,
+    address: IpAddr,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bind: Option<IpAddr>,
+    min_tx: f64,
+    min_rx: f64,
+    multiplier: u8,
+    passive: bool,
+    multihop: bool,
+    max_hops: u8,
+    weight: i32,
+    reverse: bool,
+}
+
+fn bfd(b: &TrackBfd) -> BfdTable<'_> {
+    let settings = b.session.settings;
+    BfdTable {
+        name: &b.name,
+        address: b.address,
+        bind: b.bind,
+        min_tx: settings.min_tx.as_secs_f64(),
+        min_rx: settings.min_rx.as_secs_f64(),
+        multiplier: settings.multiplier,
+        passive: settings.passive,
+        multihop: b.session.multihop,
+        max_hops: b.session.max_hops,
+        weight: b.weight.by,
+        reverse: b.weight.reverse,
     }
 }
 

@@ -149,12 +149,13 @@ fn what_is_tracked_is_read_written_and_resolved() {
     let text = PAIR.replacen(
         "sync_group = 'lvs'\n",
         "sync_group = 'lvs'\ntrack_interface = ['lan weight -20 reverse']\ntrack_script = ['gate']\n\
-         track_file = ['note', 'other weight 0']\ntrack_gateway = ['uplink', 'six']\ntrack_servers = ['all', 'web weight -7']\n",
+         track_file = ['note', 'other weight 0']\ntrack_gateway = ['uplink', 'six']\ntrack_bfd = ['edge weight -9']\ntrack_servers = ['all', 'web weight -7']\n",
         1,
     ) + "[[vrrp_script]]\nname = 'gate'\nscript = ['/bin/gate', 'x']\ninterval = 0.5\nweight = -30\nfall = 3\n\
          [[track_file]]\nname = 'note'\nfile = '/run/note'\n[[track_file]]\nname = 'other'\nfile = '/run/other'\nweight = 2\n\
          [[track_gateway]]\nname = 'uplink'\naddress = '192.0.2.254'\nfall = 5\nweight = -3\n\
          [[track_gateway]]\nname = 'six'\naddress = 'fe80::1'\ninterface = 'lan'\ninterval = 0.5\n\
+         [[track_bfd]]\nname = 'edge'\naddress = '192.0.2.253'\nbind = '192.0.2.1'\nmin_tx = 0.05\nmultiplier = 4\nmultihop = true\nweight = -1\n\
          [[track_servers]]\nname = 'all'\n[[track_servers]]\nname = 'web'\nservice = 'tcp 192.0.2.10:80'\nshare = 75\nreverse = true\n";
     let config = parsed(&text);
     let again = Config::parse(&config.to_toml(), "again").unwrap();
@@ -177,6 +178,7 @@ fn what_is_tracked_is_read_written_and_resolved() {
             TrackedBy::File("other", of(0, false)),
             TrackedBy::Gateway("six", of(0, false)),
             TrackedBy::Gateway("uplink", of(-3, false)),
+            TrackedBy::Bfd("edge", of(-9, false)),
             TrackedBy::Servers("all", of(0, false)),
             TrackedBy::Servers("web", of(-7, false)),
         ]
@@ -187,6 +189,7 @@ fn what_is_tracked_is_read_written_and_resolved() {
             &text
                 .replace("fall = 3", "fall = 2")
                 .replace("fall = 5", "rise = 2")
+                .replace("min_tx = 0.05", "passive = true")
                 .replace("share = 75\nreverse = true", "share = 76")
                 .replace("['gate']", "['gate weight 5']"),
         ),
@@ -205,6 +208,8 @@ fn what_is_tracked_is_read_written_and_resolved() {
             ("vrrp_script gate: fall 3 -> 2", Effect::Reload),
             ("track_gateway uplink: rise 1 -> 2", Effect::Reload),
             ("track_gateway uplink: fall 5 -> 3", Effect::Reload),
+            ("track_bfd edge: min_tx 0.05 s -> 0.3 s", Effect::Reload),
+            ("track_bfd edge: passive false -> true", Effect::Reload),
             ("track_servers web: share 75 -> 76", Effect::Reload),
             ("track_servers web: reverse true -> false", Effect::Reload),
         ]

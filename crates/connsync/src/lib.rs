@@ -18,6 +18,7 @@ mod message;
 mod note;
 mod rules;
 mod teller;
+mod whole;
 
 pub use batch::{Batch, FLUSH_MS};
 pub use connection::{Addresses, Connection, Flags, SequenceDelta, SequenceDeltas, Splice};
@@ -28,6 +29,7 @@ pub use message::{HEADER, Message, Version};
 pub use note::{Note, Report};
 pub use rules::{Cause, Milestones, Rules, is_told};
 pub use teller::{Pace, Teller};
+pub use whole::Whole;
 
 use std::net::Ipv4Addr;
 

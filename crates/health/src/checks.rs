@@ -110,6 +110,8 @@ pub struct Checks {
     followers: BTreeMap<CheckId, Vec<CheckId>>,
     /// State of the generator of first moments.
     random: Random,
+    /// Those that never came to a verdict.
+    cold: usize,
 }
 
 impl Checks {
@@ -122,7 +124,14 @@ impl Checks {
             rounds: 0,
             followers: BTreeMap::new(),
             random: Random(seed),
+            cold: 0,
         }
+    }
+
+    /// Checks that have not come to a verdict yet, since they were first asked for.
+    #[must_use]
+    pub const fn cold(&self) -> usize {
+        self.cold
     }
 
     /// Makes these the checks. One that was there before keeps its verdict: if it is the same, everything stays; if only its
@@ -184,6 +193,11 @@ impl Checks {
             }
         }
         self.share(now, &fresh);
+        self.cold = self
+            .entries
+            .values()
+            .filter(|entry| !entry.machine.is_judged())
+            .count();
         self.queue = self
             .entries
             .iter()
@@ -289,7 +303,11 @@ impl Checks {
     ) -> Option<Found> {
         let before = self.wished(id.service, id.server);
         let entry = self.entries.get_mut(&id)?;
+        let was_judged = entry.machine.is_judged();
         let change = entry.machine.finish(now, outcome);
+        if !was_judged && entry.machine.is_judged() {
+            self.cold -= 1;
+        }
         entry.took = took;
         if let Outcome::Passed { weight } = outcome {
             entry.wish = *weight;
@@ -338,7 +356,11 @@ impl Checks {
                 Outcome::Undecided(format!("{HELD}: other checks decide")),
             ),
         };
+        let was_judged = entry.machine.is_judged();
         let change = up.and_then(|up| entry.machine.settle(up));
+        if !was_judged && entry.machine.is_judged() {
+            self.cold -= 1;
+        }
         if change.is_some() {
             entry.since = Some(now);
         }

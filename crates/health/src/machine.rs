@@ -90,6 +90,8 @@ pub struct Machine {
     decided: bool,
     /// Whether it has been found down.
     failed: bool,
+    /// Whether it ever came to a verdict.
+    judged: bool,
 }
 
 impl Machine {
@@ -105,6 +107,7 @@ impl Machine {
             next: Some(now + warmup * u32::from(draw) / 65_536),
             decided: false,
             failed: false,
+            judged: false,
         }
     }
 
@@ -145,6 +148,7 @@ impl Machine {
     /// The server is known to be up or down from now on.
     pub fn settle(&mut self, up: bool) -> Option<Change> {
         self.decided = true;
+        self.judged = true;
         self.turn(up)
     }
 
@@ -179,6 +183,12 @@ impl Machine {
     #[must_use]
     pub const fn is_decided(&self) -> bool {
         self.decided
+    }
+
+    /// Whether it ever came to a verdict: its first runs have passed or failed as often as the timing asks for.
+    #[must_use]
+    pub const fn is_judged(&self) -> bool {
+        self.judged
     }
 
     /// Failures in a row that have not made the server down yet.
@@ -234,7 +244,9 @@ impl Machine {
         };
         self.next = Some(next);
         self.decided = true;
-        self.turn(up)
+        let change = self.turn(up);
+        self.judged |= self.failures == 0 && (self.up || self.successes == 0);
+        change
     }
 }
 

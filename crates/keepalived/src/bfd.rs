@@ -1,11 +1,14 @@
 //! `bfd_instance { ... }` and `BFD_CHECK { name ... }`: a session with a real server, which is a check here.
 
 use crate::{
-    Context,
+    Context, Import,
     note::Notes,
+    track,
     tree::Statement,
     value::{parsed, refused},
+    vrrp::fitting,
 };
+use config::{MOST_WEIGHT, TrackBfd, TrackWeight};
 use health::{Bfd, Check, Kind, Timing, bfd::Settings};
 use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
@@ -41,11 +44,18 @@ pub(crate) struct Instance {
     session: Bfd,
 }
 
-/// The instances that checkers name: sessions are kept for those only.
+/// The instances that checkers or virtual routers name: sessions are kept for those only.
 pub(crate) fn named(statements: &[Statement]) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for statement in statements {
-        if statement.keyword() == "BFD_CHECK" {
+        if statement.keyword() == "track_bfd" {
+            names.extend(
+                statement
+                    .inner()
+                    .iter()
+                    .map(|word| word.keyword().to_owned()),
+            );
+        } else if statement.keyword() == "BFD_CHECK" {
             let words = statement.inner().iter();
             names.extend(
                 words
@@ -64,18 +74,17 @@ pub(crate) fn instance(
     statement: &Statement,
     named: &BTreeSet<String>,
     context: &mut Context,
+    import: &mut Import,
     notes: &mut Notes,
 ) {
     let name = statement.argument(0).unwrap_or_default();
     if !named.contains(name) {
-        return notes.unsupported_block(
-            statement,
-            "no BFD_CHECK names it, and virtual routers do not track sessions",
-        );
+        return notes.unsupported_block(statement, "no BFD_CHECK and no track_bfd names it");
     }
     notes.exact(statement);
     let mut neighbour = None;
     let mut source = None;
+    let mut weight = TrackWeight::default();
     // keepalived's defaults.
     let mut session = Bfd {
         multihop: false,
@@ -129,9 +138,9 @@ pub(crate) fn instance(
                 }
                 continue;
             }
-            "checker" => true,
-            "weight" | "vrrp" => {
-                notes.unsupported(inner, "virtual routers do not track sessions");
+            "checker" | "vrrp" => true,
+            "weight" => {
+                weight = track::weight(inner, MOST_WEIGHT, notes).unwrap_or_default();
                 continue;
             }
             _ => {
@@ -148,6 +157,14 @@ pub(crate) fn instance(
     let Some(neighbour) = neighbour else {
         return notes.wrong(statement, "it has no `neighbor_ip`");
     };
+    // Of those that only checkers name nobody tracks any.
+    let tracked = TrackBfd {
+        bind: source,
+        session,
+        weight,
+        ..TrackBfd::new(fitting(name), neighbour)
+    };
+    import.bfds.push(tracked);
     let instance = Instance {
         neighbour,
         source,

@@ -34,12 +34,13 @@ pub use lines::{Loader, NoIncludes};
 pub use note::{Class, Note, Place};
 
 use config::{
-    Config, Mail, Notify, Route, Service, Settings, Sync, TrackFile, Vrrp, VrrpNotify, VrrpScript,
+    Config, Mail, Notify, Route, Service, Settings, Sync, TrackBfd, TrackFile, Vrrp, VrrpNotify,
+    VrrpScript,
 };
 use group::Group;
 use note::Notes;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
 use tree::Statement;
@@ -59,6 +60,8 @@ pub struct Import {
     pub vrrp_notify: Vec<VrrpNotify>,
     /// Files they track.
     pub files: Vec<TrackFile>,
+    /// BFD sessions, which virtual routers may track.
+    pub bfds: Vec<TrackBfd>,
     /// Its notify FIFOs.
     pub notify: Vec<Notify>,
     /// Synchronisation of connections, on an interface by the file's name for it.
@@ -132,6 +135,7 @@ impl Import {
             config.vrrp_scripts.clone_from(&self.scripts);
             config.vrrp_notify.clone_from(&self.vrrp_notify);
             config.track_files.clone_from(&self.files);
+            config.track_bfds.clone_from(&self.bfds);
             config.vrrp = routers;
         }
         for route in &self.routes {
@@ -255,7 +259,9 @@ pub fn read(text: &str, file: &str, id: &str, loader: &mut dyn Loader) -> Import
             "track_file" | "vrrp_track_file" => {
                 track::file(statement, &mut context, &mut import, &mut notes);
             }
-            "bfd_instance" => bfd::instance(statement, &named, &mut context, &mut notes),
+            "bfd_instance" => {
+                bfd::instance(statement, &named, &mut context, &mut import, &mut notes);
+            }
             "SSL" => ssl(statement, &mut context, &mut notes),
             "global_defs" => words::global(statement, &mut context, &mut import, &mut notes),
             _ => {}
@@ -304,6 +310,15 @@ pub fn read(text: &str, file: &str, id: &str, loader: &mut dyn Loader) -> Import
         }
     }
     (import.vrrp, import.vrrp_notify) = routers.finish(&import, user, &mut notes);
+    let routers = &import.vrrp;
+    let is_tracked = |name: &String| {
+        let mut all = routers.iter().flat_map(|v| &v.track_bfd);
+        all.any(|track| track.name == *name)
+    };
+    let mut seen = BTreeSet::new();
+    import
+        .bfds
+        .retain(|bfd| is_tracked(&bfd.name) && seen.insert(bfd.name.clone()));
     import.mail = context.post.finish();
     import.notes = notes.in_order();
     import

@@ -213,7 +213,7 @@ fn times(inner: &Statement, slot: &mut u32, notes: &mut Notes) {
 }
 
 /// `weight N [reverse]`, as a line of its own.
-fn weight(inner: &Statement, most: i32, notes: &mut Notes) -> Option<TrackWeight> {
+pub(crate) fn weight(inner: &Statement, most: i32, notes: &mut Notes) -> Option<TrackWeight> {
     let by: i32 = parsed(inner, "a weight", notes)?;
     let reverse = inner.argument(1) == Some("reverse");
     let within = by.clamp(-most, most);
@@ -309,6 +309,7 @@ pub(crate) enum What {
     Script,
     Process,
     File,
+    Bfd,
 }
 
 impl What {
@@ -319,6 +320,7 @@ impl What {
             "track_script" => Some(Self::Script),
             "track_process" => Some(Self::Process),
             "track_file" => Some(Self::File),
+            "track_bfd" => Some(Self::Bfd),
             _ => None,
         }
     }
@@ -326,7 +328,7 @@ impl What {
     const fn most(self) -> i32 {
         match self {
             Self::File => MOST_FILE_WEIGHT,
-            Self::Interface | Self::Script | Self::Process => MOST_WEIGHT,
+            Self::Interface | Self::Script | Self::Process | Self::Bfd => MOST_WEIGHT,
         }
     }
 }
@@ -387,6 +389,11 @@ impl Lines {
                     .iter()
                     .find(|f| f.name == track.name)
                     .map(|f| f.weight),
+                What::Bfd => import
+                    .bfds
+                    .iter()
+                    .find(|b| b.name == track.name)
+                    .map(|b| b.weight),
             };
             let Some(unsaid) = unsaid else {
                 notes.unsupported(&line.statement, "nothing of that name is defined");
@@ -412,6 +419,7 @@ impl Lines {
                 What::Interface => &mut instance.track_interface,
                 What::Script | What::Process => &mut instance.track_script,
                 What::File => &mut instance.track_file,
+                What::Bfd => &mut instance.track_bfd,
             };
             if !list.contains(&track) {
                 list.push(track);
@@ -425,7 +433,7 @@ fn track(line: &Line, notes: &mut Notes) -> Option<Track> {
     let statement = &line.statement;
     let name = match line.what {
         What::Interface => statement.keyword().to_owned(),
-        What::Script | What::File => fitting(statement.keyword()),
+        What::Script | What::File | What::Bfd => fitting(statement.keyword()),
         What::Process => of_process(statement.keyword()),
     };
     let words: Vec<&str> = statement.arguments().iter().map(String::as_str).collect();

@@ -2,7 +2,6 @@
 
 use crate::{note::Notes, tell, tree::Statement, value::flag, vrrp_notify};
 
-const TRACKED: &[&str] = &["track_bfd"];
 const HARMLESS: &[&str] = &[
     "debug",
     "dont_track_primary",
@@ -95,6 +94,7 @@ pub(crate) const INSTANCE: &[&str] = &[
     "priority",
     "state",
     "strict_mode",
+    "track_bfd",
     "track_file",
     "track_interface",
     "track_script",
@@ -114,6 +114,7 @@ pub(crate) const GROUP: &[&str] = &[
     "group",
     "global_tracking",
     "sync_group_tracking_weight",
+    "track_bfd",
     "track_file",
     "track_interface",
     "track_script",
@@ -138,15 +139,12 @@ pub(crate) fn other(inner: &Statement, word: &str, block: &str, known: &[&str], 
         notes.mapped(inner, *how);
     } else if word == "notify_deleted" {
         notes.harmless(inner, DELETED);
-    } else if TRACKED.contains(&word) {
-        notes.unsupported_block(inner, "there are no BFD sessions of virtual routers");
     } else if HARMLESS.contains(&word) {
         notes.harmless(inner, "");
     } else {
         let all: Vec<&str> = known
             .iter()
             .chain(vrrp_notify::WORDS)
-            .chain(TRACKED)
             .chain(HARMLESS)
             .copied()
             .chain(UNSUPPORTED.iter().chain(MET).map(|(name, _)| *name))

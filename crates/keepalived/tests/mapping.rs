@@ -183,16 +183,14 @@ fn checks_inherit_and_have_keepaliveds_defaults() {
 fn what_is_not_done_is_named_with_its_place() {
     let import = import(WEB);
     let unsupported = lines(&import, Class::Unsupported);
-    let wanted =
-        "k.conf:16:5: unsupported: track_bfd: there are no BFD sessions of virtual routers";
+    let wanted = "k.conf:17:9: unsupported: chk: nothing of that name is defined";
     assert!(
         unsupported.iter().any(|line| line.starts_with(wanted)),
         "{wanted} in {unsupported:#?}"
     );
     let counts = import.counts();
     assert_eq!(counts.values().sum::<usize>(), import.notes.len());
-    // track_bfd and the session.
-    assert_eq!(counts[&Class::Unsupported], 2, "{unsupported:#?}");
+    assert_eq!(counts[&Class::Unsupported], 1, "{unsupported:#?}");
     assert!(import.coverage_percent() > 90 && import.coverage_percent() < 100);
 }
 
@@ -887,6 +885,7 @@ virtual_server 192.0.2.10 80 {
 }
 ";
     let import = import(TEXT);
+    assert_eq!(import.bfds, [], "no virtual router tracks one");
     let service = &import.services[0];
     let first = &service.health.checks_of(service.servers[0].address)[0];
     let Kind::Bfd(bfd) = first.kind else {
@@ -918,9 +917,8 @@ virtual_server 192.0.2.10 80 {
     assert_eq!(
         lines(&import, Class::Unsupported),
         [
-            "k.conf:1:1: unsupported: bfd_instance: no BFD_CHECK names it, and virtual routers do not track sessions",
+            "k.conf:1:1: unsupported: bfd_instance: no BFD_CHECK and no track_bfd names it",
             "k.conf:2:2: unsupported: neighbor_ip",
-            "k.conf:14:2: unsupported: weight: virtual routers do not track sessions",
         ]
     );
     assert_eq!(
@@ -1218,5 +1216,42 @@ fn words_that_are_so_in_any_case_are_not_called_unsupported() {
         5,
         "{:#?}",
         other.notes
+    );
+}
+
+#[test]
+fn sessions_that_virtual_routers_track_are_kept_for_them() {
+    let import = import(
+        "bfd_instance edge {\nneighbor_ip 192.0.2.1\nsource_ip 192.0.2.2\nmin_tx 50\nmin_rx 100\nmultiplier 4\nvrrp\nweight -30\n}\n\
+         bfd_instance nobody {\nneighbor_ip 192.0.2.9\n}\n\
+         vrrp_instance A {\ninterface eth0\nvirtual_router_id 1\ntrack_bfd {\nedge\nedge weight 20 reverse\nother\n}\n\
+         virtual_ipaddress {\n192.0.2.10\n}\n}\n",
+    );
+    let [edge] = &import.bfds[..] else {
+        panic!("{:?}", import.bfds);
+    };
+    assert_eq!((edge.name.as_str(), edge.weight.by), ("edge", -30));
+    assert_eq!(
+        (edge.address, edge.bind),
+        (ip("192.0.2.1"), Some(ip("192.0.2.2")))
+    );
+    let ms = Duration::from_millis;
+    let settings = edge.session.settings;
+    assert_eq!(
+        (settings.min_tx, settings.min_rx, settings.multiplier),
+        (ms(50), ms(100), 4)
+    );
+    let tracks = import.vrrp[0].track_bfd.iter().map(ToString::to_string);
+    assert_eq!(
+        tracks.collect::<Vec<_>>(),
+        ["edge", "edge weight 20 reverse"]
+    );
+    assert_eq!(
+        lines(&import, Class::Unsupported),
+        [
+            "k.conf:10:1: unsupported: bfd_instance: no BFD_CHECK and no track_bfd names it",
+            "k.conf:11:1: unsupported: neighbor_ip",
+            "k.conf:19:1: unsupported: other: nothing of that name is defined",
+        ]
     );
 }

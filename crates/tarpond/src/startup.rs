@@ -131,6 +131,7 @@ pub fn run(config: Config, source: Source) -> Result<()> {
     let claims = Claims::new(urgent.clone(), pool.clone());
     let tools = Tools {
         ready,
+        cold: health.cold(),
         roles: director.roles(),
         watch: director.address_watch(),
         neighbours: director.neighbourhood(),

@@ -31,6 +31,11 @@ pub struct Received {
     pub source: IpAddr,
     /// The group, or this director.
     pub destination: IpAddr,
+    /// Its time to live, or hop limit. To the group it is [`TTL`]; of what is sent to one director alone the caller must see to it that it comes
+    /// from this link, where it is another: keepalived sends over IPv6 with the host's hop limit, unless `unicast_ttl` is set.
+    pub ttl: u8,
+    /// The MAC that sent it.
+    pub mac: MacAddr,
     /// The 802.1Q tag in the bytes, if there is one.
     pub vlan: Option<u16>,
     /// The authentication header around it, if there is one; nobody has looked yet whose it is.
@@ -56,11 +61,14 @@ impl Received {
             ethertype = tag.ethertype.get();
             body = behind;
         }
-        let ((source, destination, message), seal) = match ethertype {
+        let ((source, destination, ttl, message), seal) = match ethertype {
             ethernet::IPV4 => inside4(body)?,
             ethernet::IPV6 => (inside6(body)?, None),
             _ => return Err(ParseError::NotVrrp),
         };
+        if ttl != TTL && destination.is_multicast() {
+            return Err(ParseError::Ttl(ttl));
+        }
         if source.is_unspecified() || source.is_multicast() || source.is_loopback() {
             return Err(ParseError::Source(source));
         }
@@ -71,6 +79,8 @@ impl Received {
         Ok(Self {
             source,
             destination,
+            ttl,
+            mac: MacAddr(ether.source),
             vlan,
             seal,
             advertisement,
@@ -78,7 +88,7 @@ impl Received {
     }
 }
 
-type Inside<'a> = (IpAddr, IpAddr, &'a [u8]);
+type Inside<'a> = (IpAddr, IpAddr, u8, &'a [u8]);
 
 fn inside4(body: &[u8]) -> Result<(Inside<'_>, Option<Seal>), ParseError> {
     let (ip, _) = Ipv4::ref_from_prefix(body).map_err(|_| ParseError::Truncated)?;
@@ -99,9 +109,6 @@ fn inside4(body: &[u8]) -> Result<(Inside<'_>, Option<Seal>), ParseError> {
     if ip.fragment.get() & (ipv4::MORE_FRAGMENTS | ipv4::OFFSET_MASK) != 0 {
         return Err(ParseError::Fragment);
     }
-    if ip.ttl != TTL {
-        return Err(ParseError::Ttl(ip.ttl));
-    }
     let (message, seal) = if ip.protocol == protocol::AH {
         let seal = Seal::parse(packet, header).ok_or(ParseError::NotVrrp)?;
         let message = message.get(seal::LEN..).ok_or(ParseError::Truncated)?;
@@ -113,6 +120,7 @@ fn inside4(body: &[u8]) -> Result<(Inside<'_>, Option<Seal>), ParseError> {
     let inside = (
         std::net::Ipv4Addr::from_bits(ends.0).into(),
         std::net::Ipv4Addr::from_bits(ends.1).into(),
+        ip.ttl,
         message,
     );
     Ok((inside, seal))
@@ -126,15 +134,13 @@ fn inside6(body: &[u8]) -> Result<Inside<'_>, ParseError> {
     if ip.version() != 6 {
         return Err(ParseError::IpHeader);
     }
-    if ip.hop_limit != TTL {
-        return Err(ParseError::Ttl(ip.hop_limit));
-    }
     let message = behind
         .get(..usize::from(ip.payload_len.get()))
         .ok_or(ParseError::Truncated)?;
     Ok((
         Ipv6Addr::from(ip.source).into(),
         Ipv6Addr::from(ip.destination).into(),
+        ip.hop_limit,
         message,
     ))
 }

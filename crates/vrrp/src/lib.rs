@@ -11,6 +11,7 @@ mod codec;
 mod drill;
 mod error;
 mod frame;
+mod readiness;
 mod seal;
 mod timers;
 mod track;
@@ -22,6 +23,7 @@ pub use codec::{Advertisement, Authentication, Checksum, Version};
 pub use drill::{Drill, PROBE, Progress as DrillProgress, Seen as DrillSeen, Step as DrillStep};
 pub use error::ParseError;
 pub use frame::{Link, Received, advertisement, announcements, probe, question};
+pub use readiness::{Readiness, Waits};
 pub use seal::{Seal, sealed};
 pub use timers::{Interval, master_down, skew};
 pub use track::{

@@ -30,6 +30,8 @@ pub enum TrackerKind {
     File,
     /// A neighbour's answers.
     Gateway,
+    /// A BFD session.
+    Bfd,
     /// The share of real servers that are up.
     Servers,
 }
@@ -43,6 +45,7 @@ impl TrackerKind {
             Self::Script => "script",
             Self::File => "file",
             Self::Gateway => "gateway",
+            Self::Bfd => "bfd",
             Self::Servers => "servers",
         }
     }

@@ -7,7 +7,7 @@ use super::{
     repeated,
 };
 use crate::{
-    Config, Problem, Track, TrackGateway, TrackedBy, Vrrp, VrrpNotify, track::TrackWeight,
+    Config, Problem, Track, TrackBfd, TrackGateway, TrackedBy, Vrrp, VrrpNotify, track::TrackWeight,
 };
 
 pub(super) fn check(
@@ -25,6 +25,17 @@ pub(super) fn check(
     for (again, _) in repeated(config.track_gateways.iter().map(|g| &g.name)) {
         let path = format!("track_gateway[{again}].name");
         twice(&path, "gateway", problems);
+    }
+    for (again, _) in repeated(config.track_bfds.iter().map(|b| &b.name)) {
+        twice(&format!("track_bfd[{again}].name"), "BFD session", problems);
+    }
+    for (index, bfd) in config.track_bfds.iter().enumerate() {
+        session(
+            bfd,
+            |key| format!("track_bfd[{index}].{key}"),
+            reach,
+            problems,
+        );
     }
     for (again, _) in repeated(config.track_servers.iter().map(|s| &s.name)) {
         let path = format!("track_servers[{again}].name");
@@ -79,6 +90,7 @@ pub(super) fn check(
     let files: Vec<&str> = config.track_files.iter().map(|f| f.name.as_str()).collect();
     let gateways = config.track_gateways.iter();
     let gateways: Vec<&str> = gateways.map(|g| g.name.as_str()).collect();
+    let bfds: Vec<&str> = config.track_bfds.iter().map(|b| b.name.as_str()).collect();
     let servers = config.track_servers.iter();
     let servers: Vec<&str> = servers.map(|s| s.name.as_str()).collect();
     for (index, instance) in config.vrrp.iter().enumerate() {
@@ -111,6 +123,8 @@ pub(super) fn check(
             "[[track_gateway]]",
             problems,
         );
+        let list = &instance.track_bfd;
+        known(list, &bfds, &at("track_bfd"), "[[track_bfd]]", problems);
         let list = &instance.track_servers;
         known(
             list,
@@ -137,6 +151,36 @@ pub(super) fn check(
     }
     for (_, members) in config.vrrp_units() {
         contradictions(config, &members, problems);
+    }
+}
+
+/// A session that cannot be.
+fn session(
+    bfd: &TrackBfd,
+    at: impl Fn(&str) -> String,
+    reach: &Reach<'_>,
+    problems: &mut Problems,
+) {
+    let address = bfd.address;
+    if let Some(why) = unusable(address) {
+        let what = format!("{address} {why}");
+        problems.add(at("address"), what, "write the address of a neighbour");
+    } else if reach.own(address).is_some() {
+        let what = format!("{address} is this director's own");
+        problems.add(at("address"), what, "write the address of a neighbour");
+    }
+    if let Some(bind) = bfd.bind
+        && bind.is_ipv4() != address.is_ipv4()
+    {
+        problems.add(
+            at("bind"),
+            format!(
+                "{bind} is {}, {address} is {}",
+                family(bind),
+                family(address)
+            ),
+            "write an address of the same family",
+        );
     }
 }
 

@@ -234,6 +234,15 @@ fn place(
             format!("{peer} is this director")
         } else if !on_link {
             format!("{peer} is not on the link of {:?}", instance.interface)
+        } else if let Some(first) = instance.unicast_peer.first()
+            && is_link_local(*first) != is_link_local(*peer)
+        {
+            problems.add(
+                at(&format!("unicast_peer[{number}]")),
+                format!("of {first} and {peer} only one is link-local, and all are told from one address"),
+                "write the link-local addresses of all, or of none",
+            );
+            continue;
         } else {
             continue;
         };
@@ -267,6 +276,10 @@ fn groups(config: &Config, problems: &mut Problems) {
             (
                 "preempt_delay",
                 instance.preempt_delay != first.preempt_delay,
+            ),
+            (
+                "preempt_warmup",
+                instance.preempt_warmup != first.preempt_warmup,
             ),
         ];
         for (key, differs) in differs {

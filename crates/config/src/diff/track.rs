@@ -1,7 +1,9 @@
 //! Differences of what virtual routers track.
 
 use super::{Changes, Effect};
-use crate::{Track, TrackFile, TrackGateway, TrackServers, TrackWeight, VrrpNotify, VrrpScript};
+use crate::{
+    Track, TrackBfd, TrackFile, TrackGateway, TrackServers, TrackWeight, VrrpNotify, VrrpScript,
+};
 
 pub(super) fn scripts(changes: &mut Changes, old: &[VrrpScript], new: &[VrrpScript]) {
     let e = Effect::Reload;
@@ -58,6 +60,25 @@ pub(super) fn gateways(changes: &mut Changes, old: &[TrackGateway], new: &[Track
         changes.value(e, &of("interval"), s(a.interval), s(b.interval));
         changes.value(e, &of("rise"), a.rise, b.rise);
         changes.value(e, &of("fall"), a.fall, b.fall);
+        weight(changes, of, a.weight, b.weight);
+    });
+}
+
+pub(super) fn bfds(changes: &mut Changes, old: &[TrackBfd], new: &[TrackBfd]) {
+    let e = Effect::Reload;
+    let key = |b: &TrackBfd| b.name.clone();
+    changes.lists(e, "track_bfd ", (old, new), key, |changes, a, b| {
+        let of = |what: &str| format!("track_bfd {}: {what}", a.name);
+        changes.value(e, &of("address"), a.address, b.address);
+        changes.optional(e, &of("bind"), a.bind.as_ref(), b.bind.as_ref());
+        let s = |duration: std::time::Duration| format!("{} s", duration.as_secs_f64());
+        let (was, is) = (a.session.settings, b.session.settings);
+        changes.value(e, &of("min_tx"), s(was.min_tx), s(is.min_tx));
+        changes.value(e, &of("min_rx"), s(was.min_rx), s(is.min_rx));
+        changes.value(e, &of("multiplier"), was.multiplier, is.multiplier);
+        changes.value(e, &of("passive"), was.passive, is.passive);
+        changes.value(e, &of("multihop"), a.session.multihop, b.session.multihop);
+        changes.value(e, &of("max_hops"), a.session.max_hops, b.session.max_hops);
         weight(changes, of, a.weight, b.weight);
     });
 }

@@ -213,19 +213,13 @@ struct Keys {
     name: Option<String>,
     record: Option<Record>,
     helo: Option<String>,
-    min_tx: Option<Duration>,
-    min_rx: Option<Duration>,
-    multiplier: Option<u8>,
-    multihop: Option<bool>,
-    max_hops: Option<u8>,
-    passive: Option<bool>,
+    session: Bfd,
 }
 
 impl Keys {
     fn read(reader: &mut Reader, section: &mut Section<'_>) -> Self {
         let regex = "a regular expression, like \"^OK\"";
         let a_file = "the whole path of a PEM file";
-        let interval = "seconds from 0.01 to 60, like 0.3";
         let length = "a number of bytes up to 65535, like 255";
         Self {
             send: section.get(reader, "send", "a text, like \"PING\\r\\n\"", text),
@@ -313,22 +307,7 @@ impl Keys {
                 |v| v.as_str().ok_or(None)?.parse().map_err(|()| None),
             ),
             helo: section.get(reader, "helo", "a name, like \"lb.example\"", line),
-            min_tx: section.get(reader, "min_tx", interval, seconds(MOMENT..=MINUTE)),
-            min_rx: section.get(reader, "min_rx", interval, seconds(MOMENT..=MINUTE)),
-            multiplier: section.get(
-                reader,
-                "multiplier",
-                "a whole number from 1 to 255, like 3",
-                integer(1..=255),
-            ),
-            multihop: section.get(reader, "multihop", "true or false", flag),
-            max_hops: section.get(
-                reader,
-                "max_hops",
-                "a number of routers from 0 to 255, which is any number",
-                integer(0..=255),
-            ),
-            passive: section.get(reader, "passive", "true or false", flag),
+            session: session(reader, section),
         }
     }
 
@@ -404,7 +383,7 @@ impl Keys {
             "smtp" => Kind::Smtp {
                 helo: self.helo.unwrap_or_else(|| "localhost".into()),
             },
-            "bfd" => Kind::Bfd(self.bfd()),
+            "bfd" => Kind::Bfd(self.session),
             _ => {
                 if self.path.is_none() && !section.has("path") {
                     let instead = "add `path`: a file with a number, 0 when all is well";
@@ -440,21 +419,6 @@ impl Keys {
             body: self.body,
             body_not: self.body_not,
             digest: self.digest,
-        }
-    }
-
-    fn bfd(self) -> Bfd {
-        let default = Settings::default();
-        let multihop = self.multihop.unwrap_or(false);
-        Bfd {
-            multihop,
-            max_hops: self.max_hops.unwrap_or(if multihop { 255 } else { 0 }),
-            settings: Settings {
-                min_tx: self.min_tx.unwrap_or(default.min_tx),
-                min_rx: self.min_rx.unwrap_or(default.min_rx),
-                multiplier: self.multiplier.unwrap_or(default.multiplier),
-                passive: self.passive.unwrap_or(default.passive),
-            },
         }
     }
 
@@ -531,4 +495,45 @@ fn status(value: &DeValue<'_>) -> Result<PortRange, Wrong> {
     ((100..=599).contains(&range.0) && range.1 <= 599)
         .then_some(range)
         .ok_or(None)
+}
+
+/// A BFD session's intervals, and from how far its packets may come.
+pub(super) fn session(reader: &mut Reader, section: &mut Section<'_>) -> Bfd {
+    let interval = "seconds from 0.01 to 60, like 0.3";
+    let default = Settings::default();
+    let settings = Settings {
+        min_tx: section
+            .get(reader, "min_tx", interval, seconds(MOMENT..=MINUTE))
+            .unwrap_or(default.min_tx),
+        min_rx: section
+            .get(reader, "min_rx", interval, seconds(MOMENT..=MINUTE))
+            .unwrap_or(default.min_rx),
+        multiplier: section
+            .get(
+                reader,
+                "multiplier",
+                "a whole number from 1 to 255, like 3",
+                integer(1..=255),
+            )
+            .unwrap_or(default.multiplier),
+        passive: default.passive,
+    };
+    let multihop = section
+        .get(reader, "multihop", "true or false", flag)
+        .unwrap_or(false);
+    let max_hops = section.get(
+        reader,
+        "max_hops",
+        "a number of routers from 0 to 255, which is any number",
+        integer(0..=255),
+    );
+    let passive = section.get(reader, "passive", "true or false", flag);
+    Bfd {
+        multihop,
+        max_hops: max_hops.unwrap_or(if multihop { 255 } else { 0 }),
+        settings: Settings {
+            passive: passive.unwrap_or(default.passive),
+            ..settings
+        },
+    }
 }

@@ -99,6 +99,7 @@ fn read(reader: &mut Reader, table: &DeTable<'_>) -> Config {
     let vrrp_notify = root.tables(reader, "vrrp_notify", track::notify);
     let track_files = root.tables(reader, "track_file", track::file);
     let track_gateways = root.tables(reader, "track_gateway", track::gateway);
+    let track_bfds = root.tables(reader, "track_bfd", track::bfd);
     let track_servers = root.tables(reader, "track_servers", track::servers);
     let sync = root.table(reader, "sync", sync::read);
     let twin = root.table(reader, "twin", twin::read);
@@ -122,6 +123,7 @@ fn read(reader: &mut Reader, table: &DeTable<'_>) -> Config {
         vrrp_notify,
         track_files,
         track_gateways,
+        track_bfds,
         track_servers,
         sync,
         twin,
@@ -177,7 +179,7 @@ pub fn settings_over(text: &str, before: &Settings) -> Result<Settings, Vec<Prob
 /// Every key there is, as (table, key): `("port", "mtu")`; the table of top-level keys is `""`.
 #[must_use]
 pub fn known_keys() -> Vec<(&'static str, &'static str)> {
-    let skeleton = "[director]\n[[port]]\n[[vlan]]\n[[route]]\n[[mark]]\n[[vrrp]]\n[[vrrp_script]]\n[[vrrp_notify]]\n[[track_file]]\n[[track_gateway]]\n[[track_servers]]\n[sync]\n[twin]\n[[notify]]\n[mail]\n[access]\n[[service]]\n[[service.check]]\n[[service.server]]\n[settings]\n";
+    let skeleton = "[director]\n[[port]]\n[[vlan]]\n[[route]]\n[[mark]]\n[[vrrp]]\n[[vrrp_script]]\n[[vrrp_notify]]\n[[track_file]]\n[[track_gateway]]\n[[track_bfd]]\n[[track_servers]]\n[sync]\n[twin]\n[[notify]]\n[mail]\n[access]\n[[service]]\n[[service.check]]\n[[service.server]]\n[settings]\n";
     let (table, _) = DeTable::parse_recoverable(skeleton);
     let mut reader = Reader::default();
     read(&mut reader, table.get_ref());

@@ -1,4 +1,4 @@
-//! `[[vrrp_script]]`, `[[vrrp_notify]]`, `[[track_file]]`, `[[track_gateway]]`, `[[track_servers]]`, and what instances track by name.
+//! `[[vrrp_script]]`, `[[vrrp_notify]]`, `[[track_file]]`, `[[track_gateway]]`, `[[track_bfd]]`, `[[track_servers]]`, and what instances track by name.
 
 use super::{
     health::program,
@@ -7,7 +7,7 @@ use super::{
     vrrp::{NAME, word},
 };
 use crate::{
-    Track, TrackFile, TrackGateway, TrackServers, VrrpNotify, VrrpScript,
+    Track, TrackBfd, TrackFile, TrackGateway, TrackServers, VrrpNotify, VrrpScript,
     track::{MOST_FILE_WEIGHT, MOST_WEIGHT, TrackWeight},
 };
 use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
@@ -145,6 +145,24 @@ pub(super) fn gateway(reader: &mut Reader, section: &mut Section<'_>) -> Option<
         interval: interval.unwrap_or(unsaid.interval),
         rise: rise.unwrap_or(unsaid.rise),
         fall: fall.unwrap_or(unsaid.fall),
+        weight: weight.with(unsaid.weight),
+        ..unsaid
+    })
+}
+
+pub(super) fn bfd(reader: &mut Reader, section: &mut Section<'_>) -> Option<TrackBfd> {
+    let name = section.need(reader, "name", NAME, word);
+    let wanted =
+        "the address of a neighbour that speaks BFD, like \"192.0.2.1\" or \"2001:db8::1\"";
+    let address = section.need(reader, "address", wanted, parsed);
+    let wanted = "an address of the director's own, like \"192.0.2.2\"";
+    let bind = section.get(reader, "bind", wanted, parsed);
+    let session = super::check::session(reader, section);
+    let weight = weight(reader, section, -MOST_WEIGHT..=MOST_WEIGHT);
+    let unsaid = TrackBfd::new(name?, address?);
+    Some(TrackBfd {
+        bind,
+        session,
         weight: weight.with(unsaid.weight),
         ..unsaid
     })

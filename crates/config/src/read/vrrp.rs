@@ -54,6 +54,12 @@ pub(super) fn instance(reader: &mut Reader, section: &mut Section<'_>) -> Option
         "seconds as a whole number from 0 to 1000",
         integer(0..=1000u32),
     );
+    let preempt_warmup = section.get(
+        reader,
+        "preempt_warmup",
+        "seconds as a whole number from 0 to 1000; 0: checks are not waited for",
+        integer(0..=1000u32),
+    );
     let virtual_ipaddress = section.list(reader, "virtual_ipaddress", ADDRESSES, address);
     let excluded = section.list(reader, "virtual_ipaddress_excluded", ADDRESSES, address);
     let unicast_peer = section.list(reader, "unicast_peer", ADDRESSES, address);
@@ -82,6 +88,7 @@ pub(super) fn instance(reader: &mut Reader, section: &mut Section<'_>) -> Option
     let track_script = tracks(reader, section, "track_script", MOST_WEIGHT);
     let track_file = tracks(reader, section, "track_file", MOST_FILE_WEIGHT);
     let track_gateway = tracks(reader, section, "track_gateway", MOST_WEIGHT);
+    let track_bfd = tracks(reader, section, "track_bfd", MOST_WEIGHT);
     let track_servers = tracks(reader, section, "track_servers", MOST_WEIGHT);
     let seconds = "seconds as a whole number from 0 to 86400; 0 is never";
     let repeat = section.get(
@@ -104,6 +111,7 @@ pub(super) fn instance(reader: &mut Reader, section: &mut Section<'_>) -> Option
         advert_int_ms: advert_int_ms.unwrap_or(unsaid.advert_int_ms),
         preempt: preempt.unwrap_or(unsaid.preempt),
         preempt_delay: preempt_delay.unwrap_or(unsaid.preempt_delay),
+        preempt_warmup: preempt_warmup.unwrap_or(unsaid.preempt_warmup),
         virtual_ipaddress: virtual_ipaddress.unwrap_or_default(),
         virtual_ipaddress_excluded: excluded.unwrap_or_default(),
         unicast_peer: unicast_peer.unwrap_or_default(),
@@ -117,6 +125,7 @@ pub(super) fn instance(reader: &mut Reader, section: &mut Section<'_>) -> Option
         track_script,
         track_file,
         track_gateway,
+        track_bfd,
         track_servers,
         garp_master_repeat: repeat.unwrap_or(unsaid.garp_master_repeat),
         garp_master_delay: delay.unwrap_or(unsaid.garp_master_delay),

@@ -304,3 +304,29 @@ fn when_the_service_whose_check_is_made_goes_another_s_is() {
     assert!(checks.is_up(of(4, 0).service, of(4, 0).server));
     assert_eq!(checks.next(), Some(s(11)));
 }
+
+#[test]
+fn checks_are_cold_until_each_has_had_a_verdict() {
+    let mut checks = Checks::new(1);
+    let slow = Timing {
+        retry: 1,
+        ..at_once()
+    };
+    let wanted = || vec![(id(1, 0), tcp(at_once())), (id(2, 0), tcp(slow))];
+    assert_eq!(checks.cold(), 0, "there are none");
+    checks.follow(s(0), wanted());
+    assert_eq!(checks.cold(), 2);
+    run(&mut checks, s(0), &failed());
+    assert_eq!(checks.cold(), 1, "one is to fail once more");
+    checks.follow(s(0), wanted());
+    assert_eq!(checks.cold(), 1, "a reload forgets nothing");
+    run(&mut checks, s(1), &failed());
+    assert_eq!(checks.cold(), 0);
+    // Those that are gone are not waited for.
+    let mut more = wanted();
+    more.push((id(3, 0), tcp(at_once())));
+    checks.follow(s(2), more);
+    assert_eq!(checks.cold(), 1);
+    checks.follow(s(2), wanted());
+    assert_eq!(checks.cold(), 0);
+}

@@ -257,3 +257,33 @@ proptest! {
         }
     }
 }
+
+/// The first verdict is there when the first runs have said all that the timing asks of them, not with the first run.
+#[test]
+fn a_first_verdict_takes_as_many_runs_as_a_change_would() {
+    let failed = || Outcome::Failed("x".into());
+    let verdict_after = |timing, outcomes: &[Outcome]| {
+        let mut machine = Machine::new(timing, s(0), 0);
+        outcomes.iter().position(|outcome| {
+            let now = machine.next().expect("a next check");
+            machine.begin(now);
+            machine.finish(now, outcome);
+            machine.is_judged()
+        })
+    };
+    let undecided = || Outcome::Undecided("x".into());
+    assert_eq!(verdict_after(TIMING, &[Outcome::PASSED]), Some(0));
+    assert_eq!(verdict_after(TIMING, &[undecided(), undecided()]), None);
+    // Two retries, and so three failures.
+    let failures = [failed(), failed(), failed(), failed()];
+    assert_eq!(verdict_after(TIMING, &failures), Some(2));
+    assert_eq!(verdict_after(TIMING, &[failed(), Outcome::PASSED]), Some(1));
+    let alpha = Timing {
+        alpha: true,
+        rise: 3,
+        ..TIMING
+    };
+    let passes = [Outcome::PASSED, Outcome::PASSED, Outcome::PASSED];
+    assert_eq!(verdict_after(alpha, &passes), Some(1));
+    assert_eq!(verdict_after(alpha, &failures), Some(0));
+}

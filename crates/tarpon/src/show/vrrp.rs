@@ -57,6 +57,11 @@ pub fn vrrp(all: &[Vrrp], figures: bool) -> String {
         ]);
     }
     let mut out = table.to_string();
+    for (v, unit) in units(all) {
+        if let Some(why) = &v.lets_be {
+            out.push_str(&format!("\n{unit} lets a worse master be: {why}\n"));
+        }
+    }
     out.push_str(&tracked(all));
     if figures {
         for v in all {
@@ -71,15 +76,24 @@ pub fn vrrp(all: &[Vrrp], figures: bool) -> String {
     out
 }
 
+/// The first of all that moves together, and its name.
+fn units(all: &[Vrrp]) -> Vec<(&Vrrp, &str)> {
+    let mut units: Vec<(&Vrrp, &str)> = Vec::new();
+    for v in all {
+        if !units.iter().any(|(first, _)| first.unit == v.unit) {
+            units.push((v, v.sync_group.as_deref().unwrap_or(&v.name)));
+        }
+    }
+    units
+}
+
 /// What is tracked, once for all that moves together.
 fn tracked(all: &[Vrrp]) -> String {
     let mut out = String::new();
-    for (number, v) in all.iter().enumerate() {
-        let before = all.get(..number).unwrap_or_default();
-        if v.tracked.is_empty() || before.iter().any(|b| b.unit == v.unit) {
+    for (v, unit) in units(all) {
+        if v.tracked.is_empty() {
             continue;
         }
-        let unit = v.sync_group.as_deref().unwrap_or(&v.name);
         out.push_str(&format!("\ntracked by {unit} (priority {}):\n", v.priority));
         let mut table = Table::new(&["TRACKED", "IS", ">FOR", ">WEIGHT", ">PRIORITY", "WHY"]);
         for t in &v.tracked {
@@ -106,6 +120,9 @@ fn tracked(all: &[Vrrp]) -> String {
 pub fn summary(all: &[Vrrp]) -> String {
     let one = |v: &Vrrp| {
         let mut text = format!("{} {} for {}", v.name, v.state, since(v.since_s));
+        if let (Some(why), "backup") = (&v.lets_be, v.state.as_str()) {
+            text += &format!(" (lets a worse master be: {why})");
+        }
         if v.state == "fault" {
             text += &format!(" ({})", v.why);
         } else if v.priority_now != v.priority {

@@ -442,6 +442,11 @@ impl Control {
     /// Acts on what the checks have found since the last call.
     pub fn follow_health(&mut self) {
         let news = self.health.take_news();
+        if let Some(takeover) = &self.takeover {
+            for (name, finding) in self.health.take_found() {
+                takeover.found(TrackerKind::Bfd, &name, finding);
+            }
+        }
         if news.is_empty() {
             return;
         }

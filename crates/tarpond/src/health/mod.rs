@@ -9,7 +9,10 @@ pub mod standing;
 pub use standing::{Quorum, Standing};
 
 use crate::detour::Detours;
-use ::health::{Change, CheckId, Checks, Due, Outcome, View, Wished};
+use ::health::{
+    Change, CheckId, Checks, Due, Outcome, View, Wished,
+    bfd::{Peer, Wanted},
+};
 use anyhow::{Context as _, Result};
 use config::Config;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -24,13 +27,14 @@ use std::{
     rc::Rc,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread::JoinHandle,
     time::{Duration, Instant},
 };
 use tokio::{sync::Notify, task::LocalSet};
 use types::ServiceKey;
+use vrrp::Finding;
 
 /// How long a program that is told of something may run.
 const PROGRAM: Duration = Duration::from_secs(60);
@@ -66,6 +70,10 @@ struct Shared {
     begun: Instant,
     checks: Mutex<Checks>,
     news: Mutex<Vec<News>>,
+    /// Sessions that virtual routers track, by their names there.
+    tracked: Mutex<Vec<(String, Peer, Wanted)>>,
+    /// What those have found.
+    found: Mutex<Vec<(String, Finding)>>,
     programs: Mutex<Vec<Program>>,
     /// Wakes the health thread.
     wake: Notify,
@@ -76,6 +84,8 @@ struct Shared {
     farewell: AtomicBool,
     /// Their neighbours have been told.
     told: AtomicBool,
+    /// Checks without a verdict yet, for who must not wait for a lock.
+    cold: Arc<AtomicUsize>,
     /// Wakes the control thread.
     bell: UnixStream,
 }
@@ -84,6 +94,10 @@ impl Shared {
     /// Whether sessions are to end.
     fn is_over(&self) -> bool {
         self.stop.load(Ordering::Relaxed) || self.farewell.load(Ordering::Relaxed)
+    }
+
+    fn show_cold(&self, checks: &Checks) {
+        self.cold.store(checks.cold(), Ordering::Relaxed);
     }
 }
 
@@ -109,12 +123,15 @@ impl Health {
             begun: Instant::now(),
             checks: Mutex::new(Checks::new(seed)),
             news: Mutex::default(),
+            tracked: Mutex::default(),
+            found: Mutex::default(),
             programs: Mutex::default(),
             wake: Notify::new(),
             sessions: Notify::new(),
             stop: AtomicBool::new(false),
             farewell: AtomicBool::new(false),
             told: AtomicBool::new(false),
+            cold: Arc::default(),
             bell: ringer,
         });
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -157,7 +174,11 @@ impl Health {
                 }));
             }
         }
-        self.checks().follow(self.now(), wanted);
+        let mut checks = self.checks();
+        checks.follow(self.now(), wanted);
+        self.shared.show_cold(&checks);
+        drop(checks);
+        *locked(&self.shared.tracked) = sessions::tracked(config);
         self.shared.wake.notify_one();
         self.shared.sessions.notify_one();
     }
@@ -167,6 +188,16 @@ impl Health {
         let mut bytes = [0; 64];
         while (&self.bell).read(&mut bytes).is_ok_and(|n| n > 0) {}
         std::mem::take(&mut *locked(&self.shared.news))
+    }
+
+    /// How many checks have had no verdict yet, kept up to date.
+    pub fn cold(&self) -> Arc<AtomicUsize> {
+        Arc::clone(&self.shared.cold)
+    }
+
+    /// What tracked sessions have found since the last call.
+    pub fn take_found(&self) -> Vec<(String, Finding)> {
+        std::mem::take(&mut *locked(&self.shared.found))
     }
 
     /// Becomes readable with news.
@@ -294,7 +325,10 @@ fn begin_due(shared: &Arc<Shared>) -> Option<Duration> {
 async fn make(shared: Arc<Shared>, due: Due) {
     let Due { id, round, check } = due;
     let outcome = probe::run(&check, id.server).await;
-    let found = locked(&shared.checks).finish(shared.begun.elapsed(), id, round, &outcome);
+    let mut checks = locked(&shared.checks);
+    let found = checks.finish(shared.begun.elapsed(), id, round, &outcome);
+    shared.show_cold(&checks);
+    drop(checks);
     // The queue has a moment more to wait for.
     shared.wake.notify_one();
     let kind = check.kind.word();
@@ -311,9 +345,13 @@ async fn make(shared: Arc<Shared>, due: Due) {
 fn announce(shared: &Shared, mut news: Vec<News>) {
     if !news.is_empty() {
         locked(&shared.news).append(&mut news);
-        // A full bell has been rung.
-        let _ = (&shared.bell).write(&[1]);
+        ring(shared);
     }
+}
+
+fn ring(shared: &Shared) {
+    // A full bell has been rung.
+    let _ = (&shared.bell).write(&[1]);
 }
 
 fn begin_programs(shared: &Shared, running: &Rc<Cell<usize>>) {

@@ -1,10 +1,11 @@
 //! BFD sessions on the health thread: their clock and their sockets, and what they find told to the checks that asked for them.
 
-use super::{News, Shared, announce, locked};
+use super::{News, Shared, announce, locked, ring};
 use ::health::{
     CheckId,
-    bfd::{Peer, Sent, Sessions, Wanted},
+    bfd::{Finding, Peer, Sent, Sessions, Wanted},
 };
+use config::{Config, TrackBfd};
 use probe::bfd::Sockets;
 use std::{
     collections::BTreeMap,
@@ -20,11 +21,16 @@ const MOST: usize = 1024;
 /// Between attempts to open a socket that could not be opened.
 const AGAIN: Duration = Duration::from_secs(2);
 
+/// How long a tracked session may take to come up for the first time.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// The sessions, their sockets, and the checks that asked for them.
 struct Running {
     sessions: Sessions,
     sockets: Sockets,
     checks: BTreeMap<Peer, Vec<CheckId>>,
+    /// Those that virtual routers track, by their names there.
+    tracked: BTreeMap<Peer, Vec<String>>,
 }
 
 /// How often the last packet of a session is sent, any of which may be lost, and how far apart (RFC 5880 section 6.8.16: neighbours are to
@@ -38,6 +44,7 @@ pub async fn run(shared: Arc<Shared>, seed: u64) {
         sessions: Sessions::new(seed),
         sockets: Sockets::default(),
         checks: BTreeMap::new(),
+        tracked: BTreeMap::new(),
     };
     while !shared.is_over() {
         running.turn(&shared);
@@ -90,6 +97,12 @@ impl Running {
                 });
             }
         }
+        self.tracked.clear();
+        for (name, peer, session) in locked(&shared.tracked).iter() {
+            self.tracked.entry(*peer).or_default().push(name.clone());
+            // What a check says of the same neighbour holds for both.
+            wanted.entry(*peer).or_insert(*session);
+        }
         let last = self.sessions.follow(shared.begun.elapsed(), &wanted);
         self.send(shared, last);
         self.sockets
@@ -121,6 +134,15 @@ impl Running {
         if news.is_empty() {
             return;
         }
+        let mut found = Vec::new();
+        for (peer, finding) in &news {
+            let names = self.tracked.get(peer).into_iter().flatten();
+            found.extend(names.filter_map(|name| Some((name.clone(), as_tracked(finding)?))));
+        }
+        if !found.is_empty() {
+            locked(&shared.found).append(&mut found);
+            ring(shared);
+        }
         let now = shared.begun.elapsed();
         let mut changed = Vec::new();
         let mut checks = locked(&shared.checks);
@@ -136,7 +158,44 @@ impl Running {
                 }
             }
         }
+        shared.show_cold(&checks);
         drop(checks);
         announce(shared, changed);
     }
+}
+
+/// What a session's finding is to who tracks it: nothing else tells of the neighbour, so that one that is held down is as good as down
+/// (RFC 5882 section 3.2).
+fn as_tracked(finding: &Finding) -> Option<vrrp::Finding> {
+    match finding {
+        Finding::Up => Some(vrrp::Finding::Up),
+        Finding::Waiting => None,
+        Finding::Held => Some(vrrp::Finding::Down(
+            "the neighbour's operator holds the session down".into(),
+        )),
+        Finding::Down(why) | Finding::Unable(why) => Some(vrrp::Finding::Down(why.clone())),
+    }
+}
+
+/// The sessions that any virtual router tracks.
+pub(super) fn tracked(config: &Config) -> Vec<(String, Peer, Wanted)> {
+    let is_tracked = |name: &String| {
+        let mut all = config.vrrp.iter().flat_map(|v| &v.track_bfd);
+        all.any(|track| track.name == *name)
+    };
+    let one = |bfd: &TrackBfd| {
+        let peer = Peer {
+            address: bfd.address,
+            multihop: bfd.session.multihop,
+        };
+        let wanted = Wanted {
+            settings: bfd.session.settings,
+            bind: bfd.bind,
+            max_hops: bfd.session.max_hops,
+            patience: PATIENCE,
+        };
+        (bfd.name.clone(), peer, wanted)
+    };
+    let all = config.track_bfds.iter();
+    all.filter(|bfd| is_tracked(&bfd.name)).map(one).collect()
 }

@@ -4,7 +4,8 @@ use super::{Desk, Plan, QUEUE, Tools};
 use crate::takeover::{ALWAYS, Urgent};
 use config::SyncRole;
 use connsync::{
-    Connection, Heard, Message, Note, Report, Route, Teller, Version, datagram, frame, group_mac,
+    Connection, Heard, Message, Note, Report, Route, Teller, Version, Whole, datagram, frame,
+    group_mac,
 };
 use engine::Taken;
 use std::{
@@ -23,15 +24,15 @@ const ASK_MS: u64 = 200;
 const GONE_MS: u64 = 5000;
 /// Tarpons known at once: anybody may send messages that say they come from yet another.
 const PEERS: usize = 64;
-/// For so long another Tarpon is listened for at the start, which might tell everything.
-const LISTEN_MS: u64 = 2500;
-/// And then it has so long to tell everything.
-const PATIENCE_MS: u64 = 30_000;
+/// Before everything is told once more because notes of it were lost.
+const RETELL_MS: u64 = 10_000;
 /// Slots of the table looked at, and notes, in a round.
 const SLOTS: u32 = 4096;
 const NOTES: usize = 4096;
 /// For so long a new master hears the old one, whose last words may have waited for more.
 const AFTERWARDS_MS: u64 = 100;
+/// And any master another that says it tells, too: one of them is not heard by everybody, and either may remain.
+const BESIDE_MS: u64 = 3 * REPORT_MS;
 /// Messages of all being told that may wait to be sent: the rest waits where it is.
 const AHEAD: usize = 64;
 /// How long the thread sleeps at most: while it tells, and else.
@@ -57,13 +58,13 @@ pub(super) struct Thread {
     tools: Tools,
     desk: Arc<Desk>,
     teller: Teller,
-    /// Since when the plan is followed, in milliseconds.
-    since_ms: u64,
     is_master: bool,
     /// Until when it hears, as a master, what the one before still has to tell; `None` once that is over.
     hears_until_ms: Option<u64>,
-    /// Everything has been told to this one, or nobody would.
-    complete: bool,
+    /// Whether everything has been told to this one.
+    whole: Whole,
+    /// Notes that were lost, as of the last time everything was told for it, and when that was.
+    retold: (u64, u64),
     all: Option<Telling>,
     waiting: VecDeque<Vec<u8>>,
     peers: BTreeMap<u64, Peer>,
@@ -82,10 +83,10 @@ impl Thread {
             plan: None,
             tools,
             desk,
-            since_ms: now,
             is_master: false,
             hears_until_ms: None,
-            complete: false,
+            whole: Whole::new(now),
+            retold: (0, now),
             all: None,
             waiting: VecDeque::new(),
             peers: BTreeMap::new(),
@@ -122,9 +123,8 @@ impl Thread {
     fn follow(&mut self, plan: Option<Plan>, now: u64) {
         self.teller = teller(plan.as_ref(), self.tools.sender, now);
         self.plan = plan;
-        self.since_ms = now;
         self.next_report_ms = now;
-        self.complete = false;
+        self.whole = Whole::new(now);
         self.all = None;
         self.waiting.clear();
         self.judge_ready(now);
@@ -151,6 +151,8 @@ impl Thread {
         let is_master = (0..units).any(|unit| self.tools.roles.has(unit, now));
         if !self.is_master && is_master {
             self.hears_until_ms = Some(now.0 + AFTERWARDS_MS);
+            // Who thinks that it is master, too, is to listen before it is told anything.
+            self.next_report_ms = now.0;
         }
         self.hears_until_ms = self
             .hears_until_ms
@@ -158,8 +160,7 @@ impl Thread {
         if self.is_master && !is_master {
             self.tell_last(now);
             // What it has from now on is the other's.
-            self.complete = false;
-            self.since_ms = now.0;
+            self.whole = Whole::new(now.0);
         }
         self.is_master = is_master;
         self.judge_ready(now.0);
@@ -167,18 +168,18 @@ impl Thread {
 
     /// Whether VRRP may take over from somebody who is well.
     fn judge_ready(&mut self, now: u64) {
-        let waited = now.saturating_sub(self.since_ms);
         let told_by_somebody = self.peers.values().any(|peer| peer.report.tells);
-        let patience = if told_by_somebody {
-            PATIENCE_MS
-        } else {
-            LISTEN_MS
-        };
-        if waited > patience {
-            self.complete = true;
+        if self.listens() {
+            self.whole.look(now, self.lost(), told_by_somebody);
         }
-        let ready = self.complete || !self.listens();
+        let ready = self.whole.is_complete() || !self.listens();
         self.tools.ready.store(ready, Ordering::Relaxed);
+    }
+
+    /// Messages that were told and have not come.
+    fn lost(&self) -> u64 {
+        let each = self.peers.values().map(|peer| peer.heard.lost);
+        each.fold(0, u64::saturating_add)
     }
 
     fn count(&mut self, what: &'static str, more: u64) {
@@ -236,9 +237,18 @@ impl Thread {
             Some(Note::Report(report)) => {
                 if let Some(peer) = self.peer(report.sender, from, now.0) {
                     peer.report = report;
+                    if report.tells && report.about == report.sender {
+                        peer.heard.hear_of(report.heard);
+                    }
+                }
+                if report.tells && self.is_master && self.role() == Some(SyncRole::Vrrp) {
+                    let until = now.0 + BESIDE_MS;
+                    self.hears_until_ms = self.hears_until_ms.max(Some(until));
                 }
                 if report.asks && self.tells() && self.all.is_none() {
                     self.count("asked_for_everything", 1);
+                    // Where what follows begins.
+                    self.say_report(false);
                     self.all = Some(Telling {
                         position: 0,
                         asked: report.sender,
@@ -248,10 +258,12 @@ impl Thread {
             }
             Some(Note::AllTold { sender, asked, .. }) => {
                 self.peer(sender, from, now.0);
-                if asked == self.tools.sender && self.listens() && !self.complete {
-                    self.complete = true;
+                if asked == self.tools.sender && self.listens() && !self.whole.is_complete() {
+                    self.whole.hear_all(now.0, self.lost());
                     self.judge_ready(now.0);
-                    tracing::info!("{from} has told all its connections");
+                    if self.whole.is_complete() {
+                        tracing::info!("{from} has told all its connections");
+                    }
                 }
             }
             None => {}
@@ -293,10 +305,12 @@ impl Thread {
             .noted(now, NOTES, &mut |c| told.push(c.clone()));
         if !tells {
             self.all = None;
+            self.retold.0 = self.tools.engine.lost();
             return noted == NOTES;
         }
         self.teller.numbered = self.peers.values().any(|peer| peer.report.listens);
         self.put(now, &told);
+        self.tell_again(now.0);
         let more = self.tell_all(now);
         if let Some(message) = self.teller.poll(now.0) {
             self.queue(message);
@@ -309,6 +323,21 @@ impl Thread {
         self.tell(now);
         if let Some(message) = self.teller.message() {
             self.queue(message);
+        }
+    }
+
+    /// Where notes were lost nobody knows what they were of: everything is told again, to those who listen.
+    fn tell_again(&mut self, now: u64) {
+        let lost = self.tools.engine.lost();
+        let (before, at) = self.retold;
+        if lost != before && self.all.is_none() && self.teller.numbered && now >= at + RETELL_MS {
+            self.retold = (lost, now);
+            self.count("told_everything_again", 1);
+            self.all = Some(Telling {
+                position: 0,
+                asked: 0,
+                connections: 0,
+            });
         }
     }
 
@@ -378,26 +407,37 @@ impl Thread {
         if now < self.next_report_ms {
             return;
         }
-        let asks = self.listens() && !self.complete;
+        let asks = self.listens() && self.whole.asks(now);
+        if asks {
+            self.whole.ask(self.lost());
+        }
         self.next_report_ms = now + if asks { ASK_MS } else { REPORT_MS };
         self.own = self.tools.engine.counts();
-        if self.plan.is_some() {
-            let telling = self.peers.iter().filter(|(_, p)| p.report.tells);
-            let about = telling.max_by_key(|(_, p)| p.at_ms);
-            let (about, heard) = about.map_or((0, Heard::default()), |(id, p)| (*id, p.heard));
-            self.say(Note::Report(Report {
-                sender: self.tools.sender,
-                tells: self.tells(),
-                listens: self.listens(),
-                asks,
-                connections: self.own.0,
-                active: self.own.1,
-                about,
-                heard: heard.last,
-                lost: heard.lost,
-            }));
-        }
+        self.say_report(asks);
         self.show(now);
+    }
+
+    /// How it stands. Who tells says of itself which message was its last.
+    fn say_report(&mut self, asks: bool) {
+        let (tells, listens) = (self.tells(), self.listens());
+        let telling = self.peers.iter().filter(|(_, p)| p.report.tells);
+        let about = telling.max_by_key(|(_, p)| p.at_ms);
+        let (about, heard, lost) = match about {
+            Some((id, peer)) if listens || !tells => (*id, peer.heard.last, peer.heard.lost),
+            _ if tells => (self.tools.sender, self.teller.told().0, 0),
+            _ => (0, 0, 0),
+        };
+        self.say(Note::Report(Report {
+            sender: self.tools.sender,
+            tells,
+            listens,
+            asks,
+            connections: self.own.0,
+            active: self.own.1,
+            about,
+            heard,
+            lost,
+        }));
     }
 
     fn send(&mut self) {
@@ -467,7 +507,7 @@ impl Thread {
                 unicast_peer: plan.peers.clone(),
                 connections: self.own.0,
                 active: self.own.1,
-                told_everything: self.complete,
+                told_everything: self.whole.is_complete(),
                 counters,
                 peers: self
                     .peers

@@ -25,7 +25,10 @@ use dpdk::{Eal, Mempool};
 use engine::{AddressWatch, Neighbourhood, Roles};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicUsize},
+    },
     thread::JoinHandle,
     time::Duration,
 };
@@ -86,6 +89,8 @@ pub struct Tools {
     pub clock: Clock,
     /// Whether the connections of the master are here: else it is let be.
     pub ready: Arc<AtomicBool>,
+    /// How many checks have had no verdict yet: until then it is let be, too.
+    pub cold: Arc<AtomicUsize>,
 }
 
 impl Tools {

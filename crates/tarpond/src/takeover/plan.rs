@@ -22,6 +22,8 @@ pub struct UnitPlan {
     pub members: Vec<MemberPlan>,
     /// What it does to others.
     pub preemption: Preemption,
+    /// For how long after the start it waits for verdicts of checks before it preempts.
+    pub patience: Duration,
     /// How it announces.
     pub repetition: Repetition,
     /// What it tracks.
@@ -70,6 +72,8 @@ pub struct MemberPlan {
     pub port: PortId,
     /// MAC and tag.
     pub link: Link,
+    /// The same with the port's own MAC.
+    pub own: Link,
     /// That MAC, if it is the virtual router's own.
     pub virtual_mac: Option<MacAddr>,
     /// What it is told to be.
@@ -129,6 +133,7 @@ pub fn plans(config: &Config, facts: &[PortFacts]) -> Vec<UnitPlan> {
                 allowed: first.preempt,
                 delay: Duration::from_secs(first.preempt_delay.into()),
             },
+            patience: Duration::from_secs(first.preempt_warmup.into()),
             repetition: Repetition {
                 repeat: first.garp_master_repeat,
                 delay: Duration::from_secs(first.garp_master_delay.into()),
@@ -273,6 +278,7 @@ fn tracked(config: &Config, members: &[&Vrrp]) -> Vec<(Tracker, Weight)> {
             TrackedBy::Script(..) => TrackerKind::Script,
             TrackedBy::File(..) => TrackerKind::File,
             TrackedBy::Gateway(..) => TrackerKind::Gateway,
+            TrackedBy::Bfd(..) => TrackerKind::Bfd,
             TrackedBy::Servers(..) => TrackerKind::Servers,
         };
         let name = name.to_owned();
@@ -316,7 +322,10 @@ fn member(v: &Vrrp, places: &[(&str, Place<'_>)]) -> Option<MemberPlan> {
     let (_, place) = places.iter().find(|(name, _)| *name == v.interface)?;
     let six = v.virtual_ipaddress.first()?.is_ipv6();
     let source = if six {
-        link_local(place)
+        // RFC 9568 5.1.2.2. Peers that are told by another address know this one by its own on their prefix.
+        let near = |peer: &IpAddr| place.addresses.iter().find(|net| net.contains(*peer));
+        let own = v.unicast_peer.first().and_then(near);
+        own.map_or_else(|| link_local(place), IpNet::address)
     } else {
         let mut own = place.addresses.iter().map(IpNet::address);
         own.find(IpAddr::is_ipv4)?
@@ -333,6 +342,7 @@ fn member(v: &Vrrp, places: &[(&str, Place<'_>)]) -> Option<MemberPlan> {
         id: place.id,
         port: place.port,
         link: from(place.link, v.virtual_mac()),
+        own: place.link,
         virtual_mac: v.virtual_mac(),
         settings: MemberSettings {
             version,

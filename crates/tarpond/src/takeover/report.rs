@@ -4,8 +4,9 @@ use super::{
     UnitPlan,
     thread::{Conflict, Handover},
 };
-use std::{collections::BTreeMap, time::Duration};
-use vrrp::{Announcer, Finding, Meaning, Received, State, Tracked, Trackers, Unit};
+use std::{collections::BTreeMap, net::IpAddr, time::Duration};
+use types::MacAddr;
+use vrrp::{Announcer, Finding, Meaning, Received, State, Tracked, Trackers, Unit, Waits};
 
 /// Frames that could not be sent or read, by unit.
 #[derive(Clone, Debug, Default)]
@@ -26,6 +27,8 @@ pub struct Live {
     pub trackers: Trackers,
     /// Its announcements.
     pub announcer: Announcer,
+    /// What it waits for before it preempts.
+    pub waits: Option<Waits>,
     /// It has given up, and serves on what still comes.
     pub handover: Option<Handover>,
     /// Another master that is worse.
@@ -34,6 +37,8 @@ pub struct Live {
     pub losses: Losses,
     /// By member, the sequence number last sent or heard in an authentication header.
     pub sequences: Vec<Option<u32>>,
+    /// From which MACs peers that are told one by one spoke last.
+    pub met: BTreeMap<IpAddr, MacAddr>,
 }
 
 impl Live {
@@ -88,6 +93,7 @@ pub fn report(
                 state: unit.state().name().to_owned(),
                 since_s: now.saturating_sub(unit.since()).as_secs_f64(),
                 why: why(live),
+                lets_be: lets_be(live),
                 priority: settings.priority,
                 priority_now: member.priority(),
                 advert_int_ms: u64::try_from(settings.interval.duration().as_millis())
@@ -129,6 +135,12 @@ fn why(live: &Live) -> String {
         Some(tracker) if live.unit.state() == State::Init => format!("waits for {tracker}"),
         _ => live.unit.cause().to_string(),
     }
+}
+
+/// Why a worse master would be let be: for those who would take over from it otherwise.
+fn lets_be(live: &Live) -> Option<String> {
+    let would = live.plan.preemption.allowed && live.unit.state() != State::Master;
+    live.waits.filter(|_| would).map(|waits| waits.to_string())
 }
 
 fn tracked(now: Duration, tracked: &Tracked) -> api::Tracked {

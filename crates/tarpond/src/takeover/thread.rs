@@ -4,6 +4,7 @@ mod conflict;
 mod drill;
 mod gateway;
 mod handover;
+mod peers;
 mod track;
 
 pub(super) use conflict::Conflict;
@@ -23,8 +24,8 @@ use std::{
 };
 use types::{PortId, Tick};
 use vrrp::{
-    Action, Announcer, MemberSettings, Preemption, RELEASE, Received, State, Trackers, Unit,
-    advertisement, announcements, sealed,
+    Action, Announcer, MemberSettings, Preemption, RELEASE, Readiness, Received, State, Trackers,
+    Unit, Waits, announcements,
 };
 use wire::Frame as _;
 
@@ -48,8 +49,8 @@ pub(super) struct Thread {
     down: Vec<PortId>,
     /// Rounds of each worker, and when they were last seen to differ.
     rounds: Vec<(u64, Duration)>,
-    /// Connections are here, as last seen.
-    ready: bool,
+    /// Whether a master that is well may be taken over from.
+    readiness: Readiness,
     /// How often each worker came too late to send, as last seen.
     expired: Vec<u64>,
     /// When a backup's patience was over, and the rounds of each worker then.
@@ -84,12 +85,14 @@ impl Thread {
             .map(|(trackers, plan)| Live {
                 trackers,
                 // Until it is known what connections there are.
-                unit: Unit::new(settings(&plan), reserved(&plan, false)),
+                unit: Unit::new(settings(&plan), reserved(&plan, Some(Waits::Connections))),
+                waits: Some(Waits::Connections),
                 announcer: Announcer::new(plan.repetition, plan.announced.len()),
                 handover: None,
                 conflict: Conflict::default(),
                 losses: Default::default(),
                 sequences: vec![None; plan.members.len()],
+                met: BTreeMap::new(),
                 plan,
             })
             .collect();
@@ -109,7 +112,7 @@ impl Thread {
             next_show: Duration::ZERO,
             wrong: BTreeMap::new(),
             down: Vec::new(),
-            ready: false,
+            readiness: Readiness::new(now),
             asked: None,
             drill: None,
             drill_shown,
@@ -127,7 +130,7 @@ impl Thread {
             self.receive(&mut changed);
             self.obey(&mut changed);
             let now = self.tools.clock.precise();
-            self.become_ready();
+            self.become_ready(now, &mut changed);
             if !self.stopping {
                 self.end_handovers(now);
                 self.watch_workers(now, &mut changed);
@@ -135,15 +138,20 @@ impl Thread {
                 for number in 0..self.units.len() {
                     let live = self.units.get(number);
                     let waits = live.is_some_and(|l| l.trackers.waits_for().is_some());
+                    let mut begins = false;
                     self.step(number, now, &mut changed, |unit, actions| {
                         if unit.state() == State::Init && !waits {
                             unit.start(now, actions);
+                            begins = true;
                         }
                         let over = unit.due().is_some_and(|due| Some(due) <= heard_out);
                         if unit.state() != State::Backup || over {
                             unit.poll(now, actions);
                         }
                     });
+                    if begins {
+                        self.greet(number);
+                    }
                     self.announce(number, now);
                 }
                 self.go_on_with_drill(now);
@@ -194,7 +202,10 @@ impl Thread {
             frame.segments(&mut |segment| bytes.extend_from_slice(segment));
             drop(frame);
             match Received::parse(&bytes) {
-                Ok(received) => self.hear(now, port, &received, changed),
+                Ok(received) => {
+                    self.meet(port, &received);
+                    self.hear(now, port, &received, changed);
+                }
                 Err(error) => self.count_wrong(error.name(), port, &error),
             }
         }
@@ -229,6 +240,10 @@ impl Thread {
                     && (m.peers.is_empty() || m.peers.contains(source))
             });
             if let Some(member) = member {
+                if !self.is_of_the_link(number, member, received) {
+                    self.count_wrong("ttl", port, &vrrp::ParseError::Ttl(received.ttl));
+                    return;
+                }
                 let live = self.units.get_mut(number);
                 if let Some(Err(wrong)) = live.map(|live| live.authenticate(member, received)) {
                     self.count_wrong(
@@ -259,9 +274,8 @@ impl Thread {
         for request in requests {
             match request {
                 Request::Plans(plans) => {
-                    let ready = self.ready;
                     for (live, plan) in self.units.iter_mut().zip(plans) {
-                        reconfigure(live, plan, ready, now);
+                        reconfigure(live, plan, now);
                     }
                     self.follow_gateways(now);
                     self.judge_faults(now, changed);
@@ -287,14 +301,24 @@ impl Thread {
         }
     }
 
-    /// Whether a master that is well may be taken over from: not before its connections are here.
-    fn become_ready(&mut self) {
-        let ready = self.tools.ready.load(Ordering::Relaxed);
-        if ready != self.ready {
-            self.ready = ready;
-            for live in &mut self.units {
-                let preemption = reserved(&live.plan, ready);
-                live.unit.reconfigure(settings(&live.plan), preemption);
+    /// Whether a master that is well may be taken over from: not before its connections are here, and checks have come to verdicts.
+    fn become_ready(&mut self, now: Duration, changed: &mut bool) {
+        let connections = self.tools.ready.load(Ordering::Relaxed);
+        self.readiness
+            .learn(connections, self.tools.cold.load(Ordering::Relaxed));
+        for live in &mut self.units {
+            let waits = self.readiness.waits(now, live.plan.patience);
+            let before = std::mem::replace(&mut live.waits, waits);
+            if waits.is_some() == before.is_some() {
+                continue;
+            }
+            *changed = true;
+            live.unit
+                .reconfigure(settings(&live.plan), reserved(&live.plan, waits));
+            if let Some(before) = before
+                && live.plan.preemption.allowed
+            {
+                tracing::debug!("vrrp {}: no more: {before}", live.plan.name);
             }
         }
     }
@@ -420,43 +444,6 @@ impl Thread {
         }
     }
 
-    fn advertise(&mut self, number: usize, member: usize, priority: u8, until: Tick) {
-        let Some(live) = self.units.get_mut(number) else {
-            return;
-        };
-        let sequence = live.next_sequence(member);
-        let (Some(plan), Some(state)) = (
-            live.plan.members.get(member),
-            live.unit.members().get(member),
-        ) else {
-            return;
-        };
-        let message = state.advertisement(priority);
-        let source = state.settings().source;
-        let seal = plan.key.map(|key| (key, sequence));
-        let send = |to| {
-            let frame = advertisement(plan.link, source, to, &message, plan.checksum);
-            match seal {
-                Some((key, sequence)) => sealed(&frame, &key, sequence),
-                None => frame,
-            }
-        };
-        if plan.peers.is_empty() {
-            let sent = self.tools.send(plan.port, &send(None), until);
-            live.losses.unsent += u64::from(!sent);
-            return;
-        }
-        for peer in &plan.peers {
-            match self.tools.neighbours.mac(plan.id, *peer) {
-                Some(mac) => {
-                    let sent = self.tools.send(plan.port, &send(Some((*peer, mac))), until);
-                    live.losses.unsent += u64::from(!sent);
-                }
-                None => live.losses.unresolved += 1,
-            }
-        }
-    }
-
     fn announce(&mut self, number: usize, now: Duration) {
         let Some(live) = self.units.get_mut(number) else {
             return;
@@ -542,16 +529,16 @@ fn patience(live: &Live) -> Duration {
     intervals.min().unwrap_or(NAP) * 3
 }
 
-/// As planned, but for one who is not ready.
-fn reserved(plan: &UnitPlan, ready: bool) -> Preemption {
+/// As planned, but for one who waits for something first.
+fn reserved(plan: &UnitPlan, waits: Option<Waits>) -> Preemption {
     Preemption {
-        allowed: plan.preemption.allowed && ready,
+        allowed: plan.preemption.allowed && waits.is_none(),
         ..plan.preemption
     }
 }
 
-fn reconfigure(live: &mut Live, plan: UnitPlan, ready: bool, now: Duration) {
-    let preemption = reserved(&plan, ready);
+fn reconfigure(live: &mut Live, plan: UnitPlan, now: Duration) {
+    let preemption = reserved(&plan, live.waits);
     live.unit.reconfigure(settings(&plan), preemption);
     let same = live.plan.announced == plan.announced && live.plan.repetition == plan.repetition;
     if !same {

@@ -66,7 +66,7 @@ impl Thread {
             heard: self.tools.watch.heard(),
             master,
             priority: members.first().map_or(0, vrrp::Member::priority),
-            ready: self.ready,
+            ready: live.waits.is_none(),
         };
         match running.drill.step(now, seen) {
             DrillStep::TakeBack => live.unit.take_back(),
