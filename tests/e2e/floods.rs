@@ -237,7 +237,7 @@ fn connections(router: &Router<'_>) -> Result<u64> {
 }
 
 /// Real clients download all the time; `pktgen` floods the service, twice. Cookies come and go with the flood; nobody notices, and nothing is
-/// kept of the flood.
+/// kept of the flood. The environment's `TARPON_FLOODS` says how often, `TARPON_DOWNLOADS` how many downloads it goes on for at least.
 fn comes_and_goes() -> Result<()> {
     const ABOVE: u32 = 1000;
     let service = Service {
@@ -248,12 +248,20 @@ fn comes_and_goes() -> Result<()> {
         more: WAY_BACK.to_owned(),
         ..Setup::new(service.text())
     };
-    let rounds = std::env::var("TARPON_FLOODS")
-        .ok()
-        .and_then(|n| n.parse().ok());
+    let asked = |name: &str| -> Result<Option<u64>> {
+        let Ok(text) = std::env::var(name) else {
+            return Ok(None);
+        };
+        let number = text.parse();
+        Ok(Some(number.with_context(|| format!("{name}={text}"))?))
+    };
+    let least = Least {
+        floods: asked("TARPON_FLOODS")?.unwrap_or(2),
+        downloads: asked("TARPON_DOWNLOADS")?.unwrap_or(500),
+    };
     with_router(&setup, |router| {
         while_clients_download(router, &service, |all, idle| {
-            watch(router, all, &service, (ABOVE, rounds.unwrap_or(2)), idle)
+            watch(router, all, &service, (ABOVE, least), idle)
         })
     })
 }
@@ -425,18 +433,29 @@ fn ask_idle(router: &Router<'_>, idle: &mut [TcpStream]) -> Result<()> {
     })
 }
 
+/// How long it goes on.
+#[derive(Clone, Copy)]
+struct Least {
+    floods: u64,
+    downloads: u64,
+}
+
 fn watch(
     router: &Router<'_>,
     all: &Clients,
     service: &Service,
-    (above, rounds): (u32, u32),
+    (above, least): (u32, Least),
     idle: &mut [TcpStream],
 ) -> Result<()> {
     let flooded = || -> Result<bool> {
         let flood = router.service(&service.address())?.flood;
         Ok(flood.context("it has syn_cookies")?.on)
     };
-    for round in 0..rounds {
+    let mut rounds: usize = 0;
+    while (rounds as u64) < least.floods || all.right.load(Relaxed) < least.downloads {
+        // Nobody waits for downloads that do not come.
+        ensure!(all.broken.load(Relaxed) == 0, "a download is broken");
+        rounds += 1;
         let alone = all.rate(3);
         ensure!(!flooded()?, "on without a flood");
         let sent = router.dropped("syn_cookie_sent")?;
@@ -448,7 +467,7 @@ fn watch(
         let answered = router.dropped("syn_cookie_sent")? - sent;
         drop(attack);
         eprintln!(
-            "round {round}: {alone:.0} downloads a second, {under:.0} under the flood; {answered} cookies sent; {before} connections, {after} after 4 s"
+            "round {rounds}: {alone:.0} downloads a second, {under:.0} under the flood; {answered} cookies sent; {before} connections, {after} after 4 s"
         );
         // Connections of the downloads themselves, in TIME_WAIT, come on top.
         let own = under * 4.0 * 1.5 + 200.0;
@@ -465,9 +484,8 @@ fn watch(
     run::until("events tell of each flood", 5, || {
         let events = router.tarpon("events")?;
         let told = |what: &str| events.matches(what).count();
-        let wanted = rounds as usize;
-        Ok(told("a flood of SYNs: nothing") == wanted
-            && told("the flood of SYNs is over") == wanted)
+        Ok(told("a flood of SYNs: nothing") == rounds
+            && told("the flood of SYNs is over") == rounds)
     })
 }
 

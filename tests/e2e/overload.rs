@@ -1,5 +1,5 @@
-//! More new connections than a director can take, while real downloads stand and a second director listens: what is new is refused first, what
-//! stands goes on byte for byte, nobody changes roles, and `tarpon status` says so while it lasts.
+//! More new connections than a director can take, while real downloads stand and a second director listens, Tarpon or a Linux host with
+//! keepalived: what is new is refused first, what stands goes on byte for byte, nobody changes roles, and `tarpon status` says so while it lasts.
 
 use crate::{
     lab::{
@@ -8,6 +8,7 @@ use crate::{
         run,
         runner::Case,
     },
+    linux::Linux,
     sync::SYNC,
     takeover::{Advertising, NODES, VIP, becomes, file_of},
 };
@@ -22,7 +23,10 @@ use std::{
 };
 
 pub fn cases() -> Vec<Case> {
-    vec![Case::new("overload::past_its_capacity", past_its_capacity)]
+    vec![
+        Case::new("overload::past_its_capacity", past_its_capacity),
+        Case::new("overload::beside_keepalived", beside_keepalived),
+    ]
 }
 
 /// Where the generator stands: on the clients' side, by an address of its own; and the way back to where its packets say they come from.
@@ -45,27 +49,86 @@ const FLOOD_S: u64 = 45;
 const LOOK_S: u64 = 8;
 
 fn past_its_capacity() -> Result<()> {
+    let lab = lab()?;
+    let one = master(&lab, SYNC)?;
+    let two = Router::start_on(&lab, NODES[1], &file(&lab, 1, 200, SYNC))?;
+    becomes(&two, "backup")?;
+    let before = takeovers(&two)?;
+    flooded(&lab, &one)?;
+    becomes(&two, "backup")?;
+    let now = takeovers(&two)?;
+    ensure!(
+        now == before,
+        "the backup has taken over, {before} times before, now {now}: {}",
+        two.log_tail(20)
+    );
+    two.stop()?;
+    one.stop()
+}
+
+/// The other director is a Linux host with keepalived, which takes over after three seconds and a little without an advertisement.
+fn beside_keepalived() -> Result<()> {
+    let lab = lab()?;
+    let one = master(&lab, "")?;
+    let two = Linux::start(&lab, NODES[1], 200, ADVERTISING.interval_ms)?;
+    run::until("keepalived is no backup", 10, || {
+        Ok(two.state()? == "backup")
+    })?;
+    // It would have the address for a moment only: the kernel tells of every one.
+    let told = lab.dir.join("twin-addresses");
+    let mut monitor = lab
+        .on(NODES[1], "ip -o monitor address")
+        .stdout(fs::File::create(&told)?)
+        .spawn()
+        .context("ip monitor")?;
+    let went = flooded(&lab, &one).and_then(|()| {
+        let state = two.state()?;
+        ensure!(state == "backup", "keepalived is {state}");
+        let addresses = fs::read_to_string(&told)?;
+        ensure!(
+            addresses.is_empty(),
+            "keepalived has taken over:\n{addresses}"
+        );
+        // It would have been seen: it takes over from who ends.
+        one.stop()?;
+        run::until("keepalived does not take over from who ends", 10, || {
+            Ok(two.state()? == "master" && fs::read_to_string(&told)?.contains(VIP))
+        })
+    });
+    monitor.kill()?;
+    monitor.wait()?;
+    went
+}
+
+fn lab() -> Result<Lab> {
     let lab = Lab::up(&["--twin"])?;
     let numbers = (0..FILE as u64 / 8).flat_map(u64::to_le_bytes);
     fs::write(lab.dir.join("www/numbers"), numbers.collect::<Vec<u8>>())?;
-    // A full table refuses what is new for next to nothing: one that does not fill is what new connections are work for.
-    let file = |node, priority| {
-        let text = file_of(&lab, node, priority, ADVERTISING) + WAY_BACK + SYNC;
-        text.replace("connections = 100_000", "connections = 1_000_000")
-    };
-    let one = Router::start_on(&lab, NODES[0], &file(0, 220))?;
-    becomes(&one, "master")?;
-    let two = Router::start_on(&lab, NODES[1], &file(1, 200))?;
-    becomes(&two, "backup")?;
-    let takeovers = [takeovers(&one)?, takeovers(&two)?];
+    Ok(lab)
+}
 
+/// A full table refuses what is new for next to nothing: one that does not fill is what new connections are work for.
+fn file(lab: &Lab, node: usize, priority: u8, more: &str) -> String {
+    let text = file_of(lab, node, priority, ADVERTISING) + WAY_BACK + more;
+    text.replace("connections = 100_000", "connections = 1_000_000")
+}
+
+fn master<'l>(lab: &'l Lab, more: &str) -> Result<Router<'l>> {
+    let one = Router::start_on(lab, NODES[0], &file(lab, 0, 220, more))?;
+    becomes(&one, "master")?;
+    Ok(one)
+}
+
+/// Real downloads go on while the master is flooded past its capacity; it stays master all the time.
+fn flooded(lab: &Lab, one: &Router<'_>) -> Result<()> {
+    let before = takeovers(one)?;
     let all = Standing::default();
     let to: SocketAddr = format!("{VIP}:80").parse()?;
     thread::scope(|scope| {
         let clients: Vec<_> = (0..CLIENTS)
             .map(|_| scope.spawn(|| lab.inside("client", || all.go_on(to))))
             .collect();
-        let done = overloaded(&lab, &one, &all);
+        let done = overloaded(lab, one, &all);
         all.stop.store(true, Relaxed);
         for client in clients {
             let ended = client.join().ok().context("a client ended badly")?;
@@ -73,20 +136,14 @@ fn past_its_capacity() -> Result<()> {
         }
         done
     })?;
-    for (router, before, wanted) in [
-        (&one, takeovers[0], "master"),
-        (&two, takeovers[1], "backup"),
-    ] {
-        becomes(router, wanted)?;
-        let now = self::takeovers(router)?;
-        ensure!(
-            now == before,
-            "the role has changed, {before} times before, now {now}: {}",
-            router.log_tail(20)
-        );
-    }
-    two.stop()?;
-    one.stop()
+    becomes(one, "master")?;
+    let now = takeovers(one)?;
+    ensure!(
+        now == before,
+        "the role has changed, {before} times before, now {now}: {}",
+        one.log_tail(20)
+    );
+    Ok(())
 }
 
 fn takeovers(router: &Router<'_>) -> Result<u64> {

@@ -63,8 +63,12 @@ pub struct Explained {
     pub sent: Vec<CapturedFrame>,
     /// It goes to the host's stack.
     pub punted: bool,
-    /// It waits for its next hop's MAC, or for other fragments.
+    /// It waits for its next hop's MAC, or for other fragments. With `neighbour_queue_full` in `dropped` the oldest that waits there
+    /// must go for it.
     pub held: bool,
+    /// `icmp_rate` keeps back an answer to it, or an error about it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unanswered: bool,
     /// Why it ends here, if it does; also what was answered.
     pub dropped: Vec<DropNote>,
 }

@@ -3,7 +3,7 @@
 use crate::{
     Capacity, CapacityError, ModelError, WorkerCounters,
     claims::Claims,
-    local::Local,
+    local::{Local, Standing},
     lvs::{
         self, Estimator, Marks, Notes, Roll, Roster, Services, Synchronizer, Tallies, Timeouts,
         TrafficCells,
@@ -39,6 +39,7 @@ struct WorkerShare {
     traffic: Arc<TrafficCells>,
     tallies: Arc<Tallies>,
     notes: Arc<Notes>,
+    standing: Standing,
     taken: bool,
 }
 
@@ -123,6 +124,7 @@ impl Director {
             traffic: Arc::new(TrafficCells::new(capacity.servers)),
             tallies: Arc::new(Tallies::new(capacity.services)),
             notes: Arc::default(),
+            standing: Standing::default(),
             taken: false,
         };
         Ok(Self {
@@ -162,12 +164,13 @@ impl Director {
         let new = || Arc::new(Reassembly::<F>::new(key)) as Arc<dyn Any + Send + Sync>;
         let reassembly = Arc::clone(self.reassembly.get_or_insert_with(new));
         let reassembly = reassembly.downcast().ok()?;
-        let notes = Arc::clone(&share.notes);
+        let (notes, standing) = (Arc::clone(&share.notes), share.standing.clone());
         let relief = self.overload.relief(id.index())?;
         let local = Local::new(
             counters,
             cells,
             (notes, relief),
+            standing,
             reassembly,
             &self.shared,
             hand,
@@ -184,6 +187,11 @@ impl Director {
     /// Likewise, to be judged.
     pub const fn overload_mut(&mut self) -> &mut Overload {
         &mut self.overload
+    }
+
+    /// How each worker's own bounds stand.
+    pub(crate) fn standing(&self) -> impl Iterator<Item = &Standing> {
+        self.workers.iter().map(|share| &share.standing)
     }
 
     pub(crate) fn shared(&self) -> &Shared {

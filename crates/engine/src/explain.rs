@@ -120,8 +120,11 @@ pub struct Fate {
     pub punted: bool,
     /// Why it, or its fragments, ended here; an answer counts as a reason too.
     pub dropped: Vec<DropReason>,
-    /// It waits, for its next hop's MAC or for other fragments.
+    /// It waits, for its next hop's MAC or for other fragments; of those that wait, the oldest may have to go for it, which
+    /// `dropped` says then.
     pub held: bool,
+    /// `icmp_rate` kept back an answer to it, or an error about it.
+    pub unanswered: bool,
 }
 
 /// A frame that left.
@@ -153,7 +156,9 @@ impl<F: Frame> Worker<F> {
         let drops = DropReason::ALL
             .iter()
             .map(|&reason| counters.dropped(reason));
-        let (drops, held): (Vec<u64>, u64) = (drops.collect(), counters.held.get());
+        let drops: Vec<u64> = drops.collect();
+        let (held, limited) = (counters.held.get(), counters.rate_limited.get());
+        let entered = self.local().waiting.entered();
         let servers = facts.iter().flat_map(|facts| &facts.servers);
         let made = |id: ServerId| self.connections_of(id);
         let before: Vec<(ServerId, u64)> = servers.map(|s| (s.id, made(s.id))).collect();
@@ -175,7 +180,9 @@ impl<F: Frame> Worker<F> {
                 sent,
                 punted,
                 dropped: dropped.map(|(reason, _)| *reason).collect(),
-                held: counters.held.get() > held,
+                // One that waits in another's place makes no more of them.
+                held: counters.held.get() > held || self.local().waiting.entered() > entered,
+                unanswered: counters.rate_limited.get() > limited,
             },
             facts,
         }

@@ -8,10 +8,19 @@ use crate::{
     ratelimit::RateLimits,
     reassembly::Reassembly,
     shared::Shared,
-    waiting::Waiting,
+    waiting::{Queues, Waiting},
 };
 use std::sync::Arc;
 use wire::Frame;
+
+/// How a worker's own bounds stand: who explains packets reads it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Standing {
+    /// Limits on answers and errors.
+    pub limits: Arc<RateLimits>,
+    /// Frames that wait for neighbours.
+    pub queues: Arc<Queues>,
+}
 
 /// State of one worker.
 #[derive(Debug)]
@@ -28,8 +37,8 @@ pub(crate) struct Local<F: Frame> {
     pub relief: Arc<Relief>,
     /// So much of a whole packet of what stands is to be let go.
     pub relief_spread: u32,
-    /// Limits on answers and errors.
-    pub limits: RateLimits,
+    /// Limits on answers and errors; readers hold the same `Arc`.
+    pub limits: Arc<RateLimits>,
     /// Frames held until their next hop's MAC is known.
     pub waiting: Waiting<F>,
     /// Frames held until another worker has inserted their connection.
@@ -62,6 +71,7 @@ impl<F: Frame> Local<F> {
         counters: Arc<WorkerCounters>,
         (traffic, tallies): (Arc<TrafficCells>, Arc<Tallies>),
         (notes, relief): (Arc<Notes>, Arc<Relief>),
+        standing: Standing,
         reassembly: Arc<Reassembly<F>>,
         shared: &Shared,
         share: (u32, u32),
@@ -73,8 +83,8 @@ impl<F: Frame> Local<F> {
             notes,
             relief,
             relief_spread: 0,
-            limits: RateLimits::default(),
-            waiting: Waiting::new(),
+            limits: standing.limits,
+            waiting: Waiting::new(standing.queues),
             busy: Busy::default(),
             asked: Asked::default(),
             lingering: Lingering::default(),

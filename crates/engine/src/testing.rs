@@ -185,6 +185,7 @@ impl World {
                 counters,
                 cells,
                 Default::default(),
+                Default::default(),
                 Arc::new(Reassembly::new([3, 5])),
                 &shared,
                 (0, 1),

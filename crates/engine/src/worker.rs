@@ -181,6 +181,11 @@ impl<F: Frame> Worker<F> {
         (self.shared.snapshot.read(&self.reader), &self.shared)
     }
 
+    /// What of its own it goes by.
+    pub(crate) const fn local(&self) -> &Local<F> {
+        &self.local
+    }
+
     /// Connections given to a server by this worker.
     pub(crate) fn connections_of(&self, server: ServerId) -> u64 {
         self.local.traffic.read(server).connections

@@ -247,6 +247,12 @@ impl<F: Family> Table<F> {
         if self.connections_of(h, t) >= self.client_cap.load(Relaxed) {
             return Some(Bound::ClientFull);
         }
+        self.is_full(h).then_some(Bound::Full)
+    }
+
+    /// Whether there is no room for what has this hash: one more is refused as [`Claim::Full`].
+    #[must_use]
+    pub fn is_full(&self, h: Hash) -> bool {
         let mut index = h.group;
         for _ in 0..PROBE_LIMIT.min(self.group_count) {
             let is_free = |lane| {
@@ -254,11 +260,11 @@ impl<F: Family> Table<F> {
                 row.state().lifecycle() == Lifecycle::Free
             };
             if self.groups[index as usize].load().matching(0).any(is_free) {
-                return None;
+                return false;
             }
             index = self.after(index);
         }
-        Some(Bound::Full)
+        true
     }
 
     /// Takes the first free slot of the probe sequence.

@@ -6,8 +6,8 @@
 mod segments;
 
 use engine::{
-    Capacity, DropReason, FRAGMENT_BYTES,
-    model::{Desired, Limits},
+    Capacity, DropReason, FRAGMENT_BYTES, Fate,
+    model::{Desired, Limits, Persistence},
 };
 use segments::{ACK, SYN, Segment};
 use sim::{
@@ -16,7 +16,7 @@ use sim::{
     world::{MACS, PEER, network, service},
 };
 use std::net::{IpAddr, SocketAddr};
-use types::{ForwardingMethod::Masq, PortId, Protocol, Scheduler, SynCookies};
+use types::{ForwardingMethod::Masq, PersistenceEngine, PortId, Protocol, Scheduler, SynCookies};
 use wire::protocol;
 
 const VIP: &str = "10.0.0.100:80";
@@ -56,15 +56,20 @@ fn opens(world: &mut World, client: SocketAddr, vip: &str) -> bool {
     !world.give(0, 0, &syn.frame(MACS[0])).is_empty()
 }
 
-/// What `explain` says becomes of a SYN; nothing changes.
-fn foretold(world: &World, client: SocketAddr, vip: &str) -> Vec<DropReason> {
-    let syn = Packet::tcp(client, at(vip), SYN);
-    let frame = VecFrame::new(&syn.frame(MACS[0]));
+/// What `explain` says becomes of a frame; nothing changes.
+fn explained(world: &World, frame: &[u8]) -> Fate {
     let mut out = Recorder::default();
+    let frame = VecFrame::new(frame);
     let told = world
         .director
         .explain(world.now, PortId(0), frame, &mut out);
-    told.unwrap().fate.dropped
+    told.unwrap().fate
+}
+
+/// Likewise of a SYN.
+fn foretold(world: &World, client: SocketAddr, vip: &str) -> Vec<DropReason> {
+    let syn = Packet::tcp(client, at(vip), SYN);
+    explained(world, &syn.frame(MACS[0])).dropped
 }
 
 /// Whether what stands goes on.
@@ -83,10 +88,22 @@ fn answers_by_icmp() {
     let echo = icmp_error(MACS[0], ip(CLIENT), ip(DIRECTOR), 8, 0, &[]);
     let to_a_closed_port = Packet::udp(client(1), at("10.0.0.1:9"), b"?").frame(MACS[0]);
     let limited = |world: &World| world.workers[0].counters().rate_limited.get();
+    let answered = |world: &World, packet: &[u8]| {
+        let fate = explained(world, packet);
+        (fate.sent.len(), fate.unanswered)
+    };
     for n in 0..RATE {
         let packet = if n % 2 == 0 { &echo } else { &to_a_closed_port };
+        assert_eq!(answered(&world, packet), (1, false), "{n}");
         assert_eq!(world.give(0, 0, packet).len(), 1, "{n}");
     }
+    assert_eq!(answered(&world, &echo), (0, true));
+    assert_eq!(explained(&world, &echo).dropped, [DropReason::IcmpIgnored]);
+    assert_eq!(answered(&world, &to_a_closed_port), (0, true));
+    assert_eq!(
+        explained(&world, &to_a_closed_port).dropped,
+        [DropReason::PortClosed]
+    );
     assert_eq!(
         (limited(&world), dropped(&world, DropReason::IcmpIgnored)),
         (0, 0)
@@ -104,6 +121,7 @@ fn answers_by_icmp() {
     // Connections are no answers.
     assert!(opens(&mut world, client(5), VIP));
     world.pass(100);
+    assert_eq!(answered(&world, &echo), (1, false));
     let answered = (0..10).filter(|_| !world.give(0, 0, &echo).is_empty());
     assert_eq!(answered.count(), 2);
 }
@@ -121,7 +139,17 @@ fn packets_that_wait_for_a_neighbour() {
         }
     };
     let held = |world: &World| world.workers[0].counters().held.get();
-    to(&mut world, 99, 64);
+    let told = |world: &World, host: u8| {
+        let packet = Packet::udp(client(1), at(&format!("10.1.0.{host}:9")), b"?");
+        let fate = explained(world, &packet.frame(MACS[0]));
+        (fate.held, fate.dropped)
+    };
+    let queue_full = vec![DropReason::NeighbourQueueFull];
+    to(&mut world, 99, 63);
+    assert_eq!(told(&world, 99), (true, vec![]), "the last place");
+    to(&mut world, 99, 1);
+    assert_eq!(told(&world, 99), (true, queue_full.clone()), "the oldest's");
+    assert_eq!(told(&world, 98), (true, vec![]), "others' wait beside");
     assert_eq!(
         (
             held(&world),
@@ -156,6 +184,8 @@ fn packets_that_wait_for_a_neighbour() {
         ),
         (1024, 10)
     );
+    assert_eq!(told(&world, 95), (false, queue_full.clone()), "no place");
+    assert_eq!(told(&world, 99), (true, queue_full), "the oldest's");
     to(&mut world, 95, 1);
     assert_eq!(
         (
@@ -392,4 +422,148 @@ fn strangers_that_announce_themselves() {
     }
     assert_eq!(world.director.neighbours(world.now).len(), known);
     assert!(opens(&mut world, client(2), VIP));
+}
+
+/// A persistent service's clients need two places each, and a full table has none for another client's template, though it may have one for
+/// the connection.
+#[test]
+fn templates() {
+    const ROOM: u32 = 1024;
+    let mut desired = desired();
+    desired.services[0].persistence = Some(Persistence {
+        timeout_s: 300,
+        netmask: u32::MAX.into(),
+        engine: None,
+    });
+    let mut world = World::with(&desired, small());
+    let of = |n: u32| SocketAddr::new(IpAddr::V4((0xac10_0001 + n).into()), 4000);
+    for n in 0..ROOM / 2 {
+        assert_eq!(foretold(&world, of(n), VIP), [], "{n}");
+        assert!(opens(&mut world, of(n), VIP), "{n}");
+    }
+    assert_eq!(dropped(&world, DropReason::TableFull), 0);
+    // Where there is room goes by a hash, of each kind by its own: it is foretold of each client by itself.
+    let mut refused = 0;
+    for n in ROOM / 2..4 * ROOM {
+        let wanted = foretold(&world, of(n), VIP);
+        let before = dropped(&world, DropReason::TableFull);
+        let came = opens(&mut world, of(n), VIP);
+        let full = dropped(&world, DropReason::TableFull) - before;
+        assert_eq!(wanted, vec![DropReason::TableFull; full as usize], "{n}");
+        assert_eq!(came, full == 0, "{n}");
+        refused += full;
+    }
+    assert!(refused > u64::from(ROOM), "{refused}");
+    // Whoever has a template needs no other, and what stands goes on.
+    assert_eq!(foretold(&world, of(0), VIP), []);
+    assert!(goes_on(&mut world, of(0)));
+}
+
+/// What is kept of FTP control connections under NAT has a bound of its own: one in 64 connections.
+#[test]
+fn ftp_connections() {
+    const FTP: &str = "10.0.0.100:21";
+    let mut desired = desired();
+    let servers = ["10.1.0.11:21"];
+    desired
+        .services
+        .push(service(Protocol::Tcp, FTP, Scheduler::Rr, Masq, &servers));
+    let capacity = small();
+    let most = u32::try_from(capacity.ftp_connections()).unwrap();
+    let mut world = World::with(&desired, capacity);
+    for n in 0..most {
+        assert_eq!(foretold(&world, client(n), FTP), [], "{n} of {most}");
+        assert!(opens(&mut world, client(n), FTP), "{n} of {most}");
+    }
+    assert_eq!(dropped(&world, DropReason::TableFull), 0);
+    assert_eq!(foretold(&world, client(most), FTP), [DropReason::TableFull]);
+    assert_eq!(dropped(&world, DropReason::TableFull), 0);
+    assert!(!opens(&mut world, client(most), FTP));
+    assert_eq!(dropped(&world, DropReason::TableFull), 1);
+    // Other services' clients are not concerned, and who stands goes on.
+    assert_eq!(foretold(&world, client(most), VIP), []);
+    assert!(opens(&mut world, client(most), VIP));
+    let data = Packet::tcp(client(0), at(FTP), ACK);
+    assert!(!world.give(0, 0, &data.frame(MACS[0])).is_empty());
+    // SYN_RECV lasts a minute.
+    world.pass(61_000);
+    assert!(opens(&mut world, client(most + 1), FTP));
+}
+
+/// Calls that templates are told apart by have a bound of their own: one in 16 connections.
+#[test]
+fn calls() {
+    const SIP: &str = "10.0.0.100:5060";
+    let mut desired = desired();
+    let mut sip = service(Protocol::Udp, SIP, Scheduler::Rr, Masq, &["10.1.0.11:5060"]);
+    sip.persistence = Some(Persistence {
+        timeout_s: 60,
+        netmask: u32::MAX.into(),
+        engine: Some(PersistenceEngine::Sip),
+    });
+    desired.services.push(sip);
+    let capacity = small();
+    let most = u32::try_from(capacity.sip_calls()).unwrap();
+    let mut world = World::with(&desired, capacity);
+    // Each from a port of its own: a datagram of a connection there is asks for no template.
+    let call = |from: u32, call: u32| {
+        let message = format!("INVITE sip:lab SIP/2.0\r\nCall-ID: {call}@lab\r\n\r\n");
+        Packet::udp(client(from), at(SIP), message.as_bytes()).frame(MACS[0])
+    };
+    for n in 0..most {
+        let invite = call(n, n);
+        assert_eq!(explained(&world, &invite).dropped, [], "{n} of {most}");
+        assert_eq!(world.give(0, 0, &invite).len(), 1, "{n} of {most}");
+    }
+    assert_eq!(dropped(&world, DropReason::TableFull), 0);
+    let another = call(most, most);
+    let fate = explained(&world, &another);
+    assert_eq!(fate.dropped, [DropReason::TableFull]);
+    assert_eq!(dropped(&world, DropReason::TableFull), 0);
+    assert!(world.give(0, 0, &another).is_empty());
+    assert_eq!(dropped(&world, DropReason::TableFull), 1);
+    // A call that is known has no need of another place.
+    let known = call(most + 1, 0);
+    let host = SocketAddr::new(client(0).ip(), client(most + 1).port());
+    assert_eq!(host, client(most + 1), "of the same client");
+    assert_eq!(explained(&world, &known).dropped, []);
+    assert_eq!(world.give(0, 0, &known).len(), 1);
+    // Templates last a minute from their last connection on, and a connection of UDP five.
+    world.pass(6 * 60_000);
+    world.pass(2 * 60_000);
+    assert_eq!(world.give(0, 0, &another).len(), 1);
+}
+
+/// What the host behind a port does not take in time is dropped, and counted as that and not as the host's.
+#[test]
+fn what_the_host_does_not_take() {
+    let mut desired = desired();
+    desired.interfaces[0].host = true;
+    let mut world = World::new(&desired, 1);
+    let ssh = Packet::tcp(client(1), at("10.0.0.1:22"), SYN).frame(MACS[0]);
+    assert!(explained(&world, &ssh).punted);
+    for _ in 0..3 {
+        assert_eq!(world.give(0, 0, &ssh).len(), 0);
+    }
+    let counted = |world: &World| {
+        let punted = world.workers[0].counters().punted.get();
+        (punted, dropped(world, DropReason::HostQueueFull))
+    };
+    assert_eq!(counted(&world), (3, 0));
+    world.workers[0].host_refused(1);
+    assert_eq!(counted(&world), (2, 1));
+    assert!(world.workers[0].counters().conservation().holds());
+}
+
+/// A director of a thousand connections.
+fn small() -> Capacity {
+    Capacity {
+        workers: 1,
+        ports: 2,
+        connections4: 1024,
+        connections6: 64,
+        neighbours: 64,
+        services: 8,
+        servers: 8,
+    }
 }

@@ -880,7 +880,8 @@ PACKET is PROTOCOL SOURCE > DESTINATION, quoted for the shell: tcp, udp and sctp
   unreachable | exceeded | too-big MTU, then about PACKET     an ICMP error about another packet
 
 The packet goes through the director's own code, on a copy of its state: what is told is what would happen now. Nothing changes, no
-counter either. Not foreseen are: full tables, the rate limit of answers, fragments, errors about a tunnel's outer header.
+counter either. Bounds that are each worker's own, those on answers and on packets that wait for a neighbour, are told as of the worker
+that has least room. Not foreseen are: fragments, errors about a tunnel's outer header.
 
 Exit status: 1 with --conn if there is no such connection.";
 

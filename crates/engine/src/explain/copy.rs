@@ -5,13 +5,15 @@ use super::{Explanation, Fate, facts};
 use crate::{
     CapacityError, Director, DropReason, Output, WorkerCounters,
     claims::Claims,
-    local::Local,
+    local::{Local, Standing},
     lvs::{self, Ip, Splice, Tallies, TrafficCells},
     overload::Relief,
     packet::{self, Addresses, Packet, Parsed},
+    ratelimit::RateLimits,
     reassembly::Reassembly,
     shared::Shared,
     snapshot::Snapshot,
+    waiting::{Group, Room, Waiting},
     worker::Worker,
 };
 use flowtable::{
@@ -26,9 +28,9 @@ use wire::{Frame, protocol};
 const ROOM: usize = 64;
 
 impl Director {
-    /// What would become of a frame received on `port` now, and why. Nothing changes: frames are sent to `out` only. Not foreseen
-    /// is that there is no room for another template, neighbour, or record of FTP or a call, that the rate limit of answers is reached, what waits for a neighbour or fragments held already make of one more, and
-    /// whose connection an ICMP error about a tunnel packet concerns.
+    /// What would become of a frame received on `port` now, and why. Nothing changes: frames are sent to `out` only. Which worker would
+    /// meet it is not known: it is explained as of the one that has least room for it. Not foreseen is what fragments held already make of
+    /// one more, and whose connection an ICMP error about a tunnel packet concerns.
     ///
     /// # Errors
     /// When there is no memory for the copy.
@@ -70,14 +72,11 @@ impl Director {
             .snapshot
             .with_current(|snapshot| packet::parse(&frame, port, &snapshot.net))
         {
-            bound = match packet.addresses {
-                Addresses::V4 { .. } => bound_of::<V4>(live, &packet),
-                Addresses::V6 { .. } => bound_of::<V6>(live, &packet),
-            };
             let to = &*shared;
-            to.snapshot.with_current(|snapshot| match packet.addresses {
-                Addresses::V4 { .. } => bring::<V4, F>(live, to, snapshot, &frame, &packet, now),
-                Addresses::V6 { .. } => bring::<V6, F>(live, to, snapshot, &frame, &packet, now),
+            let told = (&frame, &packet);
+            bound = to.snapshot.with_current(|snapshot| match packet.addresses {
+                Addresses::V4 { .. } => bring::<V4, F>(live, to, snapshot, told, now),
+                Addresses::V6 { .. } => bring::<V6, F>(live, to, snapshot, told, now),
             });
         }
         let local = Local::new(
@@ -86,11 +85,15 @@ impl Director {
                 Arc::new(TrafficCells::new(self.capacity().servers)),
                 Arc::new(Tallies::new(self.capacity().services)),
             ),
-            // What it notes nobody is told. Which worker would meet the packet is not known: the one that lets go most.
+            // What it notes nobody is told.
             (
                 Arc::default(),
                 Arc::new(Relief::fixed(self.overload().worst())),
             ),
+            Standing {
+                limits: Arc::new(self.tightest(now)),
+                queues: Arc::default(),
+            },
             Arc::new(Reassembly::new(key)),
             &shared,
             (0, 1),
@@ -98,6 +101,15 @@ impl Director {
         let mut worker = Worker::new(shared, reader, local);
         let mut explained = worker.step_explained(now, port, frame, out);
         // The copy had room.
+        match self.room(&worker.local().waiting) {
+            Room::Free => {}
+            Room::ForTheOldest => explained.fate.dropped.push(DropReason::NeighbourQueueFull),
+            Room::Full => {
+                let fate = &mut explained.fate;
+                (fate.held, fate.sent) = (false, Vec::new());
+                fate.dropped.push(DropReason::NeighbourQueueFull);
+            }
+        }
         if let Some(reason) = bound.filter(|_| explained.fate.chosen.is_some()) {
             explained.fate = Fate {
                 dropped: vec![reason],
@@ -105,6 +117,25 @@ impl Director {
             };
         }
         Ok(explained)
+    }
+
+    /// As the answers' limit of the worker that has least left of it.
+    fn tightest(&self, now: Tick) -> RateLimits {
+        let settings = |snapshot: &Snapshot| snapshot.settings.icmp_rate;
+        let rate = self.shared().snapshot.with_current(settings);
+        let all = self.standing().map(|standing| &*standing.limits);
+        let tightest = all.min_by_key(|limits| rate.map(|rate| limits.tokens(now, rate)));
+        tightest.map(RateLimits::copy).unwrap_or_default()
+    }
+
+    /// What there is room for of frames that wait in a copy, where most wait already.
+    fn room<F>(&self, waiting: &Waiting<F>) -> Room {
+        let groups = (0..waiting.groups()).filter_map(|at| waiting.group(at));
+        let of = |group: Group| {
+            let queues = self.standing().map(|standing| &standing.queues);
+            queues.map(move |queues| queues.room(group.id, group.count.saturating_sub(1)))
+        };
+        groups.flat_map(of).max().unwrap_or(Room::Free)
     }
 
     /// The interface by which packets from `address` would come in, by the route back.
@@ -127,15 +158,14 @@ fn bound_of<I: Ip>(live: &Shared, packet: &Packet) -> Option<DropReason> {
     })
 }
 
-/// Copies the connections and templates a packet can meet.
+/// Copies the connections and templates a packet can meet. Says what a new connection of the packet's would be refused for.
 fn bring<I: Ip, F: Frame>(
     live: &Shared,
     to: &Shared,
     snapshot: &Snapshot,
-    frame: &F,
-    packet: &Packet,
+    (frame, packet): (&F, &Packet),
     now: Tick,
-) {
+) -> Option<DropReason> {
     let table = I::table(live);
     for (tuple, side) in lvs::candidates::<I, F>(frame, packet) {
         let hash = table.hash(tuple.protocol, tuple.client, tuple.client_port);
@@ -156,11 +186,20 @@ fn bring<I: Ip, F: Frame>(
         }
     }
     let (_, mark) = snapshot.marks.explained(packet, lvs::class(frame, packet));
+    let bound = bound_of::<I>(live, packet);
     let service = facts::service(snapshot, packet, mark);
-    let template =
-        service.and_then(|service| facts::template::<I, F>(live, service, frame, packet, now));
-    if let Some(slot) = template {
-        copy::<I>(live, to, slot, now);
+    let template = |service| lvs::template_of::<I, F>(live, service, frame, packet);
+    let Some((key, name)) = service.and_then(template) else {
+        return bound;
+    };
+    let hash = table.template_hash(&key, name);
+    match table.find_template(hash, &key, name, now) {
+        Some(slot) => {
+            copy::<I>(live, to, slot, now);
+            bound
+        }
+        // It needs one of its own.
+        None => bound.or(table.is_full(hash).then_some(DropReason::TableFull)),
     }
 }
 

@@ -243,8 +243,18 @@ fn fate(explained: &Explained) -> Vec<(&'static str, String)> {
         };
         lines.push(("held", why.into()));
     }
+    if explained.unanswered {
+        let why = "nobody is told: icmp_rate is used up for now";
+        lines.push(("unanswered", why.into()));
+    }
     for note in &explained.dropped {
-        lines.push(("dropped", format!("{}: {}", note.reason, note.meaning)));
+        // It is not this packet that ends.
+        let another = match explained.held {
+            true => "another goes for it, ",
+            false => "",
+        };
+        let text = format!("{another}{}: {}", note.reason, note.meaning);
+        lines.push(("dropped", text));
     }
     if lines.is_empty() {
         lines.push(("sent", "nothing".into()));

@@ -19,6 +19,7 @@ use std::{
     },
 };
 use types::PortId;
+use wire::Frame;
 
 pub use thread::{Detouring, HostThread};
 
@@ -38,18 +39,18 @@ pub const fn frames_held(ports: u32) -> u32 {
 }
 
 /// The rings of one port.
-pub struct PortRings {
-    control: ArrayQueue<Mbuf>,
-    bulk: ArrayQueue<Mbuf>,
+pub struct PortRings<F = Mbuf> {
+    control: ArrayQueue<F>,
+    bulk: ArrayQueue<F>,
     /// From the host to the worker `gauge` belongs to.
-    from_host: ArrayQueue<Mbuf>,
+    from_host: ArrayQueue<F>,
     gauge: Arc<Gauge>,
 }
 
-impl PortRings {
+impl<F> PortRings<F> {
     /// The next frame of the host.
     #[inline]
-    pub fn next_from_host(&self) -> Option<Mbuf> {
+    pub fn next_from_host(&self) -> Option<F> {
         self.from_host.pop()
     }
 
@@ -61,13 +62,13 @@ impl PortRings {
 }
 
 /// All ports' rings, shared by the workers and the host thread.
-pub struct Rings {
-    ports: Box<[Option<Arc<PortRings>>]>,
+pub struct Rings<F = Mbuf> {
+    ports: Box<[Option<Arc<PortRings<F>>>]>,
     bell: OwnedFd,
     sleeping: AtomicBool,
 }
 
-impl Rings {
+impl<F: Frame> Rings<F> {
     /// Empty rings; per port the gauge of the worker that takes the host's frames, `None` for a port without TAP.
     ///
     /// # Errors
@@ -95,7 +96,7 @@ impl Rings {
 
     /// The rings of `port`, if it has a TAP.
     #[must_use]
-    pub fn port(&self, port: PortId) -> Option<&Arc<PortRings>> {
+    pub fn port(&self, port: PortId) -> Option<&Arc<PortRings<F>>> {
         self.ports.get(port.index())?.as_ref()
     }
 
@@ -103,7 +104,7 @@ impl Rings {
     /// Ring the bell ([`Rings::ring`]) after the last of a burst.
     #[inline]
     #[must_use]
-    pub fn punt(&self, port: PortId, frame: Mbuf) -> bool {
+    pub fn punt(&self, port: PortId, frame: F) -> bool {
         let Some(rings) = self.port(port) else {
             return false;
         };
@@ -129,5 +130,36 @@ impl Rings {
             .iter()
             .flatten()
             .all(|rings| rings.control.is_empty() && rings.bulk.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sim::VecFrame;
+
+    /// An ARP request, which keeps the network together, or something else.
+    fn frame(is_arp: bool) -> VecFrame {
+        let mut bytes = vec![0; 64];
+        bytes[12..14].copy_from_slice(if is_arp { &[8, 6] } else { &[8, 0] });
+        VecFrame::new(&bytes)
+    }
+
+    /// `host_queue_full`: each ring takes as many as it has room for, one beyond is refused, and the other ring's are not concerned.
+    #[test]
+    fn rings_are_bounded_each_by_itself() {
+        let rings = Rings::new(vec![Some(Arc::default()), None]).unwrap();
+        let port = PortId(0);
+        assert!((0..BULK).all(|_| rings.punt(port, frame(false))));
+        assert!(!rings.punt(port, frame(false)));
+        assert!((0..CONTROL).all(|_| rings.punt(port, frame(true))));
+        assert!(!rings.punt(port, frame(true)));
+        // The host has taken one.
+        let taken = rings.port(port).and_then(|rings| rings.bulk.pop());
+        assert!(
+            taken.is_some() && rings.punt(port, frame(false)) && !rings.punt(port, frame(false))
+        );
+        // A port without a TAP has no host.
+        assert!(!rings.punt(PortId(1), frame(true)));
     }
 }

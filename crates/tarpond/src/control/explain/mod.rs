@@ -99,6 +99,7 @@ pub fn shown(control: &Control, explanation: Explanation, packet: String) -> Exp
             .collect(),
         punted: fate.punted,
         held: fate.held,
+        unanswered: fate.unanswered,
         dropped: fate
             .dropped
             .iter()
