@@ -45,6 +45,9 @@ pub struct Explained {
     /// The service that has new connections of this kind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<CatchingService>,
+    /// What is held of the packet that it is a fragment of, if it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fragments: Option<Fragments>,
     /// The connection the packet is of, or about. There being one, neither mark nor service is asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connection: Option<Connection>,
@@ -71,6 +74,25 @@ pub struct Explained {
     pub unanswered: bool,
     /// Why it ends here, if it does; also what was answered.
     pub dropped: Vec<DropNote>,
+}
+
+/// What is held of a fragment's packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fragments {
+    /// Fragments; 0: none of it is held.
+    pub held: u16,
+    /// Bytes in them.
+    pub bytes: u32,
+    /// Bytes the whole has behind its IP header; absent: its last fragment, which tells, has not come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total: Option<u32>,
+    /// Whether the first has come: it says whose the packet is.
+    pub has_first: bool,
+    /// Milliseconds until it is given up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_ms: Option<u64>,
+    /// Fragments of other packets held where it belongs: in one of the four parts of the room there is.
+    pub held_beside: u64,
 }
 
 /// A mark rule that has a say.

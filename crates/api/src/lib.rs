@@ -43,8 +43,8 @@ pub use command::{
 pub use error::{Error, ErrorCode};
 pub use event::{Differences, Event, EventFilter, EventKind, EventsEnd, RouterRef};
 pub use explain::{
-    CatchingService, CaughtBy, DecidingRule, DropNote, Explain, Explained, ExplainedServer, Sender,
-    Template, Trace, TraceEnd, Traced,
+    CatchingService, CaughtBy, DecidingRule, DropNote, Explain, Explained, ExplainedServer,
+    Fragments, Sender, Template, Trace, TraceEnd, Traced,
 };
 pub use flood::Flood;
 pub use health::{CheckOutcome, CheckRun, CheckState, CheckedServer, ServerHealth, ServiceHealth};

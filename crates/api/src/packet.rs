@@ -23,6 +23,40 @@ pub struct PacketSpec {
     pub dscp: u8,
     /// Bytes behind the headers.
     pub payload: u16,
+    /// Only a fragment of it.
+    pub fragment: Option<FragmentSpec>,
+}
+
+/// A part of a packet, by what is behind its IP header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FragmentSpec {
+    /// Where it begins, bytes: a multiple of 8.
+    pub offset: u16,
+    /// Bytes in it: a multiple of 8, unless it is the last.
+    pub length: u16,
+    /// The packet's identification.
+    pub id: u16,
+}
+
+impl PacketSpec {
+    /// Bytes behind the IP header.
+    fn behind_ip(&self) -> u32 {
+        let headers = match self.kind {
+            PacketKind::Tcp(_) => 20,
+            PacketKind::Udp | PacketKind::Echo | PacketKind::Error(..) => 8,
+            // A chunk's header with a little behind it, too.
+            PacketKind::Sctp(_) => 32,
+        };
+        headers + u32::from(self.payload)
+    }
+
+    /// Whether there are fragments behind it.
+    #[must_use]
+    pub fn more_fragments(&self) -> bool {
+        let end = |part: FragmentSpec| u32::from(part.offset) + u32::from(part.length);
+        self.fragment
+            .is_some_and(|part| end(part) < self.behind_ip())
+    }
 }
 
 /// What a packet is above IP.
@@ -118,7 +152,9 @@ fn read(words: &[&str], outermost: bool) -> Result<PacketSpec, PacketError> {
         ttl: 64,
         dscp: 0,
         payload: 0,
+        fragment: None,
     };
+    let mut id = None;
     if packet.source.is_ipv4() != packet.destination.is_ipv4() {
         return wrong(format!(
             "{source} and {destination} are of different families"
@@ -140,12 +176,17 @@ fn read(words: &[&str], outermost: bool) -> Result<PacketSpec, PacketError> {
             ("ttl", _) => packet.ttl = number("ttl", value()?, 1..=255)?,
             ("dscp", _) => packet.dscp = number("dscp", value()?, 0..=63)?,
             ("payload", _) => packet.payload = number("payload", value()?, 0..=9000)?,
+            ("fragment", _) if outermost => packet.fragment = Some(fragment(value()?)?),
+            ("id", _) if outermost => id = Some(number("id", value()?, 0..=65535)?),
             ("unreachable", PacketKind::Echo) => error = Some(IcmpKind::Unreachable),
             ("exceeded", PacketKind::Echo) => error = Some(IcmpKind::Exceeded),
             ("too-big", PacketKind::Echo) => {
                 error = Some(IcmpKind::TooBig(number("too-big", value()?, 68..=65535)?));
             }
             ("about", PacketKind::Echo) if outermost => {
+                if packet.fragment.is_some() {
+                    return wrong("a fragment of an ICMP error cannot be described");
+                }
                 let Some(kind) = error else {
                     return wrong(
                         "say what the error is: unreachable, exceeded or too-big MTU, then about PACKET",
@@ -160,11 +201,17 @@ fn read(words: &[&str], outermost: bool) -> Result<PacketSpec, PacketError> {
             }
             (other, _) => {
                 return wrong(format!(
-                    "`{other}` was not expected here; there are flags, chunk, on, ttl, dscp and payload, and for icmp unreachable, exceeded and too-big, each with about PACKET at the end"
+                    "`{other}` was not expected here; there are flags, chunk, on, ttl, dscp, payload, fragment and id, and for icmp unreachable, exceeded and too-big, each with about PACKET at the end"
                 ));
             }
         }
     }
+    match (&mut packet.fragment, id) {
+        (Some(part), Some(id)) => part.id = id,
+        (None, Some(_)) => return wrong("an id is a fragment's: add fragment OFFSET+LENGTH"),
+        _ => {}
+    }
+    fits(&packet)?;
     if error.is_some() {
         return wrong("an ICMP error is about a packet: add about PROTOCOL SOURCE > DESTINATION");
     }
@@ -184,6 +231,48 @@ fn end(text: &str, ports: bool) -> Result<SocketAddr, PacketError> {
         )),
         None => wrong(format!("`{text}` is no address; icmp has no ports")),
     }
+}
+
+fn fragment(text: &str) -> Result<FragmentSpec, PacketError> {
+    let Some((offset, length)) = text.split_once('+') else {
+        return wrong(format!(
+            "`{text}` is no fragment: OFFSET+LENGTH in bytes behind the IP header, like 0+1480"
+        ));
+    };
+    let part = FragmentSpec {
+        offset: number("fragment's offset", offset, 0..=65528)?,
+        length: number("fragment's length", length, 1..=9000)?,
+        id: 1,
+    };
+    if part.offset % 8 != 0 {
+        return wrong(format!(
+            "a fragment begins at a multiple of 8 bytes: {offset} is none"
+        ));
+    }
+    Ok(part)
+}
+
+/// Whether there is a fragment like that of the packet.
+fn fits(packet: &PacketSpec) -> Result<(), PacketError> {
+    let Some(part) = packet.fragment else {
+        return Ok(());
+    };
+    let (end, all) = (
+        u32::from(part.offset) + u32::from(part.length),
+        packet.behind_ip(),
+    );
+    if end > all {
+        return wrong(format!(
+            "the fragment ends at byte {end}, and the packet has {all} behind its IP header: a larger payload, or a smaller fragment"
+        ));
+    }
+    if packet.more_fragments() && part.length % 8 != 0 {
+        return wrong(format!(
+            "a fragment with others behind it has a multiple of 8 bytes: {} is none",
+            part.length
+        ));
+    }
+    Ok(())
 }
 
 fn number<T: TryFrom<u32>>(
@@ -282,6 +371,12 @@ impl fmt::Display for PacketSpec {
         if self.payload != 0 {
             write!(f, " payload {}", self.payload)?;
         }
+        if let Some(part) = self.fragment {
+            write!(f, " fragment {}+{}", part.offset, part.length)?;
+            if part.id != 1 {
+                write!(f, " id {}", part.id)?;
+            }
+        }
         match &self.kind {
             PacketKind::Error(IcmpKind::Unreachable, about) => {
                 write!(f, " unreachable about {about}")
@@ -324,6 +419,10 @@ mod tests {
             ),
             ("icmp6 ::1 > ::2", "icmp ::1 > ::2"),
             (
+                "udp 1.1.1.1:5 > 2.2.2.2:6 fragment 1480+528 payload 2000 id 7",
+                "udp 1.1.1.1:5 > 2.2.2.2:6 payload 2000 fragment 1480+528 id 7",
+            ),
+            (
                 "tcp 1.1.1.1:5 > 2.2.2.2:6 flags none",
                 "tcp 1.1.1.1:5 > 2.2.2.2:6 flags none",
             ),
@@ -354,6 +453,19 @@ mod tests {
             ("tcp 1.1.1.1:5 > 2.2.2.2:6 ttl", "needs a value"),
             ("tcp 1.1.1.1:5 > 2.2.2.2:6 please", "was not expected"),
             ("icmp 1.1.1.1 > 2.2.2.2 unreachable", "about a packet"),
+            ("udp 1.1.1.1:5 > 2.2.2.2:6 fragment 8", "OFFSET+LENGTH"),
+            ("udp 1.1.1.1:5 > 2.2.2.2:6 fragment 4+4", "multiple of 8"),
+            (
+                "udp 1.1.1.1:5 > 2.2.2.2:6 payload 9 fragment 0+9",
+                "multiple of 8",
+            ),
+            ("udp 1.1.1.1:5 > 2.2.2.2:6 fragment 8+8", "has 8 behind"),
+            ("udp 1.1.1.1:5 > 2.2.2.2:6 fragment 0+0", "from 1 to"),
+            ("udp 1.1.1.1:5 > 2.2.2.2:6 id 9", "add fragment"),
+            (
+                "icmp 1.1.1.1 > 2.2.2.2 fragment 0+8 exceeded about udp 1.1.1.1:1 > 1.1.1.1:2",
+                "cannot be described",
+            ),
             (
                 "icmp 1.1.1.1 > 2.2.2.2 about tcp 1.1.1.1:1 > 1.1.1.1:2",
                 "say what the error is",

@@ -13,7 +13,7 @@ use crate::{
     net::Net,
     overload::Overload,
     pins::{self, Pins},
-    reassembly::Reassembly,
+    reassembly::{Look, Reassembly},
     role::{Floating, Roles},
     shared::Shared,
     snapshot::Snapshot,
@@ -68,8 +68,8 @@ pub struct Director {
     flooded: HashMap<ServiceKey, (ServiceId, Flooded)>,
     /// Neighbours kept resolved for servers and gateways.
     pins: Pins,
-    /// `Reassembly<F>` of the workers' kind of frame, once there is one.
-    reassembly: Option<Arc<dyn Any + Send + Sync>>,
+    /// `Reassembly<F>` of the workers' kind of frame, once there is one; and the same, to be looked at.
+    reassembly: Option<(Arc<dyn Any + Send + Sync>, Arc<dyn Look>)>,
     hash_key: [u64; 2],
     capacity: Capacity,
 }
@@ -161,8 +161,11 @@ impl Director {
         let counters = Arc::clone(&share.counters);
         let cells = (Arc::clone(&share.traffic), Arc::clone(&share.tallies));
         let key = self.hash_key;
-        let new = || Arc::new(Reassembly::<F>::new(key)) as Arc<dyn Any + Send + Sync>;
-        let reassembly = Arc::clone(self.reassembly.get_or_insert_with(new));
+        let (reassembly, _) = self.reassembly.get_or_insert_with(|| {
+            let new = Arc::new(Reassembly::<F>::new(key));
+            (Arc::clone(&new) as _, new as _)
+        });
+        let reassembly = Arc::clone(reassembly);
         let reassembly = reassembly.downcast().ok()?;
         let (notes, standing) = (Arc::clone(&share.notes), share.standing.clone());
         let relief = self.overload.relief(id.index())?;
@@ -192,6 +195,11 @@ impl Director {
     /// How each worker's own bounds stand.
     pub(crate) fn standing(&self) -> impl Iterator<Item = &Standing> {
         self.workers.iter().map(|share| &share.standing)
+    }
+
+    /// Fragments held by all workers.
+    pub(crate) fn fragments(&self) -> Option<&dyn Look> {
+        self.reassembly.as_ref().map(|(_, look)| &**look)
     }
 
     pub(crate) fn shared(&self) -> &Shared {

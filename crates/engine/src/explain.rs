@@ -9,7 +9,10 @@
 mod copy;
 mod facts;
 
-use crate::{ConnectionCounts, ConnectionView, DropReason, Output, Worker, model::ServiceKey};
+use crate::{
+    ConnectionCounts, ConnectionView, DropReason, FragmentFacts, Output, Worker, local::Local,
+    model::ServiceKey,
+};
 use arrayvec::ArrayVec;
 use std::net::{IpAddr, SocketAddr};
 use types::{ForwardingMethod, InterfaceId, MacAddr, Mark, PortId, ServerId, Tick, Weight};
@@ -46,6 +49,8 @@ pub struct Facts {
     pub mark_counts: bool,
     /// The service that would have a new connection of this kind, and by what.
     pub service: Option<(ServiceKey, Caught)>,
+    /// What is held of the packet it is a fragment of, if it is one.
+    pub fragments: Option<FragmentFacts>,
     /// The connection the packet is of, or about.
     pub connection: Option<(ConnectionView, Sender)>,
     /// The persistence template of connection or client.
@@ -158,7 +163,8 @@ impl<F: Frame> Worker<F> {
             .map(|&reason| counters.dropped(reason));
         let drops: Vec<u64> = drops.collect();
         let (held, limited) = (counters.held.get(), counters.rate_limited.get());
-        let entered = self.local().waiting.entered();
+        let entered = |local: &Local<F>| local.waiting.entered() + local.fragments_held;
+        let entered_before = entered(self.local());
         let servers = facts.iter().flat_map(|facts| &facts.servers);
         let made = |id: ServerId| self.connections_of(id);
         let before: Vec<(ServerId, u64)> = servers.map(|s| (s.id, made(s.id))).collect();
@@ -181,7 +187,7 @@ impl<F: Frame> Worker<F> {
                 punted,
                 dropped: dropped.map(|(reason, _)| *reason).collect(),
                 // One that waits in another's place makes no more of them.
-                held: counters.held.get() > held || self.local().waiting.entered() > entered,
+                held: counters.held.get() > held || entered(self.local()) > entered_before,
                 unanswered: counters.rate_limited.get() > limited,
             },
             facts,

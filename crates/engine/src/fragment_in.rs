@@ -45,7 +45,10 @@ pub(crate) fn receive<F: Frame, O: Output<F>>(
         cx.local.counters.drop_n(reason, count);
     }
     match outcome {
-        Outcome::Held => cx.local.counters.held.add(1),
+        Outcome::Held => {
+            cx.local.counters.held.add(1);
+            cx.local.fragments_held += 1;
+        }
         Outcome::Refused(frame, reason) => cx.drop(frame, reason),
         Outcome::Whole(whole) => self::whole(cx, whole),
     }

@@ -56,7 +56,7 @@ pub use model_error::ModelError;
 pub use neighbour::{NeighbourState, NeighbourView};
 pub use output::{BURST, Output};
 pub use overload::{Droppable, Load, Overload, Shares};
-pub use reassembly::{FRAGMENT_BYTES, FRAGMENTS};
+pub use reassembly::{FRAGMENT_BYTES, FRAGMENTS, FragmentFacts};
 pub use role::{ROLES, Roles};
 pub use views::{
     Applied, ConnectionCounts, ConnectionView, Flooded, RouteView, ServerView, ServiceView, Traffic,

@@ -49,6 +49,8 @@ pub(crate) struct Local<F: Frame> {
     pub lingering: Lingering,
     /// Fragments held, by all workers.
     pub reassembly: Arc<Reassembly<F>>,
+    /// Those it ever held.
+    pub fragments_held: u64,
     /// Where its sweep over them stands.
     pub reassembly_hand: usize,
     /// Where its sweeps over the connections stand.
@@ -89,6 +91,7 @@ impl<F: Frame> Local<F> {
             asked: Asked::default(),
             lingering: Lingering::default(),
             reassembly,
+            fragments_held: 0,
             reassembly_hand: 0,
             hands: Hands::new(shared, share),
             defender: Defender::new(share),

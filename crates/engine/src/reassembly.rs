@@ -10,11 +10,14 @@
 
 mod datagram;
 mod shard;
+mod view;
 
 pub(crate) use datagram::Whole;
+pub use view::FragmentFacts;
+pub(crate) use view::View;
 
 use crate::{DropReason, packet::Packet};
-use datagram::Fragment;
+use datagram::{Fragment, Key};
 use shard::Shard;
 use std::sync::{Mutex, MutexGuard, TryLockError};
 use types::Tick;
@@ -139,6 +142,29 @@ impl<F: Frame> Reassembly<F> {
         }
     }
 
+    /// What is held of a fragment's packet; `None`: it is none, or another worker is busy there.
+    pub fn facts(&self, frame: &F, packet: &Packet, now: Tick) -> Option<FragmentFacts> {
+        let (key, _) = Fragment::read(frame, packet)?;
+        let hash = key.hash(self.hash_key);
+        Some(self.lock(hash)?.facts(hash, &key, now))
+    }
+
+    /// Makes the part of this table, which is empty, like that which was looked at for the same packet in one of the same key. False: there
+    /// are no buffers.
+    pub fn become_like(
+        &self,
+        view: &View,
+        frame: &F,
+        packet: &Packet,
+        alloc: &mut dyn FnMut() -> Option<F>,
+    ) -> bool {
+        let Some((key, _)) = Fragment::read(frame, packet) else {
+            return true;
+        };
+        let shard = self.lock(key.hash(self.hash_key));
+        shard.is_some_and(|mut shard| shard.become_like(view, alloc))
+    }
+
     /// No system call, and no waiting without end: the lock is held for some hundred nanoseconds.
     fn lock(&self, hash: u64) -> Option<MutexGuard<'_, Shard<F>>> {
         let at = usize::try_from(hash >> 32).unwrap_or(0) % SHARDS;
@@ -151,6 +177,38 @@ impl<F: Frame> Reassembly<F> {
             }
         }
         None
+    }
+}
+
+/// A table looked at by who explains a fragment, whatever the frames in it are.
+pub(crate) trait Look: Send + Sync {
+    /// What the part of the table holds where the packet of `frame` belongs; `None`: it is no fragment, or a worker is busy there.
+    fn look(&self, key: &FragmentKey) -> Option<View>;
+}
+
+/// What fragments of one packet have in common.
+#[derive(Debug)]
+pub(crate) struct FragmentKey(Key);
+
+impl FragmentKey {
+    /// Of a fragment.
+    pub fn of<F: Frame>(frame: &F, packet: &Packet) -> Option<Self> {
+        Fragment::read(frame, packet).map(|(key, _)| Self(key))
+    }
+}
+
+impl std::fmt::Debug for dyn Look {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("fragments")
+    }
+}
+
+impl<F: Frame + Send> Look for Reassembly<F> {
+    fn look(&self, key: &FragmentKey) -> Option<View> {
+        let hash = key.0.hash(self.hash_key);
+        let mut view = View::with_room(EACH);
+        self.lock(hash)?.look(hash, &key.0, &mut view);
+        Some(view)
     }
 }
 

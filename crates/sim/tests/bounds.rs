@@ -254,9 +254,18 @@ fn fragments() {
     let mut desired = desired();
     desired.settings.ipfrag_high_thresh = 4 * u32::from(EACH) * FRAGMENT_BYTES;
     let mut world = World::new(&desired, 1);
+    let told = |world: &World, frame: &[u8]| {
+        let fate = explained(world, frame);
+        (fate.held, fate.dropped)
+    };
     for id in 0..EACH {
-        world.give(0, 0, &fragment(ip(CLIENT), id));
+        let fragment = fragment(ip(CLIENT), id);
+        assert_eq!(told(&world, &fragment), (true, vec![]), "{id}");
+        world.give(0, 0, &fragment);
     }
+    // It is there already.
+    let again = (false, vec![DropReason::FragmentDuplicate]);
+    assert_eq!(told(&world, &fragment(ip(CLIENT), 0)), again);
     let held = |world: &World| world.workers[0].counters().held.get();
     assert_eq!(
         (held(&world), dropped(&world, DropReason::FragmentNoRoom)),
@@ -265,6 +274,9 @@ fn fragments() {
     for id in EACH..1000 {
         world.give(0, 0, &fragment(ip(CLIENT), id));
     }
+    // One more waits, and the oldest of the same network goes for it.
+    let for_the_oldest = (true, vec![DropReason::FragmentNoRoom]);
+    assert_eq!(told(&world, &fragment(ip(CLIENT), 1000)), for_the_oldest);
     let refused = dropped(&world, DropReason::FragmentNoRoom);
     assert!(held(&world) <= 4 * u64::from(EACH), "{} held", held(&world));
     assert_eq!(refused + held(&world), 1000);
@@ -272,7 +284,16 @@ fn fragments() {
     let mut last = fragment(ip("203.0.113.9"), 7);
     last[20..22].copy_from_slice(&1_u16.to_be_bytes());
     assert!(wire::ipv4::fill_checksum(&mut last[14..34]));
-    world.give(0, 0, &fragment(ip("203.0.113.9"), 7));
+    let first = fragment(ip("203.0.113.9"), 7);
+    assert_eq!(told(&world, &last), for_the_oldest);
+    world.give(0, 0, &first);
+    // The whole is for a port that nobody has.
+    let whole = explained(&world, &last);
+    assert!(!whole.held, "{whole:?}");
+    assert!(
+        whole.dropped.contains(&DropReason::Reassembled),
+        "{whole:?}"
+    );
     world.give(0, 0, &last);
     assert_eq!(dropped(&world, DropReason::Reassembled), 1);
     // And who is whole anyway is not concerned.

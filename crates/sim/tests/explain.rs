@@ -4,16 +4,23 @@
 use sim::golden::{Recording, replay, replay_foretold};
 use std::path::PathBuf;
 
-/// Recordings of which each frame ends as it is foretold. Not copied, so not foretold: what is held of a packet in fragments, and the
-/// connection inside a tunnel packet that an ICMP error quotes.
+/// Recordings of which each frame ends as it is foretold. Not copied, so not foretold: the connection inside a tunnel packet that an ICMP
+/// error quotes.
 const RECORDINGS: &[&str] = &[
     "ah_esp",
     "defence",
     "defence2",
     "edit_live",
+    "found_fragment_odd_last",
     "found_icmp_removed_server",
+    "found_last_fragment",
     "found_mark6_template",
     "found_server_of_every_port",
+    "fragment_room",
+    "fragment_sizes",
+    "fragments",
+    "fragments6",
+    "frags2",
     "ftp",
     "icmp_errors",
     "no_dest",

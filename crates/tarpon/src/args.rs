@@ -877,11 +877,12 @@ PACKET is PROTOCOL SOURCE > DESTINATION, quoted for the shell: tcp, udp and sctp
   chunk data       of SCTP [default: init], by name or number
   on NAME          the port or VLAN it comes in on [default: where the route back to its source leads]
   ttl N  dscp N  payload BYTES
+  fragment OFFSET+LENGTH  id N    only a part of it, in bytes behind the IP header; of the packet of that identification [default: 1]
   unreachable | exceeded | too-big MTU, then about PACKET     an ICMP error about another packet
 
 The packet goes through the director's own code, on a copy of its state: what is told is what would happen now. Nothing changes, no
 counter either. Bounds that are each worker's own, those on answers and on packets that wait for a neighbour, are told as of the worker
-that has least room. Not foreseen are: fragments, errors about a tunnel's outer header.
+that has least room. Not foreseen are: errors about a tunnel's outer header.
 
 Exit status: 1 with --conn if there is no such connection.";
 

@@ -10,7 +10,7 @@ use crate::{
     overload::Relief,
     packet::{self, Addresses, Packet, Parsed},
     ratelimit::RateLimits,
-    reassembly::Reassembly,
+    reassembly::{FragmentKey, Reassembly},
     shared::Shared,
     snapshot::Snapshot,
     waiting::{Group, Room, Waiting},
@@ -29,8 +29,8 @@ const ROOM: usize = 64;
 
 impl Director {
     /// What would become of a frame received on `port` now, and why. Nothing changes: frames are sent to `out` only. Which worker would
-    /// meet it is not known: it is explained as of the one that has least room for it. Not foreseen is what fragments held already make of
-    /// one more, and whose connection an ICMP error about a tunnel packet concerns.
+    /// meet it is not known: it is explained as of the one that has least room for it. Not foreseen is whose connection an ICMP error about
+    /// a tunnel packet concerns.
     ///
     /// # Errors
     /// When there is no memory for the copy.
@@ -67,11 +67,14 @@ impl Director {
             snapshot: Published::new(Arc::clone(&domain), snapshot),
             domain,
         });
+        let reassembly = Arc::new(Reassembly::new(key));
+        let counters = WorkerCounters::new(self.capacity().ports.into());
         let mut bound = None;
         if let Parsed::Ip(packet) = shared
             .snapshot
             .with_current(|snapshot| packet::parse(&frame, port, &snapshot.net))
         {
+            self.bring_fragments(&reassembly, &counters, (&frame, &packet), out);
             let to = &*shared;
             let told = (&frame, &packet);
             bound = to.snapshot.with_current(|snapshot| match packet.addresses {
@@ -80,7 +83,7 @@ impl Director {
             });
         }
         let local = Local::new(
-            Arc::new(WorkerCounters::new(self.capacity().ports.into())),
+            Arc::new(counters),
             (
                 Arc::new(TrafficCells::new(self.capacity().servers)),
                 Arc::new(Tallies::new(self.capacity().services)),
@@ -94,7 +97,7 @@ impl Director {
                 limits: Arc::new(self.tightest(now)),
                 queues: Arc::default(),
             },
-            Arc::new(Reassembly::new(key)),
+            reassembly,
             &shared,
             (0, 1),
         );
@@ -117,6 +120,25 @@ impl Director {
             };
         }
         Ok(explained)
+    }
+
+    /// What is held of the packet that a fragment is of, and of others where it belongs.
+    fn bring_fragments<F: Frame>(
+        &self,
+        to: &Reassembly<F>,
+        counters: &WorkerCounters,
+        (frame, packet): (&F, &Packet),
+        out: &mut impl Output<F>,
+    ) {
+        let Some(key) = FragmentKey::of(frame, packet) else {
+            return;
+        };
+        let view = self.fragments().and_then(|held| held.look(&key));
+        if let Some(view) = view
+            && to.become_like(&view, frame, packet, &mut || out.alloc())
+        {
+            counters.held.add(view.held() as u64);
+        }
     }
 
     /// As the answers' limit of the worker that has least left of it.

@@ -11,21 +11,25 @@ use crate::{
     snapshot::Snapshot,
 };
 use flowtable::{Side, Slot, V4, V6};
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 use types::{Mark, PortId, ServerId, Tick};
 use wire::Frame;
 
 impl<F: Frame> Worker<F> {
     /// What the engine will decide by about a frame received on `port`.
     pub(super) fn facts(&mut self, now: Tick, port: PortId, frame: &F) -> Option<Facts> {
+        let reassembly = Arc::clone(&self.local().reassembly);
         let (snapshot, shared) = self.view();
-        match packet::parse(frame, port, &snapshot.net) {
-            Parsed::Ip(packet) => Some(match packet.addresses {
+        let Parsed::Ip(packet) = packet::parse(frame, port, &snapshot.net) else {
+            return None;
+        };
+        Some(Facts {
+            fragments: reassembly.facts(frame, &packet, now),
+            ..match packet.addresses {
                 Addresses::V4 { .. } => facts::<V4, F>(snapshot, shared, frame, &packet, now),
                 Addresses::V6 { .. } => facts::<V6, F>(snapshot, shared, frame, &packet, now),
-            }),
-            _ => None,
-        }
+            }
+        })
     }
 }
 
@@ -61,6 +65,7 @@ fn facts<I: Ip, F: Frame>(
         mark,
         mark_counts: lvs::marks_count(snapshot, packet),
         service: service.map(|service| (service.key, caught(service, packet))),
+        fragments: None,
         connection,
         template: controlling.or(own).and_then(view),
         servers,

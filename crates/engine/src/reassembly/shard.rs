@@ -4,7 +4,7 @@
 //! a repetition and is left out; one that overlaps otherwise ends the packet.
 
 use super::{
-    Expired, Gone, Outcome, Whole,
+    Expired, FragmentFacts, Gone, Outcome, Whole,
     datagram::{self, Fragment, Key, Total},
 };
 use crate::DropReason;
@@ -35,7 +35,7 @@ struct Piece<F> {
 
 /// A packet that is not whole yet.
 #[derive(Clone, Copy, Debug)]
-struct Datagram {
+pub(super) struct Datagram {
     key: Key,
     first_run: u16,
     last_run: u16,
@@ -56,9 +56,9 @@ struct Datagram {
 
 /// What packets are looked for by, apart from them so that a search reads little.
 #[derive(Clone, Copy, Debug)]
-struct Tag {
+pub(super) struct Tag {
     hash: u64,
-    until: Tick,
+    pub until: Tick,
     sender: u8,
 }
 
@@ -77,12 +77,12 @@ pub(super) struct Place<'k> {
 pub(crate) struct Shard<F> {
     pieces: Box<[Piece<F>]>,
     free: u16,
-    held: usize,
-    datagrams: Vec<Datagram>,
+    pub(super) held: usize,
+    pub(super) datagrams: Vec<Datagram>,
     /// As many, in the same order.
-    tags: Vec<Tag>,
+    pub(super) tags: Vec<Tag>,
     /// Fragments held, by sender.
-    senders: Box<[u16]>,
+    pub(super) senders: Box<[u16]>,
 }
 
 /// What a fragment is to those that are there.
@@ -173,8 +173,55 @@ impl<F: Frame> Shard<F> {
     }
 
     fn find(&self, place: &Place<'_>) -> Option<usize> {
+        self.find_key(place.hash, place.key)
+    }
+
+    pub(super) fn find_key(&self, hash: u64, key: &Key) -> Option<usize> {
         let mut all = self.tags.iter().zip(&self.datagrams);
-        all.position(|(tag, d)| tag.hash == place.hash && d.key == *place.key)
+        all.position(|(tag, d)| tag.hash == hash && d.key == *key)
+    }
+
+    /// Calls `f` with each fragment of a packet, in order: where it begins and ends, and its frame.
+    pub(super) fn each_piece(
+        &self,
+        datagram: Option<&Datagram>,
+        mut f: impl FnMut((u32, u32), &F),
+    ) {
+        let mut run = datagram.map_or(NONE, |datagram| datagram.first_run);
+        while let Some(head) = self.piece(run) {
+            let mut at = run;
+            while let Some(piece) = self.piece(at) {
+                if let Some(frame) = &piece.frame {
+                    f((piece.start, piece.end), frame);
+                }
+                at = piece.next;
+            }
+            run = head.next_run;
+        }
+    }
+
+    /// A packet's fragments are not counted any more: they are put in anew.
+    pub(super) fn forget_pieces(&mut self, at: usize) {
+        let (Some(datagram), Some(tag)) = (self.datagrams.get_mut(at), self.tags.get(at)) else {
+            return;
+        };
+        self.held -= usize::from(datagram.pieces);
+        if let Some(held) = self.senders.get_mut(usize::from(tag.sender)) {
+            *held -= datagram.pieces;
+        }
+        *datagram = Datagram::new(datagram.key);
+    }
+
+    /// What was known of a packet is known of it again.
+    pub(super) fn know(&mut self, at: usize, known: &Datagram) {
+        if let Some(datagram) = self.datagrams.get_mut(at) {
+            let (first_run, last_run) = (datagram.first_run, datagram.last_run);
+            *datagram = Datagram {
+                first_run,
+                last_run,
+                ..*known
+            };
+        }
     }
 
     /// Of the sender that holds most, the oldest.
@@ -186,7 +233,12 @@ impl<F: Frame> Shard<F> {
     }
 
     /// Puts the fragment in its place among the packet's.
-    fn insert(&mut self, at: usize, frame: F, new: Fragment) -> Result<(), (F, DropReason)> {
+    pub(super) fn insert(
+        &mut self,
+        at: usize,
+        frame: F,
+        new: Fragment,
+    ) -> Result<(), (F, DropReason)> {
         let Some(datagram) = self.datagrams.get(at).copied() else {
             return Err((frame, DropReason::FragmentNoRoom));
         };
@@ -440,6 +492,27 @@ impl Datagram {
             interface: InterfaceId(0),
             data_at: 0,
         }
+    }
+
+    /// The same, its fragments elsewhere.
+    pub(super) const fn without_pieces(&self) -> Self {
+        Self {
+            first_run: NONE,
+            last_run: NONE,
+            ..*self
+        }
+    }
+
+    /// One of its fragments that was put in before.
+    pub(super) fn fragment(&self, start: u32, end: u32) -> Fragment {
+        let data_at = if start == 0 { self.data_at } else { 0 };
+        Fragment::again(data_at, (start, end), self.has_last && end == self.end)
+    }
+
+    pub(super) fn tell(&self, facts: &mut FragmentFacts) {
+        (facts.held, facts.bytes) = (self.pieces, self.have);
+        facts.total = self.has_last.then_some(self.end);
+        facts.has_first = self.data_at > 0;
     }
 
     /// Takes note of a fragment that was put in.

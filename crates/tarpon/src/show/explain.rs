@@ -1,7 +1,7 @@
 //! A packet explained, for people.
 
 use crate::{table::Table, units::count};
-use api::{CaughtBy, Explained, ExplainedServer, Sender, filter::Headers};
+use api::{CaughtBy, Explained, ExplainedServer, Fragments, Sender, filter::Headers};
 use std::net::SocketAddr;
 use types::{ForwardingMethod, Scheduler};
 
@@ -21,6 +21,9 @@ pub fn explained(explained: &Explained) -> String {
             line(name, text);
         }
         return out;
+    }
+    if let Some(of) = &explained.fragments {
+        line("fragments", fragments(of));
     }
     line("mark", mark(explained));
     line("service", service(explained));
@@ -52,6 +55,35 @@ pub fn explained(explained: &Explained) -> String {
         line(name, text);
     }
     out
+}
+
+/// What is held of the packet, and of others.
+fn fragments(of: &Fragments) -> String {
+    let beside = match of.held_beside {
+        0 => String::new(),
+        n => format!("; {} of other packets in its part of the room", count(n)),
+    };
+    let Some(ms) = of.expires_ms else {
+        return format!("none of its packet are held{beside}");
+    };
+    let total = match of.total {
+        Some(total) => format!(" of {}", count(total.into())),
+        None => ", the last is not among them".into(),
+    };
+    let first = match of.has_first {
+        true => "",
+        false => ", nor is the first, which tells whose it is",
+    };
+    let first = match (of.total, of.has_first) {
+        (Some(_), false) => ", the first, which tells whose it is, is not among them",
+        _ => first,
+    };
+    format!(
+        "{} of its packet are held: {} bytes{total}{first}; given up in {} s{beside}",
+        of.held,
+        count(of.bytes.into()),
+        ms / 1000
+    )
 }
 
 fn mark(explained: &Explained) -> String {
@@ -238,7 +270,10 @@ fn fate(explained: &Explained) -> Vec<(&'static str, String)> {
     }
     if explained.held {
         let why = match explained.sent.is_empty() {
-            true => "it waits: for its next hop's MAC, or for other fragments",
+            true if explained.fragments.is_some() => {
+                "it waits for the other fragments of its packet"
+            }
+            true => "it waits for its next hop's MAC",
             false => "it waits for its next hop's MAC, which is asked for",
         };
         lines.push(("held", why.into()));

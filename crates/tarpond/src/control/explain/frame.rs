@@ -4,8 +4,8 @@ use api::packet::{IcmpKind, PacketKind, PacketSpec};
 use engine::model::Interface;
 use std::net::{IpAddr, SocketAddr};
 use wire::{
-    Icmp, IntoBytes as _, Ipv4, Ipv6, Sctp, Sum, Tcp, U16, U32, Udp, ethernet, icmp, ipv4,
-    protocol, sctp, tcp, udp,
+    FragmentHeader, Icmp, IntoBytes as _, Ipv4, Ipv6, Sctp, Sum, Tcp, U16, U32, Udp, ethernet,
+    icmp, ipv4, protocol, sctp, tcp, udp,
 };
 
 /// The sender: a station nobody has.
@@ -34,18 +34,37 @@ pub fn frame(packet: &PacketSpec, interface: &Interface) -> Vec<u8> {
 }
 
 fn ip(packet: &PacketSpec) -> Vec<u8> {
-    let (protocol, upper) = upper(packet);
+    let (mut number, mut upper) = upper(packet);
     let class = packet.dscp << 2;
+    let (mut id, mut fragment) = (1, ipv4::DONT_FRAGMENT);
+    if let Some(part) = packet.fragment {
+        let end = usize::from(part.offset) + usize::from(part.length);
+        upper.truncate(end);
+        upper.drain(..usize::from(part.offset).min(upper.len()));
+        let more = packet.more_fragments();
+        id = part.id;
+        fragment = part.offset / 8 | if more { ipv4::MORE_FRAGMENTS } else { 0 };
+        if !packet.source.is_ipv4() {
+            let header = FragmentHeader {
+                next_header: number,
+                reserved: 0,
+                offset_more: U16::new(part.offset | u16::from(more)),
+                id: U32::new(id.into()),
+            };
+            number = protocol::FRAGMENT;
+            upper.splice(..0, header.as_bytes().iter().copied());
+        }
+    }
     let mut bytes = match (packet.source.ip(), packet.destination.ip()) {
         (IpAddr::V4(source), IpAddr::V4(destination)) => {
             let mut header = Ipv4 {
                 version_ihl: 0x45,
                 tos: class,
                 total_len: U16::new(length(ipv4::LEN + upper.len())),
-                id: U16::new(1),
-                fragment: U16::new(ipv4::DONT_FRAGMENT),
+                id: U16::new(id),
+                fragment: U16::new(fragment),
                 ttl: packet.ttl,
-                protocol,
+                protocol: number,
                 checksum: U16::new(0),
                 source: U32::new(source.to_bits()),
                 destination: U32::new(destination.to_bits()),
@@ -56,7 +75,7 @@ fn ip(packet: &PacketSpec) -> Vec<u8> {
         (source, destination) => Ipv6 {
             version_class_flow: Ipv6::class(class),
             payload_len: U16::new(length(upper.len())),
-            next_header: protocol,
+            next_header: number,
             hop_limit: packet.ttl,
             source: bits(source).to_be_bytes(),
             destination: bits(destination).to_be_bytes(),

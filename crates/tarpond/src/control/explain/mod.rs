@@ -6,7 +6,7 @@ use super::{Control, health};
 use crate::{clock::wall_ns, desired::interface_names};
 use api::{
     Bytes, CapturedFrame, CatchingService, CaughtBy, DecidingRule, Direction, DropNote, Error,
-    ErrorCode, Explain, Explained, ExplainedServer, Sender, Template,
+    ErrorCode, Explain, Explained, ExplainedServer, Fragments, Sender, Template,
     packet::{self, PacketSpec},
 };
 use engine::{Caught, Explanation, Facts, ServerFacts, model::Interface};
@@ -74,6 +74,14 @@ pub fn shown(control: &Control, explanation: Explanation, packet: String) -> Exp
         mark: facts.map(|facts| facts.mark).unwrap_or_default(),
         mark_counts: facts.is_none_or(|facts| facts.mark_counts),
         service: facts.and_then(|facts| service(control, facts)),
+        fragments: facts.and_then(|facts| facts.fragments).map(|of| Fragments {
+            held: of.held,
+            bytes: of.bytes,
+            total: of.total,
+            has_first: of.has_first,
+            expires_ms: of.expires_in_ms,
+            held_beside: of.held_beside as u64,
+        }),
         connection: facts
             .and_then(|facts| facts.connection.as_ref())
             .and_then(|(view, _)| super::jobs::connection_shown(view)),
