@@ -18,6 +18,7 @@ pub fn cases() -> Vec<Case> {
         Case::new("pktgen::through_a_router", through_a_router),
         Case::new("pktgen::through_tarpond", through_tarpond),
         Case::new("pktgen::flood_and_search", flood_and_search),
+        Case::new("pktgen::recovery_and_reset", recovery_and_reset),
         Case::new("pktgen::dry_run", dry_run),
     ]
 }
@@ -243,8 +244,7 @@ fn flood_and_search() -> Result<()> {
     limited(&lab, &program)
 }
 
-/// A device that takes 400 frames a second and 100 at once: what is lost by load, and the longest burst, are what that makes them.
-fn limited(lab: &Lab, program: &Path) -> Result<()> {
+fn limit(lab: &Lab) -> Result<()> {
     for line in [
         "nft add table ip t",
         "nft add chain ip t f { type filter hook forward priority 0 ; }",
@@ -252,6 +252,70 @@ fn limited(lab: &Lab, program: &Path) -> Result<()> {
     ] {
         lab.text("rs1", line, 5)?;
     }
+    Ok(())
+}
+
+/// A device that takes 400 frames a second and 100 at once has recovered as soon as it gets half of too much; one whose cable is out for a
+/// second and a half is gone for so long.
+fn recovery_and_reset() -> Result<()> {
+    let lab = Lab::up(&[])?;
+    lab.text("rs1", "sysctl -qw net.ipv4.ip_forward=1", 5)?;
+    limit(&lab)?;
+    let cable = format!("ip netns exec {} ip link set wan", lab.namespace("rs1"));
+    let mut command = lab.on(
+        "router",
+        &format!(
+            "{} rfc2544 --quiet --json -",
+            router::program("pktgen").display()
+        ),
+    );
+    command.args("--port af_packet:wan --rx-port af_packet:lan --gateway 198.51.100.21".split(' '));
+    command.args("--sizes 64,128 --rate 800 --trial 2 --drain 0.3 --settle 0.4".split(' '));
+    command.args("--resolution 10 --overload 3 --recover 2 --reset-wait 30".split(' '));
+    command.args(["--measure", "throughput,recovery,reset"]);
+    let reset = format!("{cable} down && sleep 1.5 && {cable} up");
+    command.args(["--reset-command", &reset]);
+    command.args(["--template", "udp 198.51.100.200:1024-1033 > 10.1.0.200:80"]);
+    let results: Value = serde_json::from_str(&run::text(&mut command, 120)?)?;
+    println!("{results}");
+    let number = |pointer: &str| {
+        let value = results.pointer(pointer).and_then(Value::as_f64);
+        value.with_context(|| format!("no {pointer} in {results}"))
+    };
+    for at in 0..2 {
+        // In two seconds 900 frames are let through; in three at a tenth more 1300.
+        let rate = number(&format!("/{at}/throughput_pps"))?;
+        let run = format!("/{at}/recovery/runs/0");
+        let over = number(&format!("{run}/overload_pps"))?;
+        let then = number(&format!("{run}/then_pps"))?;
+        ensure!(
+            rate < 460.0 && over < rate * 1.11 && then < rate * 0.56 && then > over * 0.4,
+            "{rate}, {over} and {then} a second: {results}"
+        );
+        let wanted = 100.0 * (over * 3.0 - 1300.0).max(0.0) / (over * 3.0);
+        let lost = number(&format!("{run}/overload_lost_percent"))?;
+        ensure!(
+            (lost - wanted).abs() < 5.0,
+            "{lost} %, not {wanted}: {results}"
+        );
+        // The limit's burst may be empty when the rate falls, but not for long.
+        let seconds = number(&format!("/{at}/recovery/recovery_seconds/median"))?;
+        ensure!(seconds < 0.1, "{results}");
+    }
+    let gone = number("/0/reset_seconds")?;
+    ensure!((1.4..8.0).contains(&gone), "{gone} s: {results}");
+    let (lost, pps) = (number("/0/reset_lost")?, number("/0/reset_pps")?);
+    ensure!(
+        lost > pps && lost < pps * (gone + 1.0) * 1.2 + 200.0,
+        "{lost} lost in {gone} s at {pps}/s: {results}"
+    );
+    ensure!(results.pointer("/1/reset_seconds").is_none(), "{results}");
+    Ok(())
+}
+
+/// A device that takes 400 frames a second and 100 at once: what is lost by load, and the longest burst, are what that makes them.
+fn limited(lab: &Lab, program: &Path) -> Result<()> {
+    limit(lab)?;
     let mut command = lab.on(
         "router",
         &format!("{} rfc2544 --quiet --json -", program.display()),

@@ -109,7 +109,7 @@ pub struct Flood {
     #[arg(long, short = 'n', value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
     /// Stop after so many seconds; without either, ctrl-C stops
-    #[arg(long, short, value_parser = read_seconds)]
+    #[arg(long, short, value_parser = read_trial)]
     pub seconds: Option<f64>,
     /// For all that is drawn at random
     #[arg(long, default_value_t = 1)]
@@ -182,7 +182,7 @@ pub struct Tx {
     #[arg(long, short = 'n', value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
     /// Stop after so many seconds; without either, ctrl-C stops
-    #[arg(long, short, value_parser = read_seconds)]
+    #[arg(long, short, value_parser = read_trial)]
     pub seconds: Option<f64>,
     /// How long to wait for the last frames to come back
     #[arg(long, default_value = "0.5", value_name = "SECONDS", value_parser = read_seconds)]
@@ -288,7 +288,13 @@ fn read_addresses(text: &str) -> Result<Addresses, String> {
 pub struct Ports(pub Axis);
 
 fn read_ports(text: &str) -> Result<Ports, String> {
-    port_range(text).map(Ports)
+    let ports = port_range(text)?;
+    match (0..ports.total()).any(|n| ports.at(n) == 0) {
+        true => Err(format!(
+            "`{text}`: nobody can connect to port 0: from 1 to 65535"
+        )),
+        false => Ok(Ports(ports)),
+    }
 }
 
 fn read_seconds(text: &str) -> Result<f64, String> {
@@ -303,9 +309,7 @@ fn read_trial(text: &str) -> Result<f64, String> {
     if seconds >= 0.05 {
         Ok(seconds)
     } else {
-        Err(format!(
-            "`{text}` is too short for a trial: 0.05 s at least"
-        ))
+        Err(format!("`{text}` is too short: 0.05 s at least"))
     }
 }
 

@@ -7,6 +7,7 @@ pub mod axis;
 pub mod counts;
 pub mod flood;
 pub mod flows;
+pub mod gaps;
 pub mod load;
 pub mod meter;
 pub mod parse;

@@ -1,6 +1,6 @@
 //! What the frames that come back tell: loss, latency, reordering, damage.
 
-use crate::{parse, stamp::Stamp};
+use crate::{gaps::Gaps, parse, stamp::Stamp};
 use hdrhistogram::Histogram;
 
 /// Numbers of a stream that are remembered, to tell a late frame from one that came twice.
@@ -19,6 +19,8 @@ pub struct Meter {
     flows: Box<[LastOfFlow]>,
     seen: Seen,
     latency: Histogram<u64>,
+    /// Of the one stream there is, if somebody wants to know.
+    gaps: Option<Gaps>,
 }
 
 /// What has come in.
@@ -78,7 +80,27 @@ impl Meter {
             flows: vec![LastOfFlow::default(); FLOWS].into(),
             seen: Seen::default(),
             latency: new_histogram(),
+            gaps: None,
         }
+    }
+
+    /// Looks where the numbers of the one stream break off, too.
+    #[must_use]
+    pub fn with_gaps(mut self) -> Self {
+        self.gaps = Some(Gaps::default());
+        self
+    }
+
+    /// As [`Gaps::turn`].
+    pub const fn turn(&mut self, number: u32) {
+        if let Some(gaps) = &mut self.gaps {
+            gaps.turn(number);
+        }
+    }
+
+    /// Where they broke off.
+    pub const fn take_gaps(&mut self) -> Option<Gaps> {
+        self.gaps.take()
     }
 
     /// Takes a frame that came at `now`; `bytes` may be the first part of it. False if it is none of ours.
@@ -101,6 +123,9 @@ impl Meter {
         if stream.has_come(stamp.number) {
             self.seen.duplicates += 1;
             return true;
+        }
+        if let Some(gaps) = &mut self.gaps {
+            gaps.take(now, stamp.number, stamp.clock);
         }
         let [low, tag] = [frame.flow, frame.flow >> 32];
         #[expect(

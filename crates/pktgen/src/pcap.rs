@@ -33,7 +33,13 @@ pub fn read(path: &Path, largest: usize) -> Result<Vec<Vec<u8>>> {
     let (mut frames, mut bytes) = (Vec::new(), 0);
     while let Some(packet) = reader.next_packet() {
         let number = frames.len() + 1;
-        let packet = packet.with_context(|| format!("--from-pcap {shown}, frame {number}"))?;
+        let packet = packet.with_context(|| match number - 1 {
+            0 => format!("--from-pcap {shown}: it ends, or is damaged, before its first frame is whole: record it anew"),
+            whole => format!(
+                "--from-pcap {shown}: it ends, or is damaged, in frame {number}; those before it can be sent when \
+                 `editcap -F pcap -r {shown} WHOLE.pcap 1-{whole}` has taken them out"
+            ),
+        })?;
         let whole = usize::try_from(packet.orig_len).unwrap_or(usize::MAX);
         let len = packet.data.len();
         ensure!(

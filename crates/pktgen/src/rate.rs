@@ -103,6 +103,16 @@ pub struct Pace {
     patience: f64,
     /// Clocks given up.
     given_up: f64,
+    /// From when on another rate holds, and that.
+    turn: Option<(f64, Slope)>,
+}
+
+/// Clocks of a frame at a rate.
+#[derive(Clone, Copy, Debug)]
+struct Slope {
+    is_free: bool,
+    per_frame: f64,
+    per_byte: f64,
 }
 
 /// How late frames may be and still be sent, seconds.
@@ -140,7 +150,35 @@ impl Pace {
             due: per_frame * f64::from(worker) / workers_f,
             patience: hz * PATIENCE_S,
             given_up: 0.0,
+            turn: None,
         })
+    }
+
+    /// From clock `at` on as `later`, which begins then.
+    #[must_use]
+    pub const fn then(mut self, at: f64, later: &Self) -> Self {
+        let slope = Slope {
+            is_free: later.is_free,
+            per_frame: later.per_frame,
+            per_byte: later.per_byte,
+        };
+        self.turn = Some((at, slope));
+        self
+    }
+
+    /// Whether another rate is still to come.
+    #[inline]
+    #[must_use]
+    pub const fn will_turn(&self) -> bool {
+        self.turn.is_some()
+    }
+
+    #[cold]
+    fn take_turn(&mut self, slope: Slope, now: f64) {
+        (self.is_free, self.per_frame, self.per_byte) =
+            (slope.is_free, slope.per_frame, slope.per_byte);
+        // What the rate before still owed is not sent at this one.
+        (self.due, self.turn) = (now, None);
     }
 
     /// Whether a frame is due at `now`.
@@ -168,6 +206,11 @@ impl Pace {
     /// Gives up what is too late.
     #[inline]
     pub fn catch_up(&mut self, now: f64) {
+        if let Some((at, slope)) = self.turn
+            && now >= at
+        {
+            self.take_turn(slope, now);
+        }
         let late = now - self.due - self.patience;
         if late > 0.0 && !self.is_free {
             self.due += late;
@@ -246,6 +289,26 @@ mod tests {
         }
         assert!((1_999..=2_001).contains(&count), "{count}");
         assert!((pace.given_up() - 0.998e9).abs() < 1.0);
+    }
+
+    #[test]
+    fn another_rate_from_a_time_on() {
+        let pace = |pps| Pace::new(Rate::Packets(pps), None, 1, 0, 1e9).unwrap();
+        let mut turning = pace(100_000.0).then(0.5e9, &pace(1000.0));
+        let (mut before, mut after) = (0, 0);
+        for now in (0..1000).map(|step| f64::from(step) * 1e6) {
+            turning.catch_up(now);
+            while turning.is_due(now) {
+                turning.sent(64);
+                if turning.will_turn() {
+                    before += 1;
+                } else {
+                    after += 1;
+                }
+            }
+        }
+        assert!((49_800..=50_000).contains(&before), "{before}");
+        assert!((499..=501).contains(&after), "{after}");
     }
 
     #[test]

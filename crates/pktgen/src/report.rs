@@ -1,6 +1,6 @@
 //! The result of a run: for people and as JSON.
 
-use crate::{counts::Totals, meter::Seen, rate::WIRE_OVERHEAD};
+use crate::{counts::Totals, gaps::Gaps, meter::Seen, rate::WIRE_OVERHEAD};
 use anyhow::{Context, Result};
 use hdrhistogram::Histogram;
 use serde::Serialize;
@@ -23,6 +23,24 @@ pub struct Report {
     pub foreign: u64,
     /// The ports' own counts, the sending one first.
     pub ports: Vec<PortCounts>,
+    /// Where the stream's numbers broke off, if somebody wanted to know.
+    #[serde(skip)]
+    pub followed: Option<Followed>,
+}
+
+/// A stream that was followed, by one worker's clock.
+#[derive(Clone, Debug)]
+pub struct Followed {
+    /// Where its numbers broke off.
+    pub gaps: Gaps,
+    /// Clocks a second.
+    pub hz: f64,
+    /// When the first frame was due.
+    pub start: u64,
+    /// When the rate turned, and frames made by then.
+    pub turned: Option<(u64, u64)>,
+    /// When the worker ended: nothing has come since the last frame that did.
+    pub end: u64,
 }
 
 /// What was sent.
@@ -298,6 +316,28 @@ pub fn say(text: &str) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// Refuses files that could not be written when everything has been measured. Makes none.
+///
+/// # Errors
+/// The option of the first, and why.
+pub fn can_be_written(files: &[(&str, Option<&Path>)]) -> Result<()> {
+    for (option, path) in files {
+        let Some(path) = path.filter(|path| path.as_os_str() != "-") else {
+            continue;
+        };
+        let is_new = !path.exists();
+        fs::OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(path)
+            .with_context(|| format!("{option} {} cannot be written", path.display()))?;
+        if is_new {
+            fs::remove_file(path).with_context(|| format!("{option} {}", path.display()))?;
+        }
+    }
+    Ok(())
 }
 
 /// Writes a result as JSON: to a file, or to standard output for `-`.

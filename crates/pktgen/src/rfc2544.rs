@@ -1,8 +1,12 @@
-//! `pktgen rfc2544`: for each frame size the highest rate at which nothing is lost, latency at parts of it, what is lost by load, and the
-//! longest burst a device takes.
+//! `pktgen rfc2544`: for each frame size the highest rate at which nothing is lost, latency at parts of it, what is lost by load, the
+//! longest burst a device takes, and how it comes back from an overload and from a reset.
 
+mod recovery;
+mod reset;
 mod results;
 
+pub use recovery::{Overloaded, Recovery};
+pub use reset::Reset;
 pub use results::{BackToBack, OfSize, Throughput};
 
 use crate::{
@@ -11,8 +15,8 @@ use crate::{
     plot::{self, Point},
     prototype::Link,
     rate::{Rate, WIRE_OVERHEAD},
-    report::{Report, say, si, write_json},
-    run::{self, Plan},
+    report::{Report, can_be_written, say, si, write_json},
+    run::{self, Plan, Told},
     search::{Amount, Limit, NEARLY, Search, Steps, Trial},
     source::Recipe,
     spread::Spread,
@@ -34,6 +38,8 @@ const WARM_UP_PPS: f64 = 1000.0;
 const WARM_UP_S: f64 = 1.0;
 /// Times that is tried, until something comes back.
 const WARM_UPS: u32 = 3;
+/// Sizes of one call at most.
+const SIZES: usize = 100;
 /// The longest burst tried, of back-to-back frames: RFC 2544 26.4 wants trials of two seconds at least.
 const BURST_S: f64 = 2.0;
 
@@ -45,15 +51,41 @@ struct Bench<'a> {
     stop: &'a AtomicBool,
 }
 
+/// What is sent in one go.
+struct Course<'c> {
+    rate: Rate,
+    count: Option<u64>,
+    seconds: Option<f64>,
+    /// Another rate, from so many seconds on.
+    then: Option<(f64, Rate)>,
+    /// Told where the numbers break off.
+    follow: bool,
+    /// Ends it, besides whoever stops everything.
+    stop: Option<&'c AtomicBool>,
+    /// Is told every so many seconds.
+    told: Option<(f64, &'c Told<'c>)>,
+}
+
+impl Course<'_> {
+    fn at(rate: Rate) -> Self {
+        Self {
+            rate,
+            count: None,
+            seconds: None,
+            then: None,
+            follow: false,
+            stop: None,
+            told: None,
+        }
+    }
+}
+
 /// Searches.
 ///
 /// # Errors
 /// Mistakes of the command line, whatever ports refuse, and a device from which nothing comes back at all.
 pub fn rfc2544(args: &Rfc2544) -> Result<()> {
-    ensure!(
-        args.measure.contains(&Measure::Throughput) || !args.measure.contains(&Measure::Latency),
-        "--measure latency: it is measured at parts of the throughput, so that has to be measured, too: --measure throughput,latency"
-    );
+    check(args)?;
     let sizes = sizes(args)?;
     let recipe = |size| Recipe {
         templates: of_size(&args.template, size),
@@ -70,6 +102,10 @@ pub fn rfc2544(args: &Rfc2544) -> Result<()> {
         recipe(*size).check(args.wiring.mtu)?;
     }
     run::place(&args.wiring)?;
+    can_be_written(&[
+        ("--json", args.json.as_deref()),
+        ("--plot", args.plot.as_deref()),
+    ])?;
     let stop = stop_on_signals()?;
     let mut wired = wiring::open(&args.wiring, &args.template)?;
     let to = wired.next_hop(&args.wiring, &args.template)?;
@@ -98,6 +134,37 @@ pub fn rfc2544(args: &Rfc2544) -> Result<()> {
     measured
 }
 
+/// Mistakes that need no port to be seen.
+fn check(args: &Rfc2544) -> Result<()> {
+    let asked = |measure| args.measure.contains(&measure);
+    let by_throughput = [
+        (Measure::Latency, "latency", "at parts of the throughput"),
+        (
+            Measure::Recovery,
+            "recovery",
+            "at a tenth more than the throughput",
+        ),
+        (Measure::Reset, "reset", "at the throughput"),
+    ];
+    for (measure, name, at) in by_throughput {
+        ensure!(
+            asked(Measure::Throughput) || !asked(measure),
+            "--measure {name}: it is measured {at}, so that has to be measured, too: --measure throughput,{name}"
+        );
+    }
+    let follows = asked(Measure::Recovery) || asked(Measure::Reset);
+    ensure!(
+        !follows || args.wiring.workers == 1,
+        "--workers {}: recovery and reset are told by the numbers of one stream: --workers 1, or measure them by themselves",
+        args.wiring.workers
+    );
+    ensure!(
+        args.reset_command.is_none() || asked(Measure::Reset),
+        "--reset-command: a reset is not measured: --measure throughput,reset"
+    );
+    Ok(())
+}
+
 /// The sizes asked for, none too small to be measured.
 fn sizes(args: &Rfc2544) -> Result<Vec<u16>> {
     ensure!(
@@ -123,6 +190,11 @@ fn sizes(args: &Rfc2544) -> Result<Vec<u16>> {
         .map(|(size, _)| (*size).max(least))
         .collect();
     sizes.dedup();
+    ensure!(
+        sizes.len() <= SIZES,
+        "--sizes: {} sizes would be measured, one after the other: name those that tell something, {SIZES} at most, like 64,512,1518",
+        sizes.len()
+    );
     Ok(sizes)
 }
 
@@ -147,21 +219,53 @@ impl Bench<'_> {
             }
             results.push(result);
         }
+        if self.args.measure.contains(&Measure::Reset) {
+            self.reset_once(results, is_text)?;
+        }
+        Ok(())
+    }
+
+    /// Of the smallest frames (RFC 2544 26.6).
+    fn reset_once(&mut self, results: &mut [OfSize], is_text: bool) -> Result<()> {
+        let Some(smallest) = results.iter_mut().min_by_key(|of| of.size) else {
+            return Ok(());
+        };
+        let size = smallest.size;
+        let pps = smallest
+            .throughput
+            .as_ref()
+            .map_or(0.0, |t| t.throughput_pps);
+        ensure!(
+            pps > 0.0,
+            "--measure reset: frames of {size} bytes were lost at every rate, so there is none at which a reset could be seen"
+        );
+        self.recipe.templates = of_size(&self.args.template, size);
+        let reset = self.reset(size, pps)?;
+        if is_text {
+            say(&format!("size {size:>4}  {reset}\n"))?;
+        }
+        smallest.reset = Some(reset);
         Ok(())
     }
 
     /// One trial of so many seconds.
     fn trial(&mut self, rate: Rate, seconds: f64) -> Result<Report> {
-        self.send(rate, None, Some(seconds))
+        self.go(&Course {
+            seconds: Some(seconds),
+            ..Course::at(rate)
+        })
     }
 
     /// One of so many frames.
     fn burst(&mut self, rate: Rate, frames: u64) -> Result<Report> {
-        self.send(rate, Some(frames), None)
+        self.go(&Course {
+            count: Some(frames),
+            ..Course::at(rate)
+        })
     }
 
     /// Frames of an earlier trial that come late are not ours.
-    fn send(&mut self, rate: Rate, count: Option<u64>, seconds: Option<f64>) -> Result<Report> {
+    fn go(&mut self, course: &Course<'_>) -> Result<Report> {
         // The device comes to rest (RFC 2544 23).
         let begun = Instant::now();
         while begun.elapsed().as_secs_f64() < self.args.settle && !self.stop.load(Relaxed) {
@@ -170,18 +274,21 @@ impl Bench<'_> {
         self.recipe.run = self.recipe.run.map(|run| run.wrapping_add(1));
         let plan = Plan {
             wiring: &self.args.wiring,
-            rate,
-            count,
-            seconds,
+            rate: course.rate,
+            count: course.count,
+            seconds: course.seconds,
             drain: self.args.drain,
             run: self.recipe.run,
             progress: false,
-            every: 1.0,
-            told: None,
+            every: course.told.map_or(1.0, |(every, _)| every),
+            told: course.told.map(|(_, told)| told),
             learn: 0,
+            then: course.then,
+            follow: course.follow,
         };
         let recipe = &self.recipe;
-        let report = run::run(&mut self.wired, &plan, self.stop, |worker, workers| {
+        let stop = course.stop.unwrap_or(self.stop);
+        let report = run::run(&mut self.wired, &plan, stop, |worker, workers| {
             Ok(Frames::Made(recipe.source(worker, workers)?))
         })?;
         if self.stop.load(Relaxed) {
@@ -229,6 +336,10 @@ impl Bench<'_> {
         }
         if measures.contains(&Measure::BackToBack) {
             of.back_to_back = self.back_to_back(size, top)?;
+        }
+        if measures.contains(&Measure::Recovery) {
+            let rate = of.throughput.as_ref().map_or(0.0, |t| t.throughput_pps);
+            of.recovery = self.recovery(size, rate, top)?;
         }
         Ok(of)
     }

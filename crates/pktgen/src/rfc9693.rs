@@ -14,7 +14,7 @@ use crate::{
     plot::{self, Point},
     prototype::Link,
     rate::Rate,
-    report::{Report, say, si, write_json},
+    report::{Report, can_be_written, say, si, write_json},
     run::{self, Plan},
     search::{Amount, Search, Trial},
     spread::Spread,
@@ -75,6 +75,10 @@ pub fn rfc9693(args: &Rfc9693) -> Result<()> {
         return rehearsal::dry_run(args);
     }
     run::place(&args.wiring)?;
+    can_be_written(&[
+        ("--json", args.json.as_deref()),
+        ("--plot", args.plot.as_deref()),
+    ])?;
     let stop = stop_on_signals()?;
     let templates = std::slice::from_ref(&args.template);
     let mut wired = wiring::open(&args.wiring, templates)?;
@@ -238,6 +242,8 @@ impl<'a> Bench<'a> {
             every: 1.0,
             told: None,
             learn: usize::try_from(learn)?,
+            then: None,
+            follow: false,
         })
     }
 

@@ -5,7 +5,7 @@ use crate::{
     counts::{Counts, Totals},
     meter::{Meter, Seen, new_histogram},
     rate::{Pace, Rate},
-    report::{Measured, PortCounts, Report, Sent, bits, si},
+    report::{Followed, Measured, PortCounts, Report, Sent, bits, si},
     wiring::{Lane, Wired},
     worker::{Done, Frames, Learner, Phase, Worker},
 };
@@ -49,6 +49,10 @@ pub struct Plan<'a> {
     pub told: Option<&'a Told<'a>>,
     /// How many flows of frames that come in are to be remembered.
     pub learn: usize,
+    /// Another rate, from so many seconds on.
+    pub then: Option<(f64, Rate)>,
+    /// To be told where the stream's numbers break off: of one worker.
+    pub follow: bool,
 }
 
 /// What each worker sends: by the first end, and by the second in turns with it.
@@ -100,7 +104,12 @@ pub fn place(wiring: &Wiring) -> Result<Vec<CoreId>> {
         wiring.cores.len(),
         wiring.cores.len()
     );
-    for core in &wiring.cores {
+    for (at, core) in wiring.cores.iter().enumerate() {
+        ensure!(
+            !wiring.cores.iter().take(at).any(|other| other == core),
+            "--cores names CPU {core} twice: two workers on one CPU would wait for each other; name another, or --workers {}",
+            workers - 1
+        );
         ensure!(
             allowed.iter().any(|c| c.id == *core),
             "--cores: this process may not use CPU {core}; it may use {}",
@@ -190,9 +199,14 @@ fn worker(
     let workers = plan.wiring.workers;
     #[expect(clippy::cast_precision_loss, reason = "a frequency")]
     let hz_f = hz as f64;
-    let pace = Pace::new(plan.rate, link, workers, number, hz_f).map_err(anyhow::Error::msg)?;
+    let pace = |rate| Pace::new(rate, link, workers, number, hz_f).map_err(anyhow::Error::msg);
+    let pace = match plan.then {
+        None => pace(plan.rate)?,
+        Some((after_s, rate)) => pace(plan.rate)?.then(after_s * hz_f, &pace(rate)?),
+    };
     // Each direction of each worker.
     let streams = workers * (1 + u16::from(back.is_some()));
+    let meter = Meter::new(plan.run.unwrap_or(0), plan.run.map_or(0, |_| streams), hz);
     // The first workers send one more if the count does not divide.
     let count = plan.count.map_or(u64::MAX, |count| {
         count / u64::from(workers) + u64::from(u64::from(number) < count % u64::from(workers))
@@ -214,11 +228,15 @@ fn worker(
         clocks,
         blank: wired.blank_pool(number)?,
         pool: wired.pool.clone(),
-        meter: Meter::new(plan.run.unwrap_or(0), plan.run.map_or(0, |_| streams), hz),
+        meter: match plan.follow {
+            true => meter.with_gaps(),
+            false => meter,
+        },
         counts: Arc::default(),
         waiting_bytes: [0; 2],
         made: [0; 2],
         has_sent_all: Arc::default(),
+        turned: None,
     })
 }
 
@@ -284,7 +302,16 @@ fn report(plan: &Plan<'_>, totals: &Totals, done: Vec<Done>, hz: u64) -> Report 
     let cpu = done.iter().map(|d| d.cpu.as_secs_f64()).sum();
     let mut seen = Seen::default();
     let mut latency = new_histogram();
-    for worker in done {
+    let mut followed = None;
+    for mut worker in done {
+        let gaps = worker.meter.take_gaps();
+        followed = followed.or(gaps.map(|gaps| Followed {
+            gaps,
+            hz,
+            start: worker.start,
+            turned: worker.turned,
+            end: worker.end,
+        }));
         let (of_worker, its_latency) = worker.meter.finish();
         seen.add(&of_worker);
         // Both have the same bounds.
@@ -297,6 +324,7 @@ fn report(plan: &Plan<'_>, totals: &Totals, done: Vec<Done>, hz: u64) -> Report 
         measured: is_measured.then(|| Measured::new(totals.sent, &seen, &latency)),
         foreign: seen.foreign,
         ports: Vec::new(),
+        followed,
     }
 }
 

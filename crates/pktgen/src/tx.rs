@@ -6,7 +6,7 @@ use crate::{
     prototype::Link,
     rate::Pace,
     recorded::Recorded,
-    report::{Report, say, write_json},
+    report::{Report, can_be_written, say, write_json},
     run::{self, Plan, Told},
     source::Recipe,
     template::FCS,
@@ -69,6 +69,7 @@ pub fn send(tx: &Tx, every: f64, told: Option<&Told<'_>>) -> Result<Option<Repor
         return dry_run(tx, &recipe).map(|()| None);
     }
     run::place(&tx.wiring)?;
+    can_be_written(&[("--json", tx.json.as_deref())])?;
     let stop = stop_on_signals()?;
     let mut wired = wiring::open(&tx.wiring, &tx.template)?;
     // A recording is sent to whom it was recorded, unless it is said.
@@ -90,6 +91,8 @@ pub fn send(tx: &Tx, every: f64, told: Option<&Told<'_>>) -> Result<Option<Repor
         every,
         told,
         learn: 0,
+        then: None,
+        follow: false,
     };
     let report = run::run(&mut wired, &plan, &stop, |worker, workers| {
         Ok(match &recording {

@@ -95,6 +95,8 @@ pub struct Worker {
     pub made: [u64; 2],
     /// Set when there is nothing more to send.
     pub has_sent_all: Arc<AtomicBool>,
+    /// When the pace turned to another rate, and how many frames had been made by then; `None` to begin with.
+    pub turned: Option<(u64, u64)>,
 }
 
 /// Remembers the flows of frames that come in, and the way back.
@@ -140,6 +142,12 @@ pub struct Done {
     pub given_up: f64,
     /// What was learned.
     pub learner: Option<Learner>,
+    /// When the first frame was due.
+    pub start: u64,
+    /// When the rate turned, and the frames made by then.
+    pub turned: Option<(u64, u64)>,
+    /// When it ended.
+    pub end: u64,
 }
 
 impl Worker {
@@ -197,6 +205,9 @@ impl Worker {
             cpu,
             given_up: self.pace.given_up(),
             learner: self.learner,
+            start,
+            turned: self.turned,
+            end: cycles(),
         };
         (done, self.lanes)
     }
@@ -213,7 +224,11 @@ impl Worker {
     ) {
         #[expect(clippy::cast_precision_loss, reason = "2^52 clocks are weeks")]
         let since = since as f64;
+        let will_turn = self.pace.will_turn();
         self.pace.catch_up(since);
+        if will_turn && !self.pace.will_turn() {
+            self.note_turn(now);
+        }
         let room = outbox.remaining_capacity() as u64;
         let mut most = room.min(self.count);
         // In turns: directions share a rate evenly.
@@ -247,6 +262,15 @@ impl Worker {
             *of_side += made;
         }
         self.count -= made;
+    }
+
+    /// The rate is another from the next frame on.
+    #[cold]
+    fn note_turn(&mut self, now: u64) {
+        let made = self.made[0];
+        self.turned = Some((now, made));
+        #[expect(clippy::cast_possible_truncation, reason = "numbers wrap")]
+        self.meter.turn(made as u32);
     }
 
     /// Hands frames to the port; what it does not take stays, to be tried again.

@@ -18,7 +18,10 @@ Examples:
   # the same by the RFC: short trials search, a minute decides; 20 times
   pktgen rfc2544 --port 0000:03:00.0 --rx-port 0000:03:00.1 --gateway 10.0.0.254 --confirm 60 --drain 2 --settle 5 \\
       --repeat 20 --measure throughput,latency,loss,back-to-back \\
-      --template 'udp 10.0.0.1-10.0.0.250 > 10.0.1.1-10.0.1.250:80 order uniform'";
+      --template 'udp 10.0.0.1-10.0.0.250 > 10.0.1.1-10.0.1.250:80 order uniform'
+  # how it comes back from an overload, and from a restart
+  pktgen rfc2544 --port 0000:03:00.0 --rx-port 0000:03:00.1 --gateway 10.0.0.254 --measure throughput,recovery,reset --sizes 64 \
+      --reset-command 'ssh 10.0.0.254 reboot' --template 'udp 10.0.0.1-10.0.0.250 > 10.0.1.1-10.0.1.250:80 order uniform'";
 
 /// What can be measured of each frame size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -31,6 +34,10 @@ pub enum Measure {
     Loss,
     /// The longest burst without loss, at the shortest gaps (26.4)
     BackToBack,
+    /// How long frames are still lost when an overload, 110 % of the throughput, falls to half of that (26.5)
+    Recovery,
+    /// How long nothing comes when the device is reset, by you or by --reset-command: with the smallest frames (26.6)
+    Reset,
 }
 
 /// `pktgen rfc2544`.
@@ -84,6 +91,18 @@ pub struct Rfc2544 {
     /// Measure loss at loads so many percent apart (RFC 2544: 10 at most)
     #[arg(long, default_value = "10", value_name = "PERCENT", value_parser = read_step)]
     pub step: f64,
+    /// Seconds of the overload that a device is to recover from (RFC 2544 wants 60)
+    #[arg(long, default_value = "60", value_name = "SECONDS", value_parser = read_trial)]
+    pub overload: f64,
+    /// Seconds it is looked at after that
+    #[arg(long, default_value = "60", value_name = "SECONDS", value_parser = read_trial)]
+    pub recover: f64,
+    /// What resets the device: a shell command, run when frames have come for a second. Without it, reset the device when you are told to
+    #[arg(long, value_name = "COMMAND")]
+    pub reset_command: Option<String>,
+    /// Seconds in which the device is to be reset and back
+    #[arg(long, default_value = "300", value_name = "SECONDS", value_parser = read_trial)]
+    pub reset_wait: f64,
     /// For all that is drawn at random
     #[arg(long, default_value_t = 1)]
     pub seed: u64,

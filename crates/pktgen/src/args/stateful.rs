@@ -1,6 +1,6 @@
 //! The command line of connections with a life.
 
-use super::{Ports, Wiring, read_percent, read_ports, read_seconds};
+use super::{Ports, Wiring, read_percent, read_ports, read_seconds, read_trial};
 use crate::{rate::Rate, stateful::clients::Close, template::Template};
 use clap::Args;
 use std::path::PathBuf;
@@ -52,7 +52,7 @@ pub struct Life {
     #[arg(long, short = 'n', value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
     /// Stop opening connections after so many seconds; without either, ctrl-C stops
-    #[arg(long, short, value_parser = read_seconds)]
+    #[arg(long, short, value_parser = read_trial)]
     pub seconds: Option<f64>,
     /// How long connections under way have to end by themselves then; those that have not are reset
     #[arg(long, default_value = "2", value_name = "SECONDS", value_parser = read_seconds)]
@@ -160,7 +160,7 @@ pub struct Serve {
     #[arg(long, default_value = "60", value_name = "SECONDS", value_parser = read_wait)]
     pub timeout: f64,
     /// Stop after so many seconds; without, ctrl-C stops
-    #[arg(long, short, value_parser = read_seconds)]
+    #[arg(long, short, value_parser = read_trial)]
     pub seconds: Option<f64>,
     /// Seconds between two lines of progress
     #[arg(long, default_value = "1", value_name = "SECONDS", value_parser = read_wait)]

@@ -1,5 +1,6 @@
 //! What `pktgen rfc2544` has found: for people and as JSON.
 
+use super::{Recovery, Reset};
 use crate::{
     load::{AtLoad, Lost},
     plot::Point,
@@ -24,6 +25,11 @@ pub struct OfSize {
     pub loss: Vec<Lost>,
     /// The longest burst without loss.
     pub back_to_back: Option<BackToBack>,
+    /// How it comes back from an overload.
+    pub recovery: Option<Recovery>,
+    /// How long it forwarded nothing when it was reset: of the smallest size only.
+    #[serde(flatten)]
+    pub reset: Option<Reset>,
     /// Rates tried, and what came of each.
     pub tried: Vec<Point>,
 }
@@ -79,6 +85,9 @@ impl fmt::Display for OfSize {
                 si(burst.burst_pps),
                 burst.frames.told(|frames| format!("{frames:.0}"))
             )?;
+        }
+        if let Some(recovery) = &self.recovery {
+            writeln!(f, "           {recovery}")?;
         }
         Ok(())
     }

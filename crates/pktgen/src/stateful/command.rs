@@ -15,7 +15,7 @@ use crate::{
     args::{Addresses, Http, Life, Serve, Tcp},
     pcap,
     rate::Pace,
-    report::{say, write_json},
+    report::{can_be_written, say, write_json},
     template::{Kind, Order, Template},
     tx::{DOCUMENTATION, stop_on_signals},
     wiring::{self, Wired, to_ip},
@@ -125,6 +125,7 @@ pub fn serve(args: &Serve) -> Result<()> {
         );
     }
     crate::run::place(&args.wiring)?;
+    can_be_written(&[("--json", args.json.as_deref())])?;
     let stop = stop_on_signals()?;
     let mut wired = wiring::open(&args.wiring, &[])?;
     let timing = timing((1.0, args.timeout, 1.0), false, args.wiring.mtu, false);
@@ -155,6 +156,7 @@ fn live(life: &Life, exchange: &Exchange) -> Result<()> {
         return dry_run(life, exchange);
     }
     crate::run::place(&life.wiring)?;
+    can_be_written(&[("--json", life.json.as_deref())])?;
     let stop = stop_on_signals()?;
     // Ports are closed when all has been told: a driver that fails then takes no result with it.
     let (report, _wired) = on_ports(life, exchange, &stop)?;
