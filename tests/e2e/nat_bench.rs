@@ -119,11 +119,17 @@ const NAT: &str = "[[service]]\nprotocol = \"udp\"\naddress = \"198.51.100.10:53
 fn through_tarpond() -> Result<()> {
     with_router_in(&["--twin"], &Setup::new(NAT), |router| {
         let line = "rfc9693 --quiet --json - --port af_packet:wan --rx-port af_packet:lan --rx-address 10.1.0.201-10.1.0.202 \
-            --connections 400 --rate 1k --trial 0.5 --drain 0.8 --tolerate 1 --resolution 20 --measure rate,throughput,latency";
+            --connections 400,200 --validate-at 30 --rate 1k --trial 0.5 --drain 0.8 --tolerate 1 --resolution 20 --measure rate,throughput,latency";
         let template = "udp 198.51.100.200-198.51.100.203 > 198.51.100.10:53";
         let results = pktgen(router.lab(), line, &["--template", template])?;
         ensure!(number(&results, "/validated")? >= 396.0, "{results:#}");
         ensure!(number(&results, "/throughput/rate")? > 100.0, "{results:#}");
+        ensure!(
+            number(&results, "/more/0/connections")? == 200.0
+                && number(&results, "/more/0/validated")? >= 198.0
+                && number(&results, "/more/0/throughput/rate")? > 100.0,
+            "{results:#}"
+        );
         for at in ["/latency/0", "/latency/1"] {
             let us = number(&results, &format!("{at}/latency_us/p50"))?;
             let variation = number(&results, &format!("{at}/delay_variation_us"))?;

@@ -321,6 +321,15 @@ fn read_percent(text: &str) -> Result<f64, String> {
         .ok_or(format!("`{text}` is no share: percent from 0 to 100"))
 }
 
+fn read_step_to_all(text: &str) -> Result<f64, String> {
+    let part = read_percent(text)?;
+    if part >= 1.0 {
+        Ok(part)
+    } else {
+        Err(format!("`{text}` is too little: percent from 1 to 100"))
+    }
+}
+
 fn read_step(text: &str) -> Result<f64, String> {
     let step = read_percent(text)?;
     if (0.1..=50.0).contains(&step) {

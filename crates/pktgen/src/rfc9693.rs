@@ -40,8 +40,6 @@ const WARM_UP: u64 = 100;
 const WARM_UP_PPS: f64 = 200.0;
 /// Times that is tried, until something comes through.
 const WARM_UPS: u32 = 4;
-/// Connections are validated at this part of the rate they were opened at: answers are not what is measured.
-const VALIDATION: f64 = 0.5;
 /// A table that does not take all at the rate of filling is tried at this part of it.
 const SLOWER: f64 = 0.2;
 
@@ -63,6 +61,8 @@ struct Bench<'a> {
     fill: Rate,
     /// Packets of phase 1 sent.
     opened: u64,
+    /// Of each measurement.
+    connections: u64,
 }
 
 /// Measures.
@@ -93,6 +93,7 @@ pub fn rfc9693(args: &Rfc9693) -> Result<()> {
         stop: &stop,
         fill: args.fill_rate.unwrap_or(Rate::Packets(1000.0)),
         opened: 0,
+        connections: first(args),
     };
     // So few that there are others left.
     let few = WARM_UP.min(args.template.flows() / 8).max(1);
@@ -110,7 +111,7 @@ pub fn rfc9693(args: &Rfc9693) -> Result<()> {
         warm.report.sent.packets
     );
     let mut results = Results {
-        connections: args.connections,
+        connections: first(args),
         ..Results::default()
     };
     let measured = bench.all(&mut results);
@@ -120,13 +121,15 @@ pub fn rfc9693(args: &Rfc9693) -> Result<()> {
     }
     results.opened = bench.opened;
     if let Some(path) = &args.plot {
-        let named = [
-            ("connections established", &results.establishment),
-            ("throughput over them", &results.throughput),
-        ];
-        let series = named.into_iter();
-        let series = series
-            .filter_map(|(name, found)| Some((name.to_owned(), found.as_ref()?.trials.clone())));
+        let all = std::iter::once(&results).chain(&results.more);
+        let named = all.flat_map(|of| {
+            let n = of.connections;
+            [
+                (format!("{n} connections established"), &of.establishment),
+                (format!("throughput over {n}"), &of.throughput),
+            ]
+        });
+        let series = named.filter_map(|(name, found)| Some((name, found.as_ref()?.trials.clone())));
         plot::loss(path, "RFC 9693", &series.collect::<Vec<_>>())?;
     }
     match &args.json {
@@ -134,6 +137,11 @@ pub fn rfc9693(args: &Rfc9693) -> Result<()> {
         None => say(&results.to_string())?,
     }
     measured
+}
+
+/// The number of connections that is measured with first.
+fn first(args: &Rfc9693) -> u64 {
+    args.connections.first().copied().unwrap_or(1)
 }
 
 fn check(args: &Rfc9693) -> Result<()> {
@@ -146,10 +154,10 @@ fn check(args: &Rfc9693) -> Result<()> {
         args.dry_run || args.wiring.rx_port.is_some(),
         "the responder needs a port of its own, behind the device: --rx-port DEVICE"
     );
+    let most = args.connections.iter().max().copied().unwrap_or(1);
     ensure!(
-        args.connections <= flows,
-        "--connections {}: the template has {flows} combinations of addresses and ports; give it more ports or source addresses",
-        args.connections
+        most <= flows,
+        "--connections {most}: the template has {flows} combinations of addresses and ports; give it more ports or source addresses"
     );
     ensure!(
         !args.measure.contains(&Measure::Teardown) || args.empty.is_some(),
@@ -170,6 +178,25 @@ fn check(args: &Rfc9693) -> Result<()> {
 impl<'a> Bench<'a> {
     /// Everything that is asked for.
     fn all(&mut self, results: &mut Results) -> Result<()> {
+        self.with_so_many(results)?;
+        for &connections in self.args.connections.iter().skip(1) {
+            self.connections = connections;
+            let mut more = Results {
+                connections,
+                ..Results::default()
+            };
+            let measured = self.with_so_many(&mut more);
+            if measured.is_ok() || !more.are_none() {
+                results.more.push(more);
+            }
+            measured?;
+        }
+        Ok(())
+    }
+
+    /// With one number of connections.
+    fn with_so_many(&mut self, results: &mut Results) -> Result<()> {
+        let is_first = self.connections == first(self.args);
         for measure in &self.args.measure {
             match measure {
                 Measure::Rate => self.rate(results)?,
@@ -177,7 +204,9 @@ impl<'a> Bench<'a> {
                 // With the throughput.
                 Measure::Latency | Measure::Loss => {}
                 Measure::Teardown => self.teardown(results)?,
-                Measure::Capacity => self.capacity(results)?,
+                Measure::Capacity if is_first => self.capacity(results)?,
+                // It is searched by itself.
+                Measure::Capacity => {}
             }
         }
         Ok(())
@@ -299,11 +328,12 @@ impl<'a> Bench<'a> {
             let mut search = self.search(top);
             while let Some(rate) = search.next_rate() {
                 self.empty()?;
-                let opened = self.open(self.args.connections, Rate::Packets(rate))?;
+                let opened = self.open(self.connections, Rate::Packets(rate))?;
                 let mut missing = lost(&opened.report);
-                let may_be_lost = self.args.tolerate / 100.0 * self.args.connections as f64;
+                let may_be_lost = self.args.tolerate / 100.0 * self.connections as f64;
                 if missing as f64 <= may_be_lost {
-                    let answered = self.answered(&opened, Rate::Packets(rate * VALIDATION))?;
+                    let answered = self
+                        .answered(&opened, Rate::Packets(rate * self.args.validate_at / 100.0))?;
                     missing = opened.report.sent.packets.saturating_sub(answered);
                 }
                 let what = "connections";
@@ -340,7 +370,7 @@ impl<'a> Bench<'a> {
         let (mut rates, mut last) = (Vec::new(), (0.0, 0.0));
         for _ in 0..self.args.repeat {
             self.empty()?;
-            let opened = self.open(self.args.connections, self.fill)?;
+            let opened = self.open(self.connections, self.fill)?;
             let kept = self.answered(&opened, self.fill)?;
             let full = self.empty()?.as_secs_f64();
             let empty = self.empty()?.as_secs_f64();
@@ -363,7 +393,7 @@ impl<'a> Bench<'a> {
     fn capacity(&mut self, results: &mut Results) -> Result<()> {
         let most = self.args.most.unwrap_or(u64::MAX);
         let most = most.min(self.args.template.flows());
-        let mut search = Amount::new(self.args.connections, most, self.args.resolution / 100.0);
+        let mut search = Amount::new(self.connections, most, self.args.resolution / 100.0);
         while let Some(wanted) = search.wanted() {
             let kept = self.keeps(wanted)?;
             search.tell(kept);
@@ -460,7 +490,7 @@ impl<'a> Bench<'a> {
             return Ok(pps);
         }
         self.empty()?;
-        Ok(self.open(self.args.connections, Rate::Max)?.report.sent.pps)
+        Ok(self.open(self.connections, Rate::Max)?.report.sent.pps)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The command line of `pktgen rfc9693`.
 
-use super::{Wiring, read_percent, read_seconds, read_step, read_trial};
+use super::{Wiring, read_percent, read_seconds, read_step, read_step_to_all, read_trial};
 use crate::{rate::Rate, template::Template};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
@@ -17,7 +17,10 @@ Examples:
       --template 'udp 10.0.0.1:1024-41023 > 203.0.113.2:1-100' --empty 'ssh gateway conntrack -F' --measure rate,throughput,teardown,capacity
   # a balancer's UDP service; real servers are played
   pktgen rfc9693 --port af_packet:eth1 --rx-port af_packet:eth2 --rx-address 10.1.0.11-10.1.0.13 --connections 20000 \\
-      --template 'udp 10.0.0.10-10.0.0.250 > 192.0.2.10:53'";
+      --template 'udp 10.0.0.10-10.0.0.250 > 192.0.2.10:53'
+  # how it scales with the connections in its table
+  pktgen rfc9693 --port 0000:03:00.0 --rx-port 0000:03:00.1 --gateway 10.0.0.254 --rx-address 203.0.113.2 --connections 10000,100000,1000000 \\
+      --template 'udp 10.0.0.1:1024-41023 > 203.0.113.2:1-100' --empty 'ssh gateway conntrack -F' --json scale.json";
 
 /// What can be measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -53,9 +56,14 @@ pub struct Rfc9693 {
         default_value = "rate,throughput"
     )]
     pub measure: Vec<Measure>,
-    /// Connections of each measurement; of the capacity, where the search begins
-    #[arg(long, default_value_t = 10_000, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=50_000_000))]
-    pub connections: u64,
+    /// Connections of each measurement; of several numbers everything but the capacity is measured with each, one after the other, to see
+    /// how a device scales. Of the capacity, where the search begins: the first
+    #[arg(long, default_value = "10000", value_delimiter = ',', value_name = "N,...", value_parser = clap::value_parser!(u64).range(1..=50_000_000))]
+    pub connections: Vec<u64>,
+    /// Answers validate the connections at this percent of the rate they were opened at: slow enough to be nothing a device that kept them
+    /// would lose
+    #[arg(long, default_value = "50", value_name = "PERCENT", value_parser = read_step_to_all)]
+    pub validate_at: f64,
     /// Connections the capacity is searched up to; without, as many as the template has
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=50_000_000))]
     pub most: Option<u64>,

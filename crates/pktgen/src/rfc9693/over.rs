@@ -76,7 +76,7 @@ impl Bench<'_> {
     /// A table filled, and where the responder's frames go.
     fn table(&mut self) -> Result<(Opened, Link)> {
         self.empty()?;
-        let opened = self.open(self.args.connections, self.fill)?;
+        let opened = self.open(self.connections, self.fill)?;
         let link = self.back(&opened.learned)?;
         Ok((opened, link))
     }

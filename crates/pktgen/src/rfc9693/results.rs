@@ -27,6 +27,9 @@ pub struct Results {
     pub teardown: Option<Teardown>,
     /// Connection tracking table capacity.
     pub capacity: Option<Capacity>,
+    /// The same with other numbers of connections, but for the capacity.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub more: Vec<Results>,
 }
 
 /// The result of a search for a rate.
@@ -128,6 +131,7 @@ impl fmt::Display for Results {
                 ),
             };
         }
-        f.write_str(&text)
+        f.write_str(&text)?;
+        self.more.iter().try_for_each(|more| write!(f, "{more}"))
     }
 }
