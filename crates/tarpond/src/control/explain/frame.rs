@@ -214,3 +214,35 @@ fn bits(ip: IpAddr) -> u128 {
 fn length(bytes: usize) -> u16 {
     u16::try_from(bytes).unwrap_or(u16::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use api::packet;
+
+    /// Fragments one after the other are the packet.
+    #[test]
+    fn fragments_are_parts_of_the_whole() {
+        for (ends, header) in [("1.1.1.1:5 > 2.2.2.2:6", 20), ("[::1]:5 > [::2]:6", 40)] {
+            let bytes = |more: &str| {
+                let text = format!("udp {ends} payload 100{more}");
+                ip(&packet::parse(&text).unwrap())
+            };
+            let whole = bytes("");
+            let (first, last) = (bytes(" fragment 0+56 id 7"), bytes(" fragment 56+52 id 7"));
+            let own = if header == 20 { 20 } else { 48 };
+            assert_eq!([&first[own..], &last[own..]].concat(), whole[header..]);
+            let fields: [[u8; 4]; 2] = if header == 20 {
+                // Identification; more fragments, the offset in eights.
+                assert_eq!(first[6..8], [0x20, 0]);
+                assert_eq!(last[6..8], [0, 7]);
+                [[0, 0, first[4], first[5]], [0, 0, last[4], last[5]]]
+            } else {
+                assert_eq!((first[6], first[40], last[40]), (44, 17, 17));
+                assert_eq!((&first[42..44], &last[42..44]), (&[0, 1][..], &[0, 56][..]));
+                [0, 1].map(|n| [&first, &last][n][44..48].try_into().unwrap())
+            };
+            assert_eq!(fields, [[0, 0, 0, 7]; 2]);
+        }
+    }
+}
