@@ -244,7 +244,7 @@ fn fragment(text: &str) -> Result<FragmentSpec, PacketError> {
         length: number("fragment's length", length, 1..=9000)?,
         id: 1,
     };
-    if part.offset % 8 != 0 {
+    if !part.offset.is_multiple_of(8) {
         return wrong(format!(
             "a fragment begins at a multiple of 8 bytes: {offset} is none"
         ));
@@ -266,7 +266,7 @@ fn fits(packet: &PacketSpec) -> Result<(), PacketError> {
             "the fragment ends at byte {end}, and the packet has {all} behind its IP header: a larger payload, or a smaller fragment"
         ));
     }
-    if packet.more_fragments() && part.length % 8 != 0 {
+    if packet.more_fragments() && !part.length.is_multiple_of(8) {
         return wrong(format!(
             "a fragment with others behind it has a multiple of 8 bytes: {} is none",
             part.length

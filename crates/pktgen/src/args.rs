@@ -321,7 +321,7 @@ fn read_percent(text: &str) -> Result<f64, String> {
         .ok_or(format!("`{text}` is no share: percent from 0 to 100"))
 }
 
-fn read_step_to_all(text: &str) -> Result<f64, String> {
+fn read_part(text: &str) -> Result<f64, String> {
     let part = read_percent(text)?;
     if part >= 1.0 {
         Ok(part)

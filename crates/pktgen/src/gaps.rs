@@ -146,7 +146,7 @@ impl Gaps {
 }
 
 /// Whether number `a` was sent before `b`.
-const fn is_before(a: u32, b: u32) -> bool {
+pub(crate) const fn is_before(a: u32, b: u32) -> bool {
     a != b && b.wrapping_sub(a) < u32::MAX / 2
 }
 

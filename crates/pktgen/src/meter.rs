@@ -1,6 +1,10 @@
 //! What the frames that come back tell: loss, latency, reordering, damage.
 
-use crate::{gaps::Gaps, parse, stamp::Stamp};
+use crate::{
+    gaps::{Gaps, is_before},
+    parse,
+    stamp::Stamp,
+};
 use hdrhistogram::Histogram;
 
 /// Numbers of a stream that are remembered, to tell a late frame from one that came twice.
@@ -226,11 +230,6 @@ impl Stream {
     fn forget(&mut self, number: u32) {
         self.bits[Self::word(number)] &= !(1 << (number % 64));
     }
-}
-
-/// Whether number `a` was sent before `b`.
-const fn is_before(a: u32, b: u32) -> bool {
-    a != b && b.wrapping_sub(a) < u32::MAX / 2
 }
 
 #[cfg(test)]

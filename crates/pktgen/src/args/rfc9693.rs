@@ -1,6 +1,6 @@
 //! The command line of `pktgen rfc9693`.
 
-use super::{Wiring, read_percent, read_seconds, read_step, read_step_to_all, read_trial};
+use super::{Wiring, read_part, read_percent, read_seconds, read_step, read_trial};
 use crate::{rate::Rate, template::Template};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
@@ -62,7 +62,7 @@ pub struct Rfc9693 {
     pub connections: Vec<u64>,
     /// Answers validate the connections at this percent of the rate they were opened at: slow enough to be nothing a device that kept them
     /// would lose
-    #[arg(long, default_value = "50", value_name = "PERCENT", value_parser = read_step_to_all)]
+    #[arg(long, default_value = "50", value_name = "PERCENT", value_parser = read_part)]
     pub validate_at: f64,
     /// Connections the capacity is searched up to; without, as many as the template has
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=50_000_000))]

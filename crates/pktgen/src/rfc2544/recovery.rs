@@ -201,6 +201,7 @@ mod tests {
     }
 
     /// A run on virtual time.
+    #[expect(clippy::cast_possible_truncation, reason = "virtual clocks")]
     fn overload(device: &Device, rate: f64, seconds: f64, watched: f64) -> Option<Overloaded> {
         let pace = |pps| Pace::new(Rate::Packets(pps), None, 1, 0, HZ).unwrap();
         let mut pace = pace(rate).then(seconds * HZ, &pace(rate * THEN));

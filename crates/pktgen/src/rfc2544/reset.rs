@@ -228,6 +228,7 @@ mod tests {
     use super::*;
 
     /// What is told of frames that come at 1000 a second but between these times, and when it is over.
+    #[expect(clippy::cast_possible_truncation, reason = "virtual clocks")]
     fn watched(silent: (f64, f64), ended_s: Option<f64>) -> (Vec<(f64, News)>, Option<f64>) {
         let (mut watch, mut news, mut received) = (Watch::default(), Vec::new(), 0.0);
         for look in 0..1200 {

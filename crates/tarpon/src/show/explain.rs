@@ -106,7 +106,10 @@ fn mark(explained: &Explained) -> String {
 
 fn service(explained: &Explained) -> String {
     let Some(service) = &explained.service else {
-        return "none has packets like this".into();
+        return match explained.fragments {
+            Some(_) => "none has a fragment like this; only the first says for which port".into(),
+            None => "none has packets like this".into(),
+        };
     };
     let name = match &service.name {
         Some(name) => format!(" {name:?}"),
@@ -283,8 +286,12 @@ fn fate(explained: &Explained) -> Vec<(&'static str, String)> {
         lines.push(("unanswered", why.into()));
     }
     for note in &explained.dropped {
-        // It is not this packet that ends.
-        let another = match explained.held {
+        // It is not this packet that ends, if that waits.
+        let for_room = matches!(
+            note.reason.as_str(),
+            "neighbour_queue_full" | "fragment_no_room"
+        );
+        let another = match explained.held && for_room {
             true => "another goes for it, ",
             false => "",
         };

@@ -43,7 +43,10 @@ fn ip(packet: &PacketSpec) -> Vec<u8> {
         upper.drain(..usize::from(part.offset).min(upper.len()));
         let more = packet.more_fragments();
         id = part.id;
-        fragment = part.offset / 8 | if more { ipv4::MORE_FRAGMENTS } else { 0 };
+        fragment = part.offset / 8;
+        if more {
+            fragment |= ipv4::MORE_FRAGMENTS;
+        }
         if !packet.source.is_ipv4() {
             let header = FragmentHeader {
                 next_header: number,
