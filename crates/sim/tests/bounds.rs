@@ -454,7 +454,6 @@ fn templates() {
     desired.services[0].persistence = Some(Persistence {
         timeout_s: 300,
         netmask: u32::MAX.into(),
-        engine: None,
     });
     let mut world = World::with(&desired, small());
     let of = |n: u32| SocketAddr::new(IpAddr::V4((0xac10_0001 + n).into()), 4000);
@@ -522,8 +521,8 @@ fn calls() {
     sip.persistence = Some(Persistence {
         timeout_s: 60,
         netmask: u32::MAX.into(),
-        engine: Some(PersistenceEngine::Sip),
     });
+    sip.persistence_engine = Some(PersistenceEngine::Sip);
     desired.services.push(sip);
     let capacity = small();
     let most = u32::try_from(capacity.sip_calls()).unwrap();
