@@ -311,13 +311,9 @@ fn overloaded(lab: &Lab, router: &Router<'_>, all: &Standing) -> Result<()> {
         after.dropped - before.dropped,
     );
     let begun = after.begun - before.begun;
-    let missed = after.missed - before.missed;
-    let came = after.received - before.received + missed;
-    // Who is only just past its capacity, and loses next to nothing, lets most in.
-    let is_far_past = missed * 20 > came;
     ensure!(
-        refused > 10_000 && (refused > 2 * begun || !is_far_past),
-        "{refused} refused as new, {begun} begun, {missed} lost in the port of {came}"
+        refused > 10_000 && refused > 2 * begun,
+        "{refused} refused as new, {begun} begun"
     );
     ensure!(
         dropped * 10 < refused,
