@@ -5,7 +5,7 @@ use super::{
     thread::{Conflict, Handover},
 };
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
-use types::MacAddr;
+use types::{MacAddr, Tick};
 use vrrp::{Announcer, Finding, Meaning, Received, State, Tracked, Trackers, Unit, Waits};
 
 /// Frames that could not be sent or read, by unit.
@@ -39,6 +39,8 @@ pub struct Live {
     pub sequences: Vec<Option<u32>>,
     /// From which MACs peers that are told one by one spoke last.
     pub met: BTreeMap<IpAddr, MacAddr>,
+    /// Since when peers that speak with another hop limit have been asked for their MAC in vain.
+    pub unanswered: BTreeMap<IpAddr, Tick>,
 }
 
 impl Live {

@@ -93,6 +93,7 @@ impl Thread {
                 losses: Default::default(),
                 sequences: vec![None; plan.members.len()],
                 met: BTreeMap::new(),
+                unanswered: BTreeMap::new(),
                 plan,
             })
             .collect();

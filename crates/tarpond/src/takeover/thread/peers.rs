@@ -9,6 +9,9 @@ use vrrp::{Received, TTL, advertisement, announcements, sealed};
 /// What MACs of virtual routers begin with (RFC 9568 7.3), but for the family.
 const VIRTUAL: [u8; 4] = [0, 0, 0x5e, 0];
 
+/// A peer that is there has answered by then: it is asked once a second.
+const ANSWER_MS: u64 = 2500;
+
 impl Thread {
     /// Sends a member's advertisement: to the group, or to each peer whose MAC is known.
     pub(super) fn advertise(&mut self, number: usize, member: usize, priority: u8, until: Tick) {
@@ -77,15 +80,33 @@ impl Thread {
             }
         }
     }
-    /// Whether a member may believe that it was sent on its link: no router has passed it on, or it comes from the MAC that the peer
-    /// itself has answered with.
-    pub(super) fn is_of_the_link(&self, number: usize, member: usize, received: &Received) -> bool {
-        let live = self.units.get(number);
-        let plan = live.and_then(|live| live.plan.members.get(member));
-        let answered = || {
-            let peer = plan.filter(|m| m.peers.contains(&received.source))?;
-            self.tools.neighbours.mac(peer.id, received.source)
+
+    /// Whether a member may believe that it was sent on its link: no router has passed it on, or it comes from the MAC that the peer itself
+    /// has answered with. A peer that has not answered yet is asked, and believed for a moment: else there would be two masters at a
+    /// director's start.
+    pub(super) fn is_of_the_link(
+        &mut self,
+        number: usize,
+        member: usize,
+        received: &Received,
+    ) -> bool {
+        if received.ttl == TTL {
+            return true;
+        }
+        let peer = received.source;
+        let Some(live) = self.units.get_mut(number) else {
+            return false;
         };
-        received.ttl == TTL || answered() == Some(received.mac)
+        let plan = live.plan.members.get(member);
+        let Some(plan) = plan.filter(|m| m.peers.contains(&peer)) else {
+            return false;
+        };
+        let now = self.tools.clock.now();
+        if let Some(mac) = self.tools.neighbours.resolve(plan.id, peer, now) {
+            live.unanswered.remove(&peer);
+            return mac == received.mac;
+        }
+        let asked = *live.unanswered.entry(peer).or_insert(now);
+        now.since_ms(asked) < ANSWER_MS
     }
 }
