@@ -159,6 +159,7 @@ impl Plan {
             && record.compiled.scheduler == wanted.scheduler
             && record.compiled.flags == wanted.flags
             && record.compiled.persistence == wanted.persistence
+            && record.compiled.persistence_engine == wanted.persistence_engine
             && record.compiled.one_packet == wanted.one_packet
         {
             return Ok(Arc::clone(&record.compiled));
