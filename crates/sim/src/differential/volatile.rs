@@ -20,8 +20,8 @@ pub fn ranges(received: &[u8], out: &[u8]) -> Vec<[usize; 2]> {
         Some(ethernet::IPV4) => {
             // None is needed where nothing may be cut up; else it is none by chance.
             let whole = out.get(20).is_some_and(|b| b & 0x40 != 0);
-            let none = out.get(18..20) == Some(&[0, 0]);
-            if !(like && same(18, 20)) && !(none && whole) {
+            let none = whole && out.get(18..20) == Some(&[0, 0]);
+            if !(none || like && same(18, 20)) {
                 // The identification and the header checksum.
                 ranges.extend([[18, 20], [24, 26]]);
             }
